@@ -1,0 +1,1 @@
+"""facewright: photographs in, 3D faces out."""

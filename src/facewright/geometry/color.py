@@ -1,0 +1,19 @@
+"""sRGB coding. Everything is linear inside; only the photo's door and export speak sRGB."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def linear_from_srgb(srgb: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """Decode sRGB (IEC 61966-2-1). Odd outside of 0..1: negative values mirror, so that gradients live everywhere."""
+    magnitude = srgb.abs()
+    curve = ((magnitude.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
+    return srgb.sign() * torch.where(magnitude <= 0.04045, magnitude / 12.92, curve)
+
+
+def srgb_from_linear(linear: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """Encode to sRGB; the inverse of ``linear_from_srgb``."""
+    magnitude = linear.abs()
+    curve = 1.055 * magnitude.clamp_min(0.0031308) ** (1.0 / 2.4) - 0.055
+    return linear.sign() * torch.where(magnitude <= 0.0031308, magnitude * 12.92, curve)

@@ -1,0 +1,54 @@
+"""Rotations by three angles, in the one order that the project uses."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rotation_from_angles(angles: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
+    """R = Rz Ry Rx, acting on column vectors (deep3d.md section 3; fixed axes, x first).
+
+    Args:
+        angles: radians about x, y, z. +x nods the face down, +y turns the nose to +x (image right),
+            +z rolls counter-clockwise as seen by the camera.
+    """
+    x, y, z = angles.unbind(-1)
+    cx, sx, cy, sy, cz, sz = x.cos(), x.sin(), y.cos(), y.sin(), z.cos(), z.sin()
+    rows = [
+        torch.stack([cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx], -1),
+        torch.stack([sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx], -1),
+        torch.stack([-sy, cy * sx, cy * cx], -1),
+    ]
+    return torch.stack(rows, -2)
+
+
+def angles_from_rotation(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
+    """Angles about x, y, z with ``rotation_from_angles(angles) == rotation``; the y angle lies in -90..90 degrees.
+
+    At |y| = 90 degrees x and z turn about one line; x is then measured with z = 0.
+    """
+    sin_y = (-rotation[..., 2, 0]).clamp(-1.0, 1.0)
+    y = sin_y.asin()
+    locked = sin_y.abs() > 1.0 - 1e-7
+    x = torch.where(
+        locked,
+        torch.atan2(-rotation[..., 1, 2], rotation[..., 1, 1]),
+        torch.atan2(rotation[..., 2, 1], rotation[..., 2, 2]),
+    )
+    z = torch.where(locked, torch.zeros_like(y), torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0]))
+    return torch.stack([x, y, z], -1)
+
+
+def geodesic_angle(a: Float[Tensor, "*B 3 3"], b: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B"]:
+    """Angle of the rotation that takes ``a`` to ``b``, radians, 0..pi."""
+    relative = a.transpose(-1, -2) @ b
+    axis = torch.stack(
+        [
+            relative[..., 2, 1] - relative[..., 1, 2],
+            relative[..., 0, 2] - relative[..., 2, 0],
+            relative[..., 1, 0] - relative[..., 0, 1],
+        ],
+        -1,
+    )
+    trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.atan2(axis.norm(dim=-1), trace - 1.0)

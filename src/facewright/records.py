@@ -1,0 +1,282 @@
+"""What travels between rooms: frozen records, and nothing else.
+
+No maths lives here. Tensors are batched on a leading ``B`` where a record can hold several faces.
+Axis letters: B batch, V vertices, F faces, L landmarks, H W rows and columns, C channels, K coefficients,
+S spherical-harmonic basis functions, T texture coordinates. Frames and units: docs/conventions.md.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+AlbedoSpace = Literal["linear", "display"]
+"""How albedo numbers are coded: ``linear`` RGB (shaded, then sRGB-encoded) or ``display`` (BFM: shaded as it is)."""
+
+
+class TensorRecord:
+    """Mixin of records that hold tensors: move them all at once."""
+
+    def to(self, target: torch.device | torch.dtype | str) -> Self:
+        """Return a copy with every tensor moved to a device, or every floating-point tensor cast to a dtype."""
+        moved: dict[str, Any] = {}
+        for entry in fields(self):  # pyright: ignore[reportArgumentType]
+            value = getattr(self, entry.name)
+            if isinstance(value, TensorRecord) or (
+                isinstance(value, Tensor) and (not isinstance(target, torch.dtype) or value.is_floating_point())
+            ):
+                moved[entry.name] = value.to(target)
+        return replace(self, **moved)  # pyright: ignore[reportType]
+
+
+@dataclass(frozen=True)
+class Photo(TensorRecord):
+    """A photograph after the front door: upright, RGB, no alpha.
+
+    Attributes:
+        srgb: sRGB-coded (display) values, 0..1.
+        path: where it came from, for reports; empty if it came from memory.
+    """
+
+    srgb: Float[Tensor, "3 H W"]
+    path: str = ""
+
+    @property
+    def width(self) -> int:
+        """Columns, px."""
+        return self.srgb.shape[2]
+
+    @property
+    def height(self) -> int:
+        """Rows, px."""
+        return self.srgb.shape[1]
+
+
+@dataclass(frozen=True)
+class FaceDetection(TensorRecord):
+    """One face found in a photo. All positions in photo pixels: x right, y down, centres at integers.
+
+    Attributes:
+        box: x0, y0, x1, y1 of the face (brows to chin, cheek to cheek).
+        score: detector confidence, 0..1.
+        five: right eye centre (image left in an upright face), left eye centre, nose tip, right and left mouth corner.
+        mesh: the 468 dense points; z in the same pixels, growing away from the camera, zero near the head's centre.
+            None where only five points are known (a landmarks file).
+        mesh_score: the mesh net's own face confidence, 0..1; 0 without a mesh.
+    """
+
+    box: Float[Tensor, "4"]
+    score: float
+    five: Float[Tensor, "5 2"]
+    mesh: Float[Tensor, "468 3"] | None = None
+    mesh_score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Camera(TensorRecord):
+    """Pinhole cameras, one per batch entry, at (0, 0, ``distance_dm``) of the world, looking along -z, y up.
+
+    A world point (x, y, z) falls on pixel column ``cx + focal_px * x / (distance_dm - z)`` and row
+    ``cy - focal_px * y / (distance_dm - z)``; pixel centres are at integers.
+
+    Attributes:
+        focal_px: focal length, px.
+        cx: principal point, column, px.
+        cy: principal point, row, px.
+        width: picture columns.
+        height: picture rows.
+        distance_dm: distance of the camera from the world's origin, dm.
+    """
+
+    focal_px: Float[Tensor, " B"]
+    cx: Float[Tensor, " B"]
+    cy: Float[Tensor, " B"]
+    width: int
+    height: int
+    distance_dm: float = 10.0
+
+
+@dataclass(frozen=True)
+class AlignedFace(TensorRecord):
+    """A face brought to the networks' frame (Deep3D crop).
+
+    Attributes:
+        crop: sRGB-coded, 0..1; outside of the photo it is black.
+        T_photo_crop: homogeneous map of crop pixels to photo pixels (exact, of the resampled picture).
+        trans_params: W, H, s, tx, ty as the official repositories store them (ty with y up), float64.
+        camera_crop: the camera of the crop.
+        camera_photo: the equivalent camera of the whole photo: same pose, same face, drawn in place.
+        five_crop: the five points in crop pixels.
+    """
+
+    crop: Float[Tensor, "3 H W"]
+    T_photo_crop: Float[Tensor, "3 3"]
+    trans_params: Float[Tensor, "5"]
+    camera_crop: Camera
+    camera_photo: Camera
+    five_crop: Float[Tensor, "5 2"]
+
+
+@dataclass(frozen=True)
+class FaceCoefficients(TensorRecord):
+    """Everything a face is made of, given a face model.
+
+    Attributes:
+        id: identity, standard-normal prior.
+        exp: expression; standard normal, or weights in 0..1 where the model's metadata says ``exp_prior: "box"``.
+        tex: albedo, standard-normal prior.
+        angles: rotations about x, y, z, radians; R = Rz Ry Rx on column vectors (+x nods down, +y turns the
+            nose to image right, +z rolls counter-clockwise as the camera sees it).
+        sh: spherical-harmonic light per basis function and RGB channel; 0.8 is added to the constant band on use.
+        translation: dm, added after the rotation.
+    """
+
+    id: Float[Tensor, "B Kid"]
+    exp: Float[Tensor, "B Kexp"]
+    tex: Float[Tensor, "B Ktex"]
+    angles: Float[Tensor, "B 3"]
+    sh: Float[Tensor, "B 9 3"]
+    translation: Float[Tensor, "B 3"]
+
+
+@dataclass(frozen=True)
+class CoefficientLayout:
+    """How many coefficients a face model has; it alone packs and unpacks network vectors.
+
+    The vector is: id, exp, tex, angles (3), SH (27, channel by channel: 9 of red, 9 of green, 9 of blue), translation (3):
+    the published order of Deep3D, where 80 + 64 + 80 + 3 + 27 + 3 = 257.
+    """
+
+    id: int
+    exp: int
+    tex: int
+
+    @property
+    def size(self) -> int:
+        """Length of the packed vector."""
+        return self.id + self.exp + self.tex + 3 + 27 + 3
+
+    def unpack(self, vector: Float[Tensor, "B K"]) -> FaceCoefficients:
+        """Name the parts of network vectors.
+
+        Raises:
+            ValueError: the vector's length is not ``size``.
+        """
+        if vector.shape[-1] != self.size:
+            raise ValueError(
+                f"expected vectors of {self.size} coefficients ({self}), received {tuple(vector.shape)}; "
+                "take the face model that the weights were made for"
+            )
+        id_part, exp, tex, angles, sh, translation = vector.split([self.id, self.exp, self.tex, 3, 27, 3], dim=-1)
+        return FaceCoefficients(id_part, exp, tex, angles, sh.unflatten(-1, (3, 9)).transpose(-1, -2), translation)
+
+    def pack(self, coefficients: FaceCoefficients) -> Float[Tensor, "B K"]:
+        """Inverse of ``unpack``."""
+        c = coefficients
+        return torch.cat([c.id, c.exp, c.tex, c.angles, c.sh.transpose(-1, -2).flatten(-2), c.translation], dim=-1)
+
+    def zeros(self, batch: int = 1) -> FaceCoefficients:
+        """The mean face, looking at the camera, in the default light."""
+        return self.unpack(torch.zeros(batch, self.size))
+
+
+@dataclass(frozen=True)
+class FaceMesh(TensorRecord):
+    """Decoded faces of one topology.
+
+    Attributes:
+        vertices: dm; in the model frame when decoded, in the world frame once posed (the function that made it says).
+        normals: unit vertex normals in the same frame.
+        albedo: RGB reflectance per vertex, coded as ``albedo_space`` says; may leave 0..1.
+        faces: vertex ids, counter-clockwise from outside.
+        uv: texture coordinates, origin bottom-left, 0..1; None where the model has none.
+        faces_uv: ids into ``uv`` per face corner.
+        albedo_space: coding of ``albedo``.
+    """
+
+    vertices: Float[Tensor, "B V 3"]
+    normals: Float[Tensor, "B V 3"]
+    albedo: Float[Tensor, "B V 3"]
+    faces: Int[Tensor, "F 3"]
+    uv: Float[Tensor, "T 2"] | None = None
+    faces_uv: Int[Tensor, "F 3"] | None = None
+    albedo_space: AlbedoSpace = "linear"
+
+
+@dataclass(frozen=True)
+class Fragments(TensorRecord):
+    """What a rasteriser saw at each pixel centre.
+
+    Attributes:
+        face_index: id of the nearest face, -1 where there is none.
+        barycentrics: weights of that face's three corners, perspective-correct (they interpolate 3D positions
+            linearly on the triangle); zero where there is no face. Not differentiable: ``interpolate`` is.
+        depth: clip-space z / w of the surface, -1 (near) .. 1 (far); 1 where there is no face.
+    """
+
+    face_index: Int[Tensor, "B H W"]
+    barycentrics: Float[Tensor, "B H W 3"]
+    depth: Float[Tensor, "B H W"]
+
+
+@dataclass(frozen=True)
+class Rendering(TensorRecord):
+    """A picture of posed faces.
+
+    Attributes:
+        image: shaded colour in the albedo's own coding (linear RGB for the open head), unclamped; black outside.
+        mask: coverage, 0..1, with antialiased silhouettes where asked.
+        depth_dm: distance along the camera's axis; 0 outside.
+        fragments: what was rasterised.
+    """
+
+    image: Float[Tensor, "B 3 H W"]
+    mask: Float[Tensor, "B 1 H W"]
+    depth_dm: Float[Tensor, "B 1 H W"]
+    fragments: Fragments
+
+
+@dataclass(frozen=True)
+class MeshAsset(TensorRecord):
+    """One face ready to be written to a file; every writer takes this.
+
+    Attributes:
+        vertices: dm, right-handed, y up, face along +z.
+        normals: unit vertex normals.
+        faces: vertex ids, counter-clockwise from outside.
+        uv: texture coordinates, origin bottom-left; None if none.
+        faces_uv: ids into ``uv`` per face corner.
+        colors: sRGB-coded vertex colours, 0..1.
+        texture: sRGB-coded picture, row 0 is v = 1 (top); None if none.
+        morph_targets: name -> vertex offsets at full weight, dm.
+        morph_weights: name -> weight in this face (0 where absent): ``vertices`` are without the targets' effect.
+        name: of the object in the file.
+        metadata: JSON-able facts that travel with the file (face model, licence).
+    """
+
+    vertices: Float[Tensor, "V 3"]
+    normals: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "F 3"]
+    uv: Float[Tensor, "T 2"] | None = None
+    faces_uv: Int[Tensor, "F 3"] | None = None
+    colors: Float[Tensor, "V 3"] | None = None
+    texture: Float[Tensor, "3 H W"] | None = None
+    morph_targets: dict[str, Float[Tensor, "V 3"]] = field(default_factory=dict)
+    morph_weights: dict[str, float] = field(default_factory=dict)
+    name: str = "face"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VisibilityMap(TensorRecord):
+    """Which texels of a UV texture a photo shows, and how well.
+
+    Attributes:
+        confidence: 0 (hidden) .. 1 (seen head-on).
+        covered: texels that belong to the mesh at all.
+    """
+
+    confidence: Float[Tensor, "H W"]
+    covered: Bool[Tensor, "H W"]

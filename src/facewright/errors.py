@@ -1,0 +1,41 @@
+"""Errors that callers may want to catch. Each message says what was expected, what was received and the remedy."""
+
+
+class FacewrightError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class PhotoError(FacewrightError):
+    """A photo file cannot be read: missing, empty, truncated, not a picture, too large, or unsupported."""
+
+
+class NoFaceFoundError(FacewrightError):
+    """The photo was read, and no face was found in it."""
+
+
+class AssetNotFoundError(FacewrightError):
+    """A file that the user must bring is not there; the message says which, where from, and the command."""
+
+
+class FaceModelError(FacewrightError):
+    """A face model file is malformed, or is not the model that it was taken for."""
+
+
+class WeightsError(FacewrightError):
+    """A weights file is malformed, unsafe, or does not fit the face model or crop."""
+
+
+class CoefficientsError(FacewrightError):
+    """A coefficients file is malformed or does not fit the face model."""
+
+
+class ReconstructionError(FacewrightError):
+    """A face was found but cannot be reconstructed (non-finite result, degenerate points)."""
+
+
+class ExportError(FacewrightError):
+    """An output file cannot be written."""
+
+
+class MissingExtraError(FacewrightError, ImportError):
+    """An optional dependency is not installed; the message holds the line that installs it."""

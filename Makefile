@@ -1,0 +1,55 @@
+# One virtual environment for everything; every target makes what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PHOTOS := src/facewright/assets/photos
+
+.PHONY: help demo test slow lint format docs bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[fast]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[fast,import,dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.run  ## reconstruct the bundled portraits into out/
+	$(BIN)/facewright reconstruct $(PHOTOS)/astronaut.jpg $(PHOTOS)/grace_hopper.jpg --out out
+	@echo "Open out/astronaut_mesh.png and out/astronaut.glb (any glTF viewer, Blender: File > Import > glTF)."
+
+test: $(VENV)/.dev  ## run the tests (CPU, no downloads)
+	$(BIN)/python -m pytest --durations=15
+
+slow: $(VENV)/.dev  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow --timeout=1800 --durations=15
+
+lint: $(VENV)/.dev  ## ruff, format, types, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/codespell
+
+format: $(VENV)/.dev  ## let ruff write what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.dev  ## timings as ratios within one run
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) out site .pytest_cache .ruff_cache .benchmarks

@@ -1,0 +1,42 @@
+"""Fixtures of the whole suite: reference material beside the checkout, seeded randomness, the toy face model."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facewright.morphable.linear import FaceModel
+from facewright.morphable.toy import toy_face_model
+
+torch.set_num_threads(1)  # many small tensors: a second thread costs more than it brings, and results stay equal
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    """Every test starts from the same random state, whichever tests ran before it."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - for libraries that draw from numpy's global state
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """A seeded generator; draw on the CPU, then move."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def toy_model() -> FaceModel:
+    """The procedural face model. Shared by all tests: never change it in place."""
+    return toy_face_model()
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Folder of reference material (photographs with five points, Basel index tables) beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "photos").is_dir():
+        pytest.skip(f"no reference material: {folder} is absent (it is not part of the repository)")
+    return folder

@@ -1,0 +1,244 @@
+"""The front door for pixels: a picture file or array in, an upright sRGB ``Photo`` out. Only this room knows of EXIF.
+
+Sizes are read from the header and refused there; a file that decodes only in part is an error, never a grey patch.
+"""
+
+import logging
+import os
+import stat
+import struct
+import threading
+import warnings
+import zlib
+from io import BytesIO
+from typing import IO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from PIL import Image, ImageCms, ImageOps
+from torch import Tensor
+
+from facewright.errors import PhotoError
+from facewright.records import Photo
+
+MAX_PIXELS = 100_000_000
+MAX_SIDE = 20_000
+
+# Whitelisted because Pillow's other readers start programs (EPS), are vector formats, or are not photographs.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2", ".pef", ".srw")  # TIFF outside, a thumbnail inside
+# What Pillow's decoders raise on damaged files; each of them was seen, or is raised in their sources.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+_pillow_limit = threading.Lock()
+_log = logging.getLogger(__name__)
+
+
+def read_photo(
+    source: str | os.PathLike[str] | IO[bytes],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_side: int = MAX_SIDE,
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Photo:
+    """Read a picture: turned upright (EXIF), colours taken to sRGB (embedded ICC profile), alpha laid on a background.
+
+    Of an animation or a file with several pages the first picture is taken, and the log says so. 16-bit grey keeps its
+    depth; grey becomes three equal channels; CMYK without a profile is converted by the plain formula.
+
+    Args:
+        source: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF; a path, or a file opened for reading bytes.
+        max_pixels: largest accepted width x height, checked in the header before anything is decoded.
+        max_side: largest accepted width or height, px.
+        background: sRGB, 0..1, seen through transparent pixels.
+
+    Raises:
+        PhotoError: no such file, no permission, empty, truncated, not a picture, too large, or an unsupported kind.
+    """
+    name = _name_of(source)
+    stream = _opened(source, name)
+    with stream:
+        image = _header(stream, name)
+        _check_size(image, name, max_pixels, max_side)
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            _log.warning("%s holds %d pictures; the first is taken", name, getattr(image, "n_frames", 1))
+        srgb = _decoded(image, name, background)
+    tensor = torch.from_numpy(srgb).permute(2, 0, 1).contiguous()
+    return Photo(tensor, path=os.fspath(source) if isinstance(source, str | os.PathLike) else "")
+
+
+def photo_from_array(array: ndarray | Tensor, *, path: str = "") -> Photo:
+    """Take pixels that are in memory already.
+
+    Args:
+        array: H W 3, sRGB-coded RGB (not BGR): uint8 0..255, or floating point 0..1.
+        path: where it came from, for reports.
+
+    Raises:
+        PhotoError: another shape or dtype, an empty picture, NaN, or values outside of the range.
+    """
+    pixels = array.detach().cpu() if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise PhotoError(
+            f"expected an array of shape (height, width, 3), received {tuple(pixels.shape)}; "
+            "repeat grey three times, drop alpha, move channels last"
+        )
+    if pixels.dtype == torch.uint8:
+        return Photo((pixels.permute(2, 0, 1).float() / 255.0).contiguous(), path)
+    if not pixels.is_floating_point():
+        raise PhotoError(f"expected uint8 or floating point, received {pixels.dtype}; convert to uint8 0..255")
+    if not bool(torch.isfinite(pixels).all()):
+        raise PhotoError("expected finite values, received NaN or infinity; repair the array")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < -1e-6 or high > 1.0 + 1e-6:
+        raise PhotoError(
+            f"expected floating-point values in 0..1, received {low:.4g}..{high:.4g}; divide by the largest value of "
+            "the coding (255 for 8 bits), or pass uint8"
+        )
+    return Photo(pixels.permute(2, 0, 1).float().clamp(0.0, 1.0).contiguous(), path)
+
+
+def _name_of(source: object) -> str:
+    """How messages call the source: quoted, so that blanks and line breaks in a path stay visible."""
+    if isinstance(source, str | os.PathLike):
+        return repr(os.fspath(source))
+    return repr(getattr(source, "name", "the given stream"))
+
+
+def _opened(source: str | os.PathLike[str] | IO[bytes], name: str) -> IO[bytes]:
+    """A seekable stream that has at least one byte."""
+    if not isinstance(source, str | os.PathLike):
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise PhotoError(f'expected a file opened for bytes, received text from {name}; open it with mode "rb"')
+        if not content:
+            raise PhotoError(f"expected a picture, received nothing from {name}; rewind the stream or check the upload")
+        return BytesIO(content)
+    try:
+        mode = os.stat(source).st_mode
+        if stat.S_ISDIR(mode):
+            raise PhotoError(f"expected a picture file, received the folder {name}; name the files in it")
+        if not stat.S_ISREG(mode):
+            raise PhotoError(f"expected a regular file, received a device or pipe: {name}; copy it to a file first")
+        if os.stat(source).st_size == 0:
+            raise PhotoError(f"expected a picture, received the empty file {name} (0 bytes); copy it again")
+        return open(source, "rb")
+    except FileNotFoundError as error:
+        raise PhotoError(f"expected a picture file, found nothing at {name}; check the path") from error
+    except PermissionError as error:
+        raise PhotoError(f"expected a readable file, received no permission for {name}; change its mode") from error
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"expected a readable file, received {error} for {name}; check the path and disk") from error
+
+
+def _header(stream: IO[bytes], name: str) -> Image.Image:
+    """Open without decoding. Pillow's own size limit is a process-wide variable: lifted for this call, ours follows."""
+    start = stream.read(16)
+    stream.seek(0)
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+        raise PhotoError(f"expected JPEG, PNG, WebP or TIFF, received HEIC/HEIF in {name}; export it as JPEG or PNG")
+    Image.init()
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(stream, formats=[known for known in _FORMATS if known in Image.OPEN])
+        except _DECODER_ERRORS as error:
+            raise PhotoError(
+                f"expected a picture ({', '.join(_FORMATS)}), received something else or a damaged header in {name}; "
+                "open it in a picture viewer and save it as JPEG or PNG"
+            ) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    if image.format == "TIFF" and name.strip("'\"").lower().endswith(_RAW_SUFFIXES):
+        raise PhotoError(f"expected a developed picture, received camera raw in {name}; export it as JPEG, PNG or TIFF")
+    return image
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int, max_side: int) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PhotoError(f"expected at least one pixel, received {width} x {height} in {name}; export it again")
+    if width * height > max_pixels or max(width, height) > max_side:
+        raise PhotoError(
+            f"expected at most {max_pixels} pixels and {max_side} a side, received {width} x {height} in {name}; "
+            "make it smaller, or raise max_pixels / max_side if the memory is there (12 bytes a pixel)"
+        )
+
+
+def _decoded(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[ndarray, "H W 3"]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size has been checked
+            image.load()
+        image = _upright(image, name)
+        return _srgb_from_image(image, name, background)
+    except MemoryError as error:
+        raise PhotoError(
+            f"expected memory for {image.size} pixels of {name}, received none; lower max_pixels"
+        ) from error
+    except _DECODER_ERRORS as error:
+        raise PhotoError(
+            f"expected a whole picture, received a truncated or damaged one in {name} ({error}); copy it again"
+        ) from error
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    """Apply the EXIF orientation; a damaged EXIF block turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODER_ERRORS:
+        _log.warning("%s has a damaged EXIF block; it is read as it lies", name)
+        return image
+
+
+def _srgb_from_image(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[ndarray, "H W 3"]:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _srgb_from_deep_grey(image)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"), dtype=np.float32)[..., None] / np.float32(255)
+        image = image.convert("RGB")
+    elif image.mode in ("P", "1", "PA", "LA", "La", "RGBX"):
+        image = image.convert("RGB")
+    srgb = np.asarray(_in_srgb(image, name), dtype=np.float32) / np.float32(255)
+    return srgb if alpha is None else alpha * srgb + (1 - alpha) * np.array(background, dtype=np.float32)
+
+
+def _srgb_from_deep_grey(image: Image.Image) -> Float[ndarray, "H W 3"]:
+    """16-bit grey by its full range; floating point if it is 0..1 already."""
+    values = np.asarray(image).astype(np.float32)
+    top = 1.0 if image.mode == "F" else 65535.0
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+        raise ValueError(f"{image.mode} pixels are expected in 0..{top:g}: save 8 or 16 bits a channel")
+    return np.repeat((values / np.float32(top))[..., None], 3, axis=2)
+
+
+def _in_srgb(image: Image.Image, name: str) -> Image.Image:
+    """Through the embedded ICC profile, unless that is sRGB itself (values then stay as they are, to the bit)."""
+    profile_bytes = image.info.get("icc_profile")
+    if profile_bytes:
+        try:
+            profile = ImageCms.ImageCmsProfile(BytesIO(profile_bytes))
+            if "srgb" not in ImageCms.getProfileDescription(profile).lower():
+                srgb = ImageCms.createProfile("sRGB")
+                intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+                converted = ImageCms.profileToProfile(image, profile, srgb, renderingIntent=intent, outputMode="RGB")
+                return image.convert("RGB") if converted is None else converted
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            _log.warning("%s has an unusable ICC profile; its colours are read as sRGB", name)
+    return image.convert("RGB")

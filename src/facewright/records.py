@@ -6,7 +6,7 @@ S spherical-harmonic basis functions, T texture coordinates. Frames and units: d
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,10 +16,14 @@ AlbedoSpace = Literal["linear", "display"]
 """How albedo numbers are coded: ``linear`` RGB (shaded, then sRGB-encoded) or ``display`` (BFM: shaded as it is)."""
 
 
+# Not typing.Self: the runtime checks of the tests decorate methods one by one, where Self has no meaning.
+Record = TypeVar("Record", bound="TensorRecord")
+
+
 class TensorRecord:
     """Mixin of records that hold tensors: move them all at once."""
 
-    def to(self, target: torch.device | torch.dtype | str) -> Self:
+    def to(self: Record, target: torch.device | torch.dtype | str) -> Record:
         """Return a copy with every tensor moved to a device, or every floating-point tensor cast to a dtype."""
         moved: dict[str, Any] = {}
         for entry in fields(self):  # pyright: ignore[reportArgumentType]

@@ -32,7 +32,7 @@ class TensorRecord:
                 isinstance(value, Tensor) and (not isinstance(target, torch.dtype) or value.is_floating_point())
             ):
                 moved[entry.name] = value.to(target)
-        return replace(self, **moved)  # pyright: ignore[reportType]
+        return replace(self, **moved)  # pyright: ignore[reportArgumentType] - every record is a dataclass, the mixin is not
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ class FaceCoefficients(TensorRecord):
 class CoefficientLayout:
     """How many coefficients a face model has; it alone packs and unpacks network vectors.
 
-    The vector is: id, exp, tex, angles (3), SH (27, channel by channel: 9 of red, 9 of green, 9 of blue), translation (3):
-    the published order of Deep3D, where 80 + 64 + 80 + 3 + 27 + 3 = 257.
+    The vector is: id, exp, tex, angles (3), SH (27, channel by channel: 9 of red, 9 of green, 9 of blue), translation
+    (3): the published order of Deep3D, where 80 + 64 + 80 + 3 + 27 + 3 = 257.
     """
 
     id: int

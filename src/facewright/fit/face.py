@@ -1,0 +1,207 @@
+"""One face from its landmarks and pixels, coarse to fine. Needs no trained network; deterministic."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.errors import ReconstructionError
+from facewright.fit.landmarks import PointTarget, point_targets, point_term
+from facewright.fit.parameters import Unknowns
+from facewright.fit.photometric import ColoredPatch, colored_patch, photo_samples, photometric_term
+from facewright.fit.pose import pose_from_points
+from facewright.fit.solver import LinearTerm, Prior, minimise
+from facewright.geometry.frames import clip_from_world, pose_points
+from facewright.morphable.linear import FaceModel
+from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection
+from facewright.render.visibility import vertex_visibility
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Weights of the energy. All are inverse variances of what they weigh, so that they can be reasoned about.
+
+    Attributes:
+        point_sigma_px: error of one trusted detector point in the 224 crop, correlations counted in: points err
+            together, so each says less than its scatter suggests.
+        photometric_precision: the whole photometric term, as so many independent observations of unit variance.
+        exp_slope: sparse prior on bounded expressions: cost of a full expression.
+        exp_sigma: scale of bounded expressions.
+        tex_sigma: scale of the albedo coefficients.
+        id_sigma: scale of the identity coefficients.
+        light_sigma: scale of the SH coefficients around the default light.
+        blurs_px: sigma of the photo's blur per photometric round, coarse to fine, for the 224 crop.
+        point_iterations: linearisations on points alone.
+        photometric_iterations: linearisations per photometric round.
+    """
+
+    point_sigma_px: float = 5.0
+    photometric_precision: float = 2.0e4
+    exp_slope: float = 1.0
+    exp_sigma: float = 0.5
+    tex_sigma: float = 1.0
+    id_sigma: float = 1.0
+    light_sigma: float = 0.5
+    blurs_px: tuple[float, ...] = (3.0, 1.5, 1.0)
+    point_iterations: int = 25
+    photometric_iterations: int = 6
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit found.
+
+    Attributes:
+        coefficients: one face.
+        camera: of the crop.
+        residuals: per term: ``points_px`` (weighted RMS distance), ``photometric`` (robust mean colour difference,
+            sRGB-coded 0..1), ``id``, ``exp``, ``tex`` (squared norms).
+    """
+
+    coefficients: FaceCoefficients
+    camera: Camera
+    residuals: dict[str, float]
+
+
+def fit_face(
+    aligned: AlignedFace,
+    detection: FaceDetection,
+    model: FaceModel,
+    settings: FitSettings | None = None,
+    *,
+    start: FaceCoefficients | None = None,
+) -> FitResult:
+    """Find the coefficients that explain a face's landmarks and pixels.
+
+    Pose first (closed form), then pose, identity and expression from the points (Gauss-Newton), then everything
+    together with the pixels, on ever sharper pictures.
+
+    Args:
+        aligned: the crop and its camera.
+        detection: the points, in photo pixels.
+        model: any face model; pixels count where it has a "photometric" region.
+        settings: weights.
+        start: where to begin instead of the closed-form pose, from a network for example.
+
+    Raises:
+        ReconstructionError: the points fix no face, or the optimum is not finite.
+    """
+    settings = settings or FitSettings()
+    unknowns = Unknowns(model.layout)
+    camera = aligned.camera_crop
+    targets = point_targets(aligned, detection, model, settings.point_sigma_px)
+    state = start or pose_from_points(targets[0], model.layout.zeros(), camera)
+
+    def point_terms(coefficients: FaceCoefficients) -> list[LinearTerm]:
+        return [point_term(target, coefficients, camera, unknowns) for target in targets]
+
+    prior = prior_of(model, unknowns, settings)
+    if start is None:
+        rigid = held_fast(prior, slice(6, unknowns.size), unknowns.values(state))
+        state = minimise(point_terms, state, unknowns, rigid, iterations=settings.point_iterations)
+    shape = held_fast(prior, slice(unknowns.tex.start, unknowns.size), unknowns.values(state))
+    state = minimise(point_terms, state, unknowns, shape, iterations=settings.point_iterations)
+    terms = point_terms(state)
+
+    region = model.annotations.regions.get("photometric")
+    if region is not None and settings.photometric_precision > 0:
+        patch = colored_patch(model, region)
+        state = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
+        terms = _pixel_terms(aligned, model, patch, targets, state, settings, settings.blurs_px[-1])(state)
+    _require_finite(unknowns.values(state))
+    return FitResult(state, camera, _residuals(terms, state))
+
+
+def prior_of(model: FaceModel, unknowns: Unknowns, settings: FitSettings) -> Prior:
+    """Gaussian identity, albedo and light; sparse bounded or Gaussian expression; pose and place are free."""
+    like = model.mean_shape
+    zeros = like.new_zeros(unknowns.size)
+    precision, slope = zeros.clone(), zeros.clone()
+    lower, upper = torch.full_like(zeros, -torch.inf), torch.full_like(zeros, torch.inf)
+    precision[unknowns.id] = settings.id_sigma**-2
+    precision[unknowns.tex] = settings.tex_sigma**-2
+    precision[unknowns.sh] = settings.light_sigma**-2
+    if model.exp_is_box:
+        precision[unknowns.exp] = settings.exp_sigma**-2
+        slope[unknowns.exp] = settings.exp_slope
+        lower[unknowns.exp], upper[unknowns.exp] = 0.0, 1.0
+    else:
+        precision[unknowns.exp] = 1.0
+    return Prior(precision, zeros, slope, lower, upper)
+
+
+def held_fast(prior: Prior, columns: slice, values: Float[Tensor, " P"]) -> Prior:
+    """The same prior with some unknowns held at their present values."""
+    precision, mean = prior.precision.clone(), prior.mean.clone()
+    precision[columns], mean[columns] = torch.inf, values[columns]
+    return replace(prior, precision=precision, mean=mean)
+
+
+def _fit_pixels(
+    aligned: AlignedFace,
+    model: FaceModel,
+    patch: ColoredPatch,
+    targets: list[PointTarget],
+    state: FaceCoefficients,
+    prior: Prior,
+    settings: FitSettings,
+) -> FaceCoefficients:
+    unknowns = Unknowns(model.layout)
+    appearance = held_fast(prior, unknowns.geometry, unknowns.values(state))
+    rounds = [(settings.blurs_px[0], appearance)] + [(blur, prior) for blur in settings.blurs_px]
+    for blur, beliefs in rounds:
+        linearise = _pixel_terms(aligned, model, patch, targets, state, settings, blur)
+        state = minimise(linearise, state, unknowns, beliefs, iterations=settings.photometric_iterations)
+    return state
+
+
+def _pixel_terms(
+    aligned: AlignedFace,
+    model: FaceModel,
+    patch: ColoredPatch,
+    targets: list[PointTarget],
+    state: FaceCoefficients,
+    settings: FitSettings,
+    blur_px: float,
+):
+    """All terms, with visibility as it is at ``state`` (it stays fixed within a round, so that energies compare)."""
+    unknowns = Unknowns(model.layout)
+    camera = aligned.camera_crop
+    samples = photo_samples(aligned.crop, blur_px * camera.width / 224)
+    world = pose_points(model.shape(state.id, state.exp), state.angles, state.translation)
+    clip = clip_from_world(world, camera)
+    visible = vertex_visibility(clip, model.faces, (camera.height, camera.width))[0, patch.ids]
+
+    def linearise(coefficients: FaceCoefficients) -> list[LinearTerm]:
+        points = [point_term(target, coefficients, camera, unknowns) for target in targets]
+        pixels = photometric_term(
+            patch,
+            samples,
+            visible.to(samples.values),
+            coefficients,
+            camera,
+            unknowns,
+            precision=settings.photometric_precision,
+        )
+        return [*points, pixels]
+
+    return linearise
+
+
+def _residuals(terms: list[LinearTerm], state: FaceCoefficients) -> dict[str, float]:
+    rms = {term.name: float(_weighted_rms(term)) for term in terms}
+    norms = {name: float(getattr(state, name).square().sum()) for name in ("id", "exp", "tex")}
+    return rms | norms
+
+
+def _weighted_rms(term: LinearTerm) -> Tensor:
+    return ((term.weight * term.residual.square()).sum() / term.weight.sum().clamp_min(1e-12)).sqrt()
+
+
+def _require_finite(values: Float[Tensor, " P"]) -> None:
+    if not bool(values.isfinite().all()):
+        raise ReconstructionError(
+            "expected a finite face, the fit diverged; the points may belong to no face: check the landmarks, "
+            "or pass better ones with --landmarks"
+        )

@@ -1,0 +1,105 @@
+"""How posed points, their pixels and their normals move with the unknowns: the analytic derivatives of the fit."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.fit.parameters import cross_matrix
+from facewright.geometry.frames import project_points
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.records import Camera, FaceCoefficients
+
+
+@dataclass(frozen=True)
+class LinearPoints:
+    """Points that depend linearly on id and exp, in the model frame: mean + basis [id, exp].
+
+    Attributes:
+        mean: dm.
+        basis: dm per unit coefficient, id modes first.
+    """
+
+    mean: Float[Tensor, "N 3"]
+    basis: Float[Tensor, "N 3 G"]
+
+    def of(self, coefficients: FaceCoefficients) -> Float[Tensor, "N 3"]:
+        """Positions in the model frame, dm."""
+        return self.mean + self.basis @ torch.cat([coefficients.id[0], coefficients.exp[0]])
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Values and their derivatives by the geometry columns [turn, move, id, exp].
+
+    Attributes:
+        value: at the present state.
+        jacobian: by the geometry columns.
+    """
+
+    value: Float[Tensor, "N D"]
+    jacobian: Float[Tensor, "N D Q"]
+
+
+def world_motion(points: LinearPoints, coefficients: FaceCoefficients) -> Motion:
+    """World positions (dm). A left turn w moves a point by w x (R p)."""
+    rotation = rotation_from_angles(coefficients.angles[0])
+    turned = points.of(coefficients) @ rotation.T
+    by_move = torch.eye(3).to(turned).expand(len(turned), 3, 3)
+    by_shape = torch.einsum("ij,njg->nig", rotation, points.basis)
+    jacobian = torch.cat([-cross_matrix(turned), by_move, by_shape], -1)
+    return Motion(turned + coefficients.translation[0], jacobian)
+
+
+def pixel_motion(world: Motion, camera: Camera) -> Motion:
+    """Pixel column and row of world points, by the chain rule through ``project_points``."""
+    pixels = project_points(world.value[None], camera)[0]
+    focal, distance = camera.focal_px[0], pixels[:, 2]
+    x, y = world.value[:, 0], world.value[:, 1]
+    scale = focal / distance
+    zero = torch.zeros_like(scale)
+    by_world = torch.stack(
+        [torch.stack([scale, zero, scale * x / distance], -1), torch.stack([zero, -scale, -scale * y / distance], -1)],
+        -2,
+    )
+    return Motion(pixels[:, :2], by_world @ world.jacobian)
+
+
+def normal_motion(
+    world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]
+) -> Motion:
+    """Unit vertex normals of a posed mesh and their derivatives.
+
+    A vertex normal is the normalised sum of its incident unit face normals (deep3d.md section 3); with m = e1 x e2 of
+    a face, d(m/|m|) = (I - nn') dm / |m|.
+
+    Args:
+        world: posed vertices.
+        faces: triangles among them.
+        vertex_faces: ids of the faces around each vertex, padded with F.
+    """
+    a, b, c = faces.unbind(-1)
+    x, dx = world.value, world.jacobian
+    e1, e2 = x[b] - x[a], x[c] - x[a]
+    cross = torch.linalg.cross(e1, e2)
+    length = cross.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    unit = cross / length
+    d_cross = cross_matrix(e1) @ (dx[c] - dx[a]) - cross_matrix(e2) @ (dx[b] - dx[a])
+    d_unit = _tangent(unit, d_cross) / length[..., None]
+    total, d_total = _gathered(unit, vertex_faces), _gathered(d_unit, vertex_faces)
+    size = total.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    normal = total / size
+    return Motion(normal, _tangent(normal, d_total) / size[..., None])
+
+
+def _tangent(unit: Float[Tensor, "N 3"], change: Float[Tensor, "N 3 Q"]) -> Float[Tensor, "N 3 Q"]:
+    return change - unit[:, :, None] * torch.einsum("ni,niq->nq", unit, change)[:, None]
+
+
+def _gathered(per_face: Tensor, vertex_faces: Int[Tensor, "N M"]) -> Tensor:
+    padded = torch.cat([per_face, torch.zeros_like(per_face[:1])])
+    total = torch.zeros_like(padded[vertex_faces[:, 0]])
+    for neighbour in vertex_faces.unbind(-1):
+        total = total + padded[neighbour]
+    return total

@@ -1,0 +1,188 @@
+"""The photometric term of a fit: shaded vertex colours against the photo, sampled where the vertices fall.
+
+The energy lives on vertices instead of pixels (Blanz & Vetter 1999 sample triangles): a Gauss-Newton step then costs
+a few thousand rows, whatever the photo's size. The photo is blurred to the spacing of the vertices first.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.fit.motion import LinearPoints, normal_motion, pixel_motion, world_motion
+from facewright.fit.parameters import Unknowns
+from facewright.fit.solver import LinearTerm
+from facewright.geometry.color import srgb_from_linear
+from facewright.morphable.linear import FaceModel
+from facewright.records import Camera, FaceCoefficients
+from facewright.render.lighting import sh_basis, sh_basis_gradient, sh_with_offset
+
+
+@dataclass(frozen=True)
+class ColoredPatch:
+    """The part of a face model that the photometric term looks at.
+
+    Attributes:
+        ids: the model's vertices that are compared; they come first in ``points``.
+        points: compared vertices, then the neighbours that their normals need.
+        faces: triangles among ``points``.
+        vertex_faces: faces around each compared vertex, padded with F.
+        mean_albedo: of the compared vertices.
+        albedo_basis: of the compared vertices.
+        weight: 0..1, of the photometric region.
+        display: whether albedo is display-coded already (BFM) instead of linear.
+    """
+
+    ids: Int[Tensor, " N"]
+    points: LinearPoints
+    faces: Int[Tensor, "F 3"]
+    vertex_faces: Int[Tensor, "N M"]
+    mean_albedo: Float[Tensor, "N 3"]
+    albedo_basis: Float[Tensor, "N 3 K"]
+    weight: Float[Tensor, " N"]
+    display: bool
+
+
+def colored_patch(model: FaceModel, region: Float[Tensor, " V"]) -> ColoredPatch:
+    """Cut the vertices with a positive region weight out of a model, with the ring of neighbours around them."""
+    compared = region > 0
+    kept_faces = model.faces[compared[model.faces].any(-1)]
+    ring = torch.zeros_like(compared)
+    ring[kept_faces.flatten()] = True
+    ids = compared.nonzero()[:, 0]
+    order = torch.cat([ids, (ring & ~compared).nonzero()[:, 0]])
+    place = torch.full_like(compared, -1, dtype=torch.long)
+    place[order] = torch.arange(len(order), device=order.device)
+    faces = place[kept_faces]
+    basis = torch.cat([model.id_basis[order], model.exp_basis[order]], -1)
+    return ColoredPatch(
+        ids,
+        LinearPoints(model.mean_shape[order], basis),
+        faces,
+        faces_around(faces, len(ids)),
+        model.mean_albedo[ids],
+        model.albedo_basis[ids],
+        region[ids],
+        model.albedo_space == "display",
+    )
+
+
+def faces_around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "N M"]:
+    """Ids of the faces around each of the first ``count`` vertices, padded with F (the official ``point_buf``, 0-based)."""
+    vertex, order = faces.flatten().sort(stable=True)
+    face = torch.div(order, 3, rounding_mode="floor")
+    first = torch.searchsorted(vertex, torch.arange(int(vertex.max()) + 2, device=faces.device))
+    rank = torch.arange(len(vertex), device=faces.device) - first[vertex]
+    keep = vertex < count
+    table = torch.full((count, int(rank[keep].max()) + 1), len(faces), device=faces.device)
+    table[vertex[keep], rank[keep]] = face[keep]
+    return table
+
+
+@dataclass(frozen=True)
+class PhotoSamples:
+    """A blurred crop and its slope.
+
+    Attributes:
+        values: sRGB-coded colour, then its derivative by column, then by row, per pixel.
+    """
+
+    values: Float[Tensor, "9 H W"]
+
+    def at(self, pixels: Float[Tensor, "N 2"]) -> Float[Tensor, "N 3 3"]:
+        """[colour, d/dcolumn, d/drow] x RGB at pixel positions, bilinear, edge values outside."""
+        height, width = self.values.shape[-2:]
+        size = pixels.new_tensor([width, height])
+        grid = ((2.0 * pixels + 1.0) / size - 1.0)[None, None]
+        sampled = torch.nn.functional.grid_sample(
+            self.values[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+        return sampled[0, :, 0].T.unflatten(-1, (3, 3))
+
+
+def photo_samples(crop: Float[Tensor, "3 H W"], blur_px: float) -> PhotoSamples:
+    """Blur a crop with a Gaussian of the given sigma and take central differences."""
+    radius = max(1, int(3.0 * blur_px + 0.5))
+    offsets = torch.arange(-radius, radius + 1).to(crop)
+    kernel = torch.exp(-0.5 * (offsets / blur_px).square())
+    kernel = (kernel / kernel.sum()).expand(3, 1, -1)
+    padded = torch.nn.functional.pad(crop[None], [radius] * 4, mode="replicate")
+    rows = torch.nn.functional.conv2d(padded, kernel[..., None], groups=3)
+    blurred = torch.nn.functional.conv2d(rows, kernel[:, :, None], groups=3)
+    edge = torch.nn.functional.pad(blurred, [1, 1, 1, 1], mode="replicate")
+    by_column = (edge[..., 1:-1, 2:] - edge[..., 1:-1, :-2]) / 2.0
+    by_row = (edge[..., 2:, 1:-1] - edge[..., :-2, 1:-1]) / 2.0
+    return PhotoSamples(torch.cat([blurred, by_column, by_row], 1)[0])
+
+
+def photometric_term(
+    patch: ColoredPatch,
+    samples: PhotoSamples,
+    visible: Float[Tensor, " N"],
+    coefficients: FaceCoefficients,
+    camera: Camera,
+    unknowns: Unknowns,
+    *,
+    precision: float,
+    scale: float = 0.12,
+) -> LinearTerm:
+    """Robust colour difference of shaded vertices and the photo under them.
+
+    residual = encode(albedo * light(normal)) - photo(pixel); Geman-McClure on its length, so that hair, glasses and
+    hands lose their say. Scaled by the count of visible vertices so that the term does not reward hiding.
+
+    Args:
+        patch: what is compared.
+        samples: the blurred photo.
+        visible: 0..1 per compared vertex.
+        coefficients: present state.
+        camera: of the crop.
+        unknowns: order of the step vector.
+        precision: total weight of the term: as many independent observations of unit variance.
+        scale: colour difference (sRGB-coded) at which a vertex loses three quarters of its weight.
+    """
+    count = len(patch.ids)
+    world = world_motion(patch.points, coefficients)
+    normals = normal_motion(world, patch.faces, patch.vertex_faces)
+    pixels = pixel_motion(world, camera)
+    albedo = patch.mean_albedo + patch.albedo_basis @ coefficients.tex[0]
+    sh = sh_with_offset(coefficients.sh[0])
+    basis = sh_basis(normals.value)
+    light = basis @ sh
+    radiance = albedo * light
+    color, slope = encode_with_slope(radiance, patch.display)
+    seen = samples.at(pixels.value[:count])
+    residual = color - seen[:, 0]
+
+    light_by_normal = torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals.value), sh)
+    by_geometry = (slope * albedo)[..., None] * (light_by_normal @ normals.jacobian)
+    by_geometry = by_geometry - seen[:, 1:].transpose(1, 2) @ pixels.jacobian[:count]
+    by_tex = (slope * light)[..., None] * patch.albedo_basis
+    by_sh = ((slope * albedo)[:, :, None, None] * basis[:, None, :, None]) * torch.eye(3).to(basis)[None, :, None, :]
+    jacobian = torch.cat([by_geometry, by_tex, by_sh.flatten(2)], -1)
+
+    trust = visible * patch.weight
+    trust = trust * (precision / trust.sum().clamp_min(1.0))
+    spread = 1.0 + residual.square().sum(-1) / scale**2
+    weight = (trust / spread.square())[:, None].expand_as(residual)
+    cost = (trust * residual.square().sum(-1) / spread).sum()
+    return LinearTerm(
+        "photometric",
+        jacobian.flatten(0, 1),
+        residual.flatten(),
+        weight.flatten(),
+        slice(0, unknowns.size),
+        float(cost),
+    )
+
+
+def encode_with_slope(
+    radiance: Float[Tensor, "N 3"], display: bool
+) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
+    """Display-coded colour of shaded albedo and the derivative of the coding."""
+    if display:
+        return radiance, torch.ones_like(radiance)
+    magnitude = radiance.abs()
+    curve = 1.055 / 2.4 * magnitude.clamp_min(0.0031308) ** (1.0 / 2.4 - 1.0)
+    return srgb_from_linear(radiance), torch.where(magnitude <= 0.0031308, torch.full_like(curve, 12.92), curve)

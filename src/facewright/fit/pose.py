@@ -1,0 +1,59 @@
+"""A first pose from points, in closed form."""
+
+from dataclasses import replace
+
+import torch
+
+from facewright.errors import ReconstructionError
+from facewright.fit.landmarks import PointTarget
+from facewright.geometry.rotations import angles_from_rotation
+from facewright.geometry.similarity import similarity_from_points
+from facewright.records import Camera, FaceCoefficients
+
+
+def pose_from_points(target: PointTarget, mean: FaceCoefficients, camera: Camera) -> FaceCoefficients:
+    """Pose of the mean face from its points in the picture.
+
+    Where the detector gives depth, the rotation is that of the 3D similarity between model and detected points;
+    otherwise it is the scaled-orthographic one: two rows by least squares, made orthonormal (POS, DeMenthon & Davis 1995).
+    Distance follows from the scale, place from the centroid.
+
+    Raises:
+        ReconstructionError: the points do not fix a pose (too few, or all in one place).
+    """
+    model, pixels, weight = target.points.mean, target.pixels, target.precision
+    if int((weight > 0).sum()) < 4:
+        raise ReconstructionError(
+            f"expected at least 4 usable points to find a pose, received {int((weight > 0).sum())}; "
+            "pass five or 68 points"
+        )
+    if target.depth is not None:
+        seen = torch.stack([pixels[:, 0], -pixels[:, 1], -target.depth], -1)
+        scale, rotation, _ = similarity_from_points(model, seen, weights=weight)
+    else:
+        scale, rotation = _scaled_orthographic(target)
+    if not bool(torch.isfinite(scale)) or float(scale) <= 0:
+        raise ReconstructionError("the points fix no pose: all lie in one place; pass five distinct points")
+    distance = camera.focal_px[0] / scale
+    share = weight / weight.sum()
+    turned = share @ (model @ rotation.T)
+    center = share @ pixels
+    place = torch.stack(
+        [
+            (center[0] - camera.cx[0]) / scale - turned[0],
+            -(center[1] - camera.cy[0]) / scale - turned[1],
+            camera.distance_dm - distance - turned[2],
+        ]
+    )
+    return replace(mean, angles=angles_from_rotation(rotation)[None], translation=place[None])
+
+
+def _scaled_orthographic(target: PointTarget) -> tuple[torch.Tensor, torch.Tensor]:
+    root = target.precision.sqrt()[:, None]
+    design = torch.cat([target.points.mean, torch.ones_like(target.points.mean[:, :1])], -1) * root
+    picture = torch.stack([target.pixels[:, 0], -target.pixels[:, 1]], -1) * root
+    rows = torch.linalg.lstsq(design, picture).solution[:3].T
+    u, s, vh = torch.linalg.svd(rows, full_matrices=False)
+    x_axis, y_axis = (u @ vh).unbind(0)
+    rotation = torch.stack([x_axis, y_axis, torch.linalg.cross(x_axis, y_axis)])
+    return s.mean(), rotation

@@ -1,0 +1,237 @@
+"""The flow on one page: a photo becomes 3D faces."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright import align, photo as photo_door
+from facewright.detect import FaceDetector, detect_faces, load_face_detector
+from facewright.errors import NoFaceFoundError, ReconstructionError
+from facewright.fit import FitSettings, fit_face
+from facewright.geometry.frames import pose_points, project_points
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel
+from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo
+
+Method = Literal["fit"]
+FacesChoice = Literal["all", "largest"]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One face of one photo, in 3D.
+
+    Attributes:
+        photo: the picture.
+        detection: where the face was found.
+        aligned: its crop and the cameras of crop and photo.
+        face_model: what the coefficients belong to.
+        coefficients: one face (batch of 1).
+        method: how they were found.
+        weights: name of the network weights; empty without a network.
+        residuals: final value of each term of the fit.
+        seconds: per stage.
+    """
+
+    photo: Photo
+    detection: FaceDetection
+    aligned: AlignedFace
+    face_model: FaceModel
+    coefficients: FaceCoefficients
+    method: str
+    weights: str = ""
+    residuals: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def camera(self) -> Camera:
+        """Camera of the whole photo."""
+        return self.aligned.camera_photo
+
+    @property
+    def mesh(self) -> FaceMesh:
+        """The face with its expression in the model frame, dm."""
+        return self.face_model.decode(self.coefficients)
+
+    @property
+    def mesh_world(self) -> FaceMesh:
+        """The face in the world frame, in front of ``camera``, dm."""
+        return posed_mesh(self.mesh, self.coefficients)
+
+    @property
+    def landmarks(self) -> Float[Tensor, "68 2"]:
+        """iBUG-68 in photo pixels (3D definition: fixed vertices, hidden ones included).
+
+        Raises:
+            ReconstructionError: the face model has no iBUG-68 table.
+        """
+        return self.landmarks_3d[:, :2]
+
+    @property
+    def landmarks_3d(self) -> Float[Tensor, "68 3"]:
+        """iBUG-68 in photo pixels; z in the same pixels, growing away from the camera, 0 at the head's origin.
+
+        Raises:
+            ReconstructionError: the face model has no iBUG-68 table.
+        """
+        ids = self.face_model.annotations.ibug68
+        if ids is None:
+            raise ReconstructionError(
+                f"face model {self.face_model.name!r} has no iBUG-68 table; import it again with its landmarks"
+            )
+        return photo_points(self.mesh_world.vertices[:, ids], self.coefficients, self.camera)
+
+    @property
+    def five_points(self) -> Float[Tensor, "5 2"]:
+        """Eye centres, nose tip and mouth corners of the reconstruction, photo pixels."""
+        return align.five_from_68(self.landmarks)
+
+    @property
+    def pose(self) -> dict[str, float | list[float]]:
+        """Angles in degrees (yaw: nose to image right; pitch: nodding down; roll: counter-clockwise as seen) and dm."""
+        pitch, yaw, roll = torch.rad2deg(self.coefficients.angles[0]).tolist()
+        translation = self.coefficients.translation[0].tolist()
+        return {"yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": roll, "translation_dm": translation}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the textured face; the suffix chooses the format (.glb .obj .ply .npz .json .png ...)."""
+        from facewright.pipeline.outputs import save_reconstruction  # outputs reads this record
+
+        save_reconstruction(self, path)
+
+
+def posed_mesh(mesh_model: FaceMesh, coefficients: FaceCoefficients) -> FaceMesh:
+    """Model frame to world frame."""
+    rotation = rotation_from_angles(coefficients.angles)
+    return replace(
+        mesh_model,
+        vertices=pose_points(mesh_model.vertices, coefficients.angles, coefficients.translation),
+        normals=mesh_model.normals @ rotation.transpose(-1, -2),
+    )
+
+
+def photo_points(
+    points_world: Float[Tensor, "1 N 3"], coefficients: FaceCoefficients, camera: Camera
+) -> Float[Tensor, "N 3"]:
+    """World points to photo pixels; depth in pixels at the head's scale, 0 at the model's origin, growing away."""
+    projected = project_points(points_world, camera)[0]
+    origin = camera.distance_dm - coefficients.translation[0, 2]
+    depth = (projected[:, 2] - origin) * camera.focal_px[0] / origin
+    return torch.cat([projected[:, :2], depth[:, None]], -1)
+
+
+@dataclass(frozen=True)
+class Reconstructor:
+    """The parts of the flow, loaded once and used for many photos.
+
+    Attributes:
+        face_model: what faces are made of.
+        detector: finds them.
+        method: how coefficients are found.
+        fit: settings of the fit.
+    """
+
+    face_model: FaceModel
+    detector: FaceDetector
+    method: Method = "fit"
+    fit: FitSettings = field(default_factory=FitSettings)
+
+    def faces_in(
+        self, photo: Photo, *, faces: FacesChoice = "all", detections: list[FaceDetection] | None = None
+    ) -> list[Reconstruction]:
+        """Reconstruct the faces of one photo, the largest first.
+
+        Args:
+            photo: the picture.
+            faces: all of them or the largest.
+            detections: faces that are known already; found by the detector if None.
+
+        Raises:
+            NoFaceFoundError: there is none.
+            ReconstructionError: a face was found and its reconstruction failed.
+        """
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "detect"):
+            found = detect_faces(photo, self.detector) if detections is None else detections
+        if not found:
+            raise NoFaceFoundError(
+                f"expected a face in {photo.path or 'the photo'} ({photo.width}x{photo.height} px), found none; "
+                "is it large enough (24 px between the eyes), and not covered? --landmarks takes points of your own"
+            )
+        chosen = found if faces == "all" else found[:1]
+        return [self._reconstruct(photo, detection, seconds) for detection in chosen]
+
+    def _reconstruct(self, photo: Photo, detection: FaceDetection, seconds: dict[str, float]) -> Reconstruction:
+        spent = dict(seconds)
+        with _timed(spent, "align"):
+            aligned = align.align_face(photo, detection.five)
+        with _timed(spent, "fit"):
+            result = fit_face(aligned, detection, self.face_model, self.fit)
+        return Reconstruction(
+            photo, detection, aligned, self.face_model, result.coefficients, self.method, "", result.residuals, spent
+        )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def load_reconstructor(
+    *,
+    face_model: str | os.PathLike[str] = "open",
+    method: Method = "fit",
+    device: str = "cpu",
+    **fit_settings: Any,
+) -> Reconstructor:
+    """Load the parts of the flow.
+
+    Args:
+        face_model: "open" (embedded) or the file of an imported one.
+        method: how coefficients are found.
+        device: torch device of the networks and the model.
+        fit_settings: fields of ``FitSettings``.
+    """
+    return Reconstructor(
+        load_face_model(face_model).to(device), load_face_detector().to(device), method, FitSettings(**fit_settings)
+    )
+
+
+def reconstruct(
+    photo: str | os.PathLike[str] | Photo,
+    *,
+    face_model: str | os.PathLike[str] = "open",
+    method: Method = "fit",
+    faces: FacesChoice = "all",
+    device: str = "cpu",
+) -> list[Reconstruction]:
+    """Photograph in, 3D faces out, the largest face first.
+
+    For many photos, load a ``Reconstructor`` once and call its ``faces_in``.
+
+    Args:
+        photo: a file, or a ``Photo`` in memory.
+        face_model: "open" (embedded) or the file of an imported one.
+        method: "fit" (analysis by synthesis; needs no trained network).
+        faces: all faces or the largest.
+        device: torch device.
+
+    Raises:
+        PhotoError: the file is not a picture that can be read.
+        NoFaceFoundError: no face is in it.
+        FaceModelError: the face model file is malformed.
+    """
+    picture = photo if isinstance(photo, Photo) else photo_door.read_photo(photo)
+    return load_reconstructor(face_model=face_model, method=method, device=device).faces_in(picture, faces=faces)

@@ -1,0 +1,134 @@
+"""Rasterisation compiled for the CPU by numba, at the first call (kept on disk where the place can be written)."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.errors import MissingExtraError
+from facewright.records import Fragments
+from facewright.render.rasterizers.snapping import DEPTH_STEPS, STEPS_PER_PX, empty_fragments, snap_vertices
+
+
+def rasterize_numba(
+    vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], size: tuple[int, int]
+) -> Fragments:
+    """Rasterise by the rule of ``snapping``; see ``rasterize`` for arguments and result. CPU tensors only."""
+    if vertices_clip.device.type != "cpu":
+        raise ValueError(
+            f"the numba rasteriser draws CPU tensors, received {vertices_clip.device}; use backend='torch' or 'auto'"
+        )
+    snapped = snap_vertices(vertices_clip, size)
+    fragments = empty_fragments(vertices_clip, size)
+    draw, weigh = _kernels()
+    corners = np.ascontiguousarray(faces.numpy(), dtype=np.int64)
+    clip = np.ascontiguousarray(vertices_clip.detach().numpy())
+    for i in range(vertices_clip.shape[0]):
+        face_index, depth = fragments.face_index[i].numpy(), fragments.depth[i].numpy()
+        column, row = snapped.column[i].numpy(), snapped.row[i].numpy()
+        draw(column, row, snapped.depth[i].numpy(), snapped.usable[i].numpy(), corners, face_index, depth)
+        weigh(clip[i], corners, face_index, fragments.barycentrics[i].numpy())
+    return fragments
+
+
+@cache
+def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compiled ``_draw`` and ``_weigh``.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    try:
+        import numba
+    except ImportError as error:
+        raise MissingExtraError(
+            "backend='numba' expects the package numba, which is not installed: pip install 'facewright[fast]', "
+            "or use backend='torch'"
+        ) from error
+
+    def compiled(function: Callable[..., None]) -> Any:
+        try:
+            return numba.njit(cache=True, nogil=True)(function)
+        except RuntimeError:  # neither the package's folder nor the user's cache can be written
+            return numba.njit(nogil=True)(function)
+
+    return compiled(_draw), compiled(_weigh)
+
+
+def _draw(column, row, depth, usable, faces, face_index, nearest):
+    """Depth-test every triangle: test the pixel centres of its bounding box by edge functions, stepped row by row."""
+    height, width = face_index.shape
+    levels = np.full((height, width), 2 * DEPTH_STEPS + 1, dtype=np.int64)
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        if not (usable[a] and usable[b] and usable[c]):
+            continue
+        x0, y0, x1, y1, x2, y2 = column[a], row[a], column[b], row[b], column[c], row[c]
+        area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+        if area == 0:
+            continue
+        first_row = max(0, int(np.ceil(min(y0, y1, y2) / STEPS_PER_PX)))
+        end_row = min(height, int(np.ceil(max(y0, y1, y2) / STEPS_PER_PX)))
+        first_column = max(0, int(np.ceil(min(x0, x1, x2) / STEPS_PER_PX)))
+        end_column = min(width, int(np.ceil(max(x0, x1, x2) / STEPS_PER_PX)))
+        if first_row >= end_row or first_column >= end_column:
+            continue
+        z0, z1, z2 = depth[a], depth[b], depth[c]
+        slope_x = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / area
+        slope_y = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / area
+        # Edge i runs from corner i to the next; its function is positive inside whichever way the triangle turns.
+        turn = 1.0 if area > 0 else -1.0
+        dx0, dy0 = turn * (x1 - x0), turn * (y1 - y0)
+        dx1, dy1 = turn * (x2 - x1), turn * (y2 - y1)
+        dx2, dy2 = turn * (x0 - x2), turn * (y0 - y2)
+        # Values are whole: asking edges that are neither left nor top for 1 instead of 0 excludes exact hits.
+        least0 = 0.0 if dy0 < 0 or (dy0 == 0 and dx0 > 0) else 1.0
+        least1 = 0.0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else 1.0
+        least2 = 0.0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else 1.0
+        for i in range(first_row, end_row):
+            y = float(i * STEPS_PER_PX)
+            x = float(first_column * STEPS_PER_PX)
+            e0 = dx0 * (y - y0) - dy0 * (x - x0)
+            e1 = dx1 * (y - y1) - dy1 * (x - x1)
+            e2 = dx2 * (y - y2) - dy2 * (x - x2)
+            z_row = z0 + slope_y * (y - y0)
+            for j in range(first_column, end_column):
+                if e0 >= least0 and e1 >= least1 and e2 >= least2:
+                    z = z_row + slope_x * (float(j * STEPS_PER_PX) - x0)
+                    if -1.0 <= z <= 1.0:
+                        level = np.int64(np.floor((z + 1.0) * DEPTH_STEPS))
+                        if level < levels[i, j]:  # on equal levels the earlier, lower face id stays
+                            levels[i, j] = level
+                            face_index[i, j] = f
+                            nearest[i, j] = level / DEPTH_STEPS - 1.0
+                e0 -= dy0 * STEPS_PER_PX
+                e1 -= dy1 * STEPS_PER_PX
+                e2 -= dy2 * STEPS_PER_PX
+
+
+def _weigh(clip, faces, face_index, barycentrics):
+    """Perspective-correct weights of the covered pixels; the formula of ``interpolation``, in float64."""
+    height, width = face_index.shape
+    for i in range(height):
+        py = (2.0 * i + 1.0) / height - 1.0
+        for j in range(width):
+            f = face_index[i, j]
+            if f < 0:
+                continue
+            px = (2.0 * j + 1.0) / width - 1.0
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            wa, wb, wc = np.float64(clip[a, 3]), np.float64(clip[b, 3]), np.float64(clip[c, 3])
+            u0, v0 = clip[a, 0] - px * wa, clip[a, 1] - py * wa
+            u1, v1 = clip[b, 0] - px * wb, clip[b, 1] - py * wb
+            u2, v2 = clip[c, 0] - px * wc, clip[c, 1] - py * wc
+            e0, e1, e2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
+            turn = 1.0 if e0 + e1 + e2 >= 0 else -1.0
+            e0, e1, e2 = max(turn * e0, 0.0), max(turn * e1, 0.0), max(turn * e2, 0.0)
+            total = e0 + e1 + e2
+            if total > 0:
+                barycentrics[i, j, 0], barycentrics[i, j, 1], barycentrics[i, j, 2] = e0 / total, e1 / total, e2 / total
+            else:
+                barycentrics[i, j, :] = 1.0 / 3.0

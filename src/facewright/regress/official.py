@@ -64,7 +64,7 @@ def coefficients_from_official(
 def official_from_coefficients(
     coefficients: FaceCoefficients, *, order: CoefficientOrder = "id-exp-tex"
 ) -> Float[Tensor, "B K"]:
-    """Inverse of ``coefficients_from_official``: id, exp, tex, angles, gamma (9 of red, of green, of blue), translation."""
+    """Inverse of ``coefficients_from_official``: id, exp, tex, angles, gamma (red's 9 first), translation."""
     c = coefficients
     first = [c.id, c.exp, c.tex] if order == "id-exp-tex" else [c.id, c.tex, c.exp]
     return torch.cat([*first, c.angles, c.sh.transpose(-1, -2).flatten(-2), c.translation], -1)

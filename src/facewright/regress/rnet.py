@@ -47,7 +47,7 @@ class RNet(nn.Module):
         self.architecture = architecture
         self.width = width
         self.crop_size = crop_size
-        self.input_coding = input_coding
+        self.input_coding: InputCoding = input_coding
         self.backbone = cast(nn.Module, build_backbone(architecture, width=width))
         features = cast(int, self.backbone.num_features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in head_sizes(layout).items()})
@@ -65,7 +65,7 @@ class RNet(nn.Module):
         """
         if crops.shape[-1] != self.crop_size:
             raise ValueError(
-                f"expected crops of {self.crop_size} px, received {tuple(crops.shape)}; align to the size of the weights"
+                f"expected crops of {self.crop_size} px, received {tuple(crops.shape)}; align to the weights' size"
             )
         features = self.backbone(_encode_input(crops, self.input_coding))
         return torch.cat([head(features) for head in self.heads.values()], dim=-1)

@@ -137,7 +137,7 @@ def load_weights(
     card = describe_weights(path)
     _check_fit(path, card, layout, face_model)
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are thrown away: leave the caller's dice alone
             net = RNet(
                 CoefficientLayout(**card["layout"]),
                 architecture=card["architecture"],

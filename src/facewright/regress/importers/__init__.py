@@ -1,0 +1,149 @@
+"""Other people's R-Net weights into ours: official PyTorch and TensorFlow releases, and their descendants.
+
+Nothing that a file holds is run: pickles give tensors and plain values only, graphs and checkpoints are read as bytes.
+"""
+
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facewright.errors import AssetNotFoundError, WeightsError
+from facewright.records import CoefficientLayout
+from facewright.regress.importers import slim_names, torch_names
+from facewright.regress.importers.heads import ImportedHeads
+from facewright.regress.importers.protobuf import MalformedMessageError
+from facewright.regress.importers.tf_checkpoint import TABLE_MAGIC, Checkpoint
+from facewright.regress.importers.tf_graph import Constants, read_graph
+from facewright.regress.importers.torch_files import SafeTensors, read_pickled
+from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
+from facewright.regress.rnet import RNet
+from facewright.regress.weights import WeightsCard, check_state
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was found.
+
+    Attributes:
+        kind: the sort of file.
+        card: provenance to save with the weights; complete it where you know more.
+        notes: everything that was changed or assumed.
+    """
+
+    kind: str
+    card: WeightsCard
+    notes: tuple[str, ...]
+
+
+def import_weights(
+    path: str | os.PathLike[str],
+    *,
+    face_model: str = OFFICIAL_FACE_MODEL,
+    layout: CoefficientLayout = OFFICIAL_LAYOUT,
+) -> tuple[RNet, ImportReport]:
+    """Read another project's reconstruction network. The kind of file is told by its content, not its name.
+
+    Args:
+        path: a PyTorch checkpoint (``epoch_20.pth``, ``net_recon.pth``, a bare state dict), a safetensors bundle, a
+            frozen graph (``FaceReconModel.pb``) or a file of a TensorFlow checkpoint.
+        face_model: name of the face model that its coefficients belong to.
+        layout: its numbers of coefficients, used where one output layer predicts them all.
+
+    Raises:
+        AssetNotFoundError: no such file.
+        WeightsError: truncated, unsafe, or not such a network.
+    """
+    kind = _kind(path)
+    if kind == "frozen graph":
+        return _import_graph(path, face_model, layout)
+    if kind == "checkpoint":
+        state, heads, width = slim_names.rnet_state(os.fspath(path), Checkpoint(path), layout)
+        return _finish(path, "TensorFlow checkpoint", state, heads, face_model, "resnet_v1_50_slim", width)
+    tensors: Mapping[str, Tensor] = SafeTensors(path) if kind == "safetensors" else read_pickled(path)
+    root = torch_names.find_network(os.fspath(path), tensors)
+    state, heads, architecture, width = torch_names.rnet_state(os.fspath(path), tensors, root, layout)
+    ignored = sum(not name.startswith(root) for name in tensors)
+    notes = (f"{ignored} tensors outside of {root!r} were left aside",) if ignored else ()
+    label = "safetensors bundle" if kind == "safetensors" else "PyTorch checkpoint"
+    return _finish(path, label, state, heads, face_model, architecture, width, notes)
+
+
+def _import_graph(
+    path: str | os.PathLike[str], face_model: str, layout: CoefficientLayout
+) -> tuple[RNet, ImportReport]:
+    source, nodes = os.fspath(path), read_graph(path)
+    notes: tuple[str, ...] = ()
+    if any(node.is_training for node in nodes):
+        notes += ("the graph normalises by each batch's own statistics; ours uses the stored moving ones",)
+    try:
+        state, heads, width = slim_names.rnet_state(source, Constants(nodes), layout)
+    except MalformedMessageError as error:
+        raise WeightsError(f"{source} holds {error}; fetch it again") from error
+    names = slim_names.slim_scopes()
+    for scope, epsilon in slim_names.check_graph(source, nodes).items():
+        if scope in names and abs(epsilon - 1e-5) > 1e-9:
+            variance = f"{names[scope][1]}.running_var"
+            state[variance] = state[variance] + (epsilon - 1e-5)
+    return _finish(path, "frozen TensorFlow graph", state, heads, face_model, "resnet_v1_50_slim", width, notes)
+
+
+def _finish(
+    path: str | os.PathLike[str],
+    kind: str,
+    state: dict[str, Tensor],
+    heads: ImportedHeads,
+    face_model: str,
+    architecture: str,
+    width: float,
+    notes: tuple[str, ...] = (),
+) -> tuple[RNet, ImportReport]:
+    with torch.random.fork_rng(devices=[]):
+        net = RNet(
+            heads.layout,
+            architecture=architecture,
+            width=width,
+            input_coding="bgr_0_255" if architecture.endswith("slim") else "rgb_0_1",
+        )
+    check_state(path, net, state)
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    net.load_state_dict(state)
+    card = WeightsCard(
+        face_model=face_model,
+        light=heads.light,
+        recipe=f"imported from a {kind}",
+        licence="that of the source; none is stated in the official releases",
+        source=Path(path).name,
+    )
+    return net.eval(), ImportReport(kind, card, (*heads.notes, *notes))
+
+
+def _kind(path: str | os.PathLike[str]) -> str:
+    """Kind of a file by its first and last bytes."""
+    file = Path(path)
+    if file.suffix in (".index", ".meta") or ".data-" in file.name or Path(f"{file}.index").is_file():
+        return "checkpoint"
+    if not file.is_file():
+        raise AssetNotFoundError(f"expected weights to import at {file}, found no such file")
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        head = opened.read(16)
+        opened.seek(max(0, size - 8))
+        tail = opened.read(8)
+    if len(tail) == 8 and struct.unpack("<Q", tail)[0] == TABLE_MAGIC:
+        return "checkpoint"
+    if zipfile.is_zipfile(file) or head[:2] == b"PK" or head[:1] == b"\x80":
+        return "pickle"
+    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size:
+        return "safetensors"
+    if head[:1] == b"\x0a":
+        return "frozen graph"
+    raise WeightsError(
+        f"{file}: expected a PyTorch checkpoint, a safetensors file, a frozen TensorFlow graph or a checkpoint, "
+        f"received {size} bytes that begin with {head[:4]!r}; fetch it again (a web page saved by mistake begins with '<')"
+    )

@@ -1,0 +1,154 @@
+"""Frozen TensorFlow graphs (GraphDef ``.pb``): their constants, and how the convolutions between them are set up.
+
+Message numbers are those of TensorFlow's public graph.proto, node_def.proto, attr_value.proto and tensor.proto.
+"""
+
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from facewright.errors import WeightsError
+from facewright.regress.importers.protobuf import (
+    MalformedMessageError,
+    as_bytes,
+    as_float,
+    as_int,
+    as_ints,
+    as_text,
+    read_fields,
+)
+
+DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 10: "|b1", 19: "<f2"}
+"""TensorFlow's DataType -> numpy, of the types that weights come in."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: scope/name.
+        op: kind (``Const``, ``Conv2D``, ...).
+        strides: of a convolution or pooling, per axis; empty elsewhere.
+        padding: ``SAME`` or ``VALID``; empty elsewhere.
+        epsilon: of a fused batch norm; None elsewhere.
+        is_training: whether a fused batch norm uses the statistics of the batch.
+        tensor: TensorProto of a constant, still encoded; None elsewhere.
+    """
+
+    name: str
+    op: str
+    strides: tuple[int, ...] = ()
+    padding: str = ""
+    epsilon: float | None = None
+    is_training: bool = False
+    tensor: memoryview | None = field(default=None, repr=False)
+
+
+class Constants(Mapping[str, np.ndarray]):
+    """Constants of a graph by name, decoded when asked for."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._tensors = {node.name: node.tensor for node in nodes if node.tensor is not None}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return decode_tensor(self._tensors[name])
+
+    def __iter__(self):
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def read_graph(path: str | os.PathLike[str]) -> list[Node]:
+    """All nodes of a graph, in file order. The file stays mapped, not read, until a constant is decoded.
+
+    Raises:
+        WeightsError: truncated, or not a GraphDef.
+    """
+    with Path(path).open("rb") as file:
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        nodes = [_read_node(as_bytes(value)) for number, value in read_fields(data) if number == 1]
+    except (MalformedMessageError, KeyError) as error:
+        raise WeightsError(
+            f"{path} is not a whole TensorFlow graph: {error}; expected the official FaceReconModel.pb, fetch it again"
+        ) from error
+    if not any(node.op for node in nodes):
+        raise WeightsError(f"{path} holds no TensorFlow operations; expected the official FaceReconModel.pb")
+    return nodes
+
+
+def _read_node(data: memoryview) -> Node:
+    name = op = ""
+    attributes: dict[str, dict[int, int | memoryview]] = {}
+    for number, value in read_fields(data):
+        if number == 1:
+            name = as_text(value)
+        elif number == 2:
+            op = as_text(value)
+        elif number == 5:
+            entry = dict(read_fields(as_bytes(value)))
+            attributes[as_text(entry[1])] = dict(read_fields(as_bytes(entry[2])))
+    strides = attributes.get("strides", {}).get(1, memoryview(b""))
+    padding = attributes.get("padding", {}).get(2, memoryview(b""))
+    epsilon = attributes.get("epsilon", {}).get(4)
+    tensor = attributes.get("value", {}).get(8) if op == "Const" else None
+    return Node(
+        name,
+        op,
+        tuple(i for number, value in read_fields(as_bytes(strides)) if number == 3 for i in as_ints(value)),
+        as_text(padding),
+        None if epsilon is None else as_float(epsilon),
+        bool(as_int(attributes.get("is_training", {}).get(5, 0))),
+        None if tensor is None else as_bytes(tensor),
+    )
+
+
+def decode_tensor(data: memoryview) -> np.ndarray:
+    """A TensorProto as an array.
+
+    Raises:
+        MalformedMessageError: a type that weights do not come in, or fewer bytes than its shape asks for.
+    """
+    dtype, shape, content, numbers = 0, (), memoryview(b""), []
+    for number, value in read_fields(data):
+        if number == 1:
+            dtype = as_int(value)
+        elif number == 2:
+            shape = read_shape(as_bytes(value))
+        elif number == 4:
+            content = as_bytes(value)
+        elif number in (5, 6):
+            raw = as_bytes(value)
+            numbers.extend(np.frombuffer(raw, "<f4" if number == 5 else "<f8"))
+        elif number in (7, 10, 11):
+            numbers.extend(as_ints(value))
+        elif number == 13:
+            numbers.extend(np.array(as_ints(value), np.uint16).view(np.float16))
+    if dtype not in DTYPES:
+        raise MalformedMessageError(f"a constant of TensorFlow type {dtype}")
+    count = int(np.prod(shape, dtype=np.int64))
+    if content:
+        if len(content) != count * np.dtype(DTYPES[dtype]).itemsize:
+            raise MalformedMessageError(f"a constant of shape {shape} with {len(content)} bytes")
+        return np.frombuffer(content, DTYPES[dtype]).reshape(shape)
+    if not 0 < len(numbers) <= count:
+        raise MalformedMessageError(f"a constant of shape {shape} with {len(numbers)} values")
+    # The last value stands for all that are not written out.
+    return np.array(numbers + [numbers[-1]] * (count - len(numbers)), DTYPES[dtype]).reshape(shape)
+
+
+def read_shape(data: memoryview) -> tuple[int, ...]:
+    """A TensorShapeProto."""
+    sizes = []
+    for number, value in read_fields(data):
+        if number == 2:
+            dimension = dict(read_fields(as_bytes(value)))
+            sizes.append(as_int(dimension.get(1, 0)))
+    return tuple(sizes)

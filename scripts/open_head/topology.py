@@ -2,7 +2,8 @@
 
 Skin vertices are the source's own. Eyeballs are rebuilt as spheres with rings on pupil and iris, teeth as arches with a
 crown per tooth; both follow the source's coarse helper meshes linearly, so every shape target carries over.
-Vertex order: skin (head, ears, neck, mouth socket; source order), right eye, left eye, upper teeth, lower teeth, tongue.
+Vertex order: skin (head, ears, neck, mouth socket; source order), right eye, left eye, upper teeth, lower teeth,
+tongue.
 """
 
 from collections import deque
@@ -22,8 +23,7 @@ NECK_CUT = 809
 MOUTH_SOCKET_RIM = 540
 """Midline vertex of the edge loop behind the lips where the mouth socket begins."""
 EYE_SOCKET_RIM = 7799
-"""A vertex of the loop on the inner side of the left eyelids; what lies behind it is hidden by the eyeball and left out."""
-EYE_SOCKET_BACK = 0
+"""A vertex of the loop on the inner side of the left eyelids; the eyeball hides what lies behind: it is left out."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Annotations:
 
     ibug68: Int[Tensor, "68"] | None = None
     five: Int[Tensor, "5 N"] | None = None
-    contours: Int[Tensor, "17 N"] | None = None
+    contours: Int[Tensor, "17 M"] | None = None
     mesh468: Embedding | None = None
     mesh468_trust: Float[Tensor, "468"] | None = None
     regions: dict[str, Float[Tensor, " V"]] = field(default_factory=dict)

@@ -68,8 +68,8 @@ def _refuse_non_finite(asset: MeshAsset) -> None:
         bad = int((~torch.isfinite(value)).sum())
         if bad:
             raise ExportError(
-                f"mesh {asset.name!r}: expected finite numbers in {name}, received {bad} of {value.numel()} that are not; "
-                "nothing was written"
+                f"mesh {asset.name!r}: expected finite numbers in {name}, received {bad} of {value.numel()} "
+                "that are not; nothing was written"
             )
     unknown = sorted(set(asset.morph_weights) - set(asset.morph_targets))
     if unknown:

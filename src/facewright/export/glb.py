@@ -1,4 +1,4 @@
-"""glTF 2.0 binary: metres, y up, one textured node with named morph targets. trimesh writes it, its hooks complete it."""
+"""glTF 2.0 binary: metres, y up, one textured node, named morph targets. trimesh writes it, its hooks complete it."""
 
 from collections.abc import MutableMapping
 from importlib.metadata import version
@@ -29,7 +29,7 @@ _CLAMP_TO_EDGE, _LINEAR, _LINEAR_MIPMAP_LINEAR = 33071, 9729, 9987
 
 
 def write_glb(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "m") -> None:
-    """Write a ``.glb``: PBR material (roughness 1, metallic 0), the texture as PNG, or linear vertex colours without one.
+    """Write a ``.glb``: PBR material (roughness 1, metallic 0) with the texture as PNG; without one, vertex colours.
 
     Vertices are neutral and the face's own expression is in the mesh's default morph weights, as viewers expect; the
     names of the targets are in ``mesh.extras.targetNames``, the metadata in the node's extras. The first V vertices

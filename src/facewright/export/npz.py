@@ -19,8 +19,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def write_npz(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "dm") -> None:
     """Write a compressed ``.npz`` that ``numpy.load(path, allow_pickle=False)`` opens.
 
-    Keys: ``vertices`` (expression baked in), ``normals``, ``faces``, ``units``, ``name``, ``metadata`` (JSON text); where
-    the asset has them ``uv``, ``faces_uv``, ``colors`` (sRGB 0..1), ``texture`` (H, W, 3 bytes, row 0 on top),
+    Keys: ``vertices`` (expression baked in), ``normals``, ``faces``, ``units``, ``name``, ``metadata`` (JSON text);
+    where the asset has them ``uv``, ``faces_uv``, ``colors`` (sRGB 0..1), ``texture`` (H, W, 3 bytes, row 0 on top),
     ``vertices_neutral``, ``morph_targets`` (K, V, 3), ``morph_names``, ``morph_weights``. Same asset, same bytes.
 
     Raises:
@@ -56,9 +56,7 @@ def _arrays(asset: MeshAsset, scale: float) -> dict[str, np.ndarray]:
         arrays["texture"] = to_uint8(asset.texture.permute(1, 2, 0))
     if asset.morph_targets:
         arrays["vertices_neutral"] = (asset.vertices.double() * scale).float().numpy()
-        arrays["morph_targets"] = np.stack(
-            [target.numpy() * np.float32(scale) for target in asset.morph_targets.values()]
-        )
+        arrays["morph_targets"] = (torch.stack(list(asset.morph_targets.values())) * scale).numpy()
         arrays["morph_names"] = np.array(list(asset.morph_targets))
         arrays["morph_weights"] = np.array(
             [asset.morph_weights.get(name, 0.0) for name in asset.morph_targets], dtype=np.float32

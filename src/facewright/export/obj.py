@@ -1,4 +1,4 @@
-"""Wavefront OBJ with MTL and texture. Vertex order and count are the model's: seams live in the ``vt`` indices alone."""
+"""Wavefront OBJ with MTL and texture. Vertex order and count are the model's; seams live in the ``vt`` ids alone."""
 
 import re
 import zlib

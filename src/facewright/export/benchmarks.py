@@ -1,0 +1,57 @@
+"""Meshes as the NoW and REALY evaluations read them (evaluation.md sections 5.2 and 6.2)."""
+
+import io
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.errors import ExportError
+from facewright.export.asset import UNIT_PER_DM, Unit
+from facewright.export.obj import write_obj
+from facewright.files import written_whole
+from facewright.geometry.mesh import vertex_normals
+from facewright.records import MeshAsset
+
+SEVEN_OF_68 = (36, 39, 42, 45, 33, 48, 54)
+"""Outer and inner corner of the right eye, inner and outer of the left, nose bottom, right and left mouth corner."""
+
+
+def write_benchmark_mesh(
+    vertices_model: Float[Tensor, "V 3"],
+    faces: Int[Tensor, "F 3"],
+    landmarks_68_model: Float[Tensor, "68 3"],
+    path: str | PathLike[str],
+    *,
+    units: Unit = "mm",
+) -> None:
+    """Write ``x.obj`` (vertex order kept, no colours, no texture), ``x.npy`` (7, 3) and ``x.txt`` (68 rows) beside it.
+
+    The caller chooses the topology (uncropped: evaluations punish a narrow crop) and the expression: NoW wants
+    coefficients decoded **without** expression, REALY with it; neither wants the head's pose.
+
+    Args:
+        vertices_model: dm, in the model frame.
+        faces: triangles of the face model.
+        landmarks_68_model: the iBUG-68 points of the same shape, dm, same frame.
+        path: of the ``.obj``.
+        units: of all three files.
+
+    Raises:
+        ExportError: a number is not finite, or a file cannot be written.
+    """
+    if not landmarks_68_model.isfinite().all():
+        raise ExportError(f"{path}: expected finite landmarks, received some that are not; nothing was written")
+    path = Path(path)
+    points = landmarks_68_model.detach().cpu().double().numpy() * UNIT_PER_DM[units]
+    seven, text = io.BytesIO(), io.BytesIO()
+    np.save(seven, points[list(SEVEN_OF_68)])
+    np.savetxt(text, points, fmt="%.6f")
+    asset = MeshAsset(vertices_model, vertex_normals(vertices_model, faces), faces, name=path.stem)
+    with ExitStack() as stack:
+        for suffix, blob in ((".npy", seven), (".txt", text)):
+            stack.enter_context(written_whole(path.with_suffix(suffix))).write_bytes(blob.getvalue())
+        write_obj(asset, path.with_suffix(".obj"), units=units)

@@ -13,6 +13,10 @@ class NoFaceFoundError(FacewrightError):
     """The photo was read, and no face was found in it."""
 
 
+class LandmarksError(FacewrightError):
+    """A landmarks file is missing or malformed."""
+
+
 class AssetNotFoundError(FacewrightError):
     """A file that the user must bring is not there; the message says which, where from, and the command."""
 

@@ -1,0 +1,18 @@
+"""Photo -> faces: box, five points, 468 dense points, confidence. BlazeFace and face mesh in plain torch."""
+
+from facewright.detect.detector import FaceDetector, load_face_detector
+from facewright.detect.faces import Detector, detect_faces, detect_faces_in_batch
+from facewright.detect.landmark_files import read_landmarks
+from facewright.detect.landmarks import MESH_MIRROR, MESH_TO_IBUG68, mesh_landmarks_68
+
+__all__ = [
+    "MESH_MIRROR",
+    "MESH_TO_IBUG68",
+    "Detector",
+    "FaceDetector",
+    "detect_faces",
+    "detect_faces_in_batch",
+    "load_face_detector",
+    "mesh_landmarks_68",
+    "read_landmarks",
+]

@@ -1,0 +1,117 @@
+"""The 468 points of a face: an upright square is cut out around it, the mesh network reads it, and reads it again.
+
+The square follows mediapipe 0.10.14 (FaceDetectionFrontDetectionToRoi, FaceLandmarkLandmarksToRoi): turned along the
+eye line, 1.5 times the face. The first square comes from BlazeFace, the next from the points themselves.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.detect.landmarks import MESH_MIRROR
+from facewright.detect.networks import FaceMeshNet
+from facewright.detect.suppression import Candidates
+from facewright.records import Photo
+
+SQUARE_PER_FACE = 1.5
+EYE_OUTER_CORNERS = (33, 263)
+
+
+def squares_around(
+    centres: Float[Tensor, "N 2"], sides: Float[Tensor, " N"], eye_lines: Float[Tensor, "N 2"]
+) -> Float[Tensor, "N 3 3"]:
+    """Maps from unit squares to photo px, for squares of these sides whose x axis is along the eye line.
+
+    Args:
+        centres: photo px.
+        sides: photo px.
+        eye_lines: from the right eye to the left eye (image left to right in an upright face), any length.
+    """
+    across = F.normalize(eye_lines, dim=-1, eps=1e-6) * sides[:, None]
+    down = torch.stack([-across[:, 1], across[:, 0]], -1)
+    corner = centres - (across + down) / 2
+    T_photo_square = torch.stack([across, down, corner], -1)
+    last = torch.tensor([0.0, 0.0, 1.0]).to(T_photo_square).expand(len(centres), 1, 3)
+    return torch.cat([T_photo_square, last], 1)
+
+
+def squares_of_candidates(candidates: Candidates) -> Float[Tensor, "N 3 3"]:
+    """Squares from BlazeFace's boxes and eyes."""
+    size = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
+    centres = (candidates.boxes[:, 2:] + candidates.boxes[:, :2]) / 2
+    eye_lines = candidates.keypoints[:, 1] - candidates.keypoints[:, 0]
+    return squares_around(centres, size.amax(-1) * SQUARE_PER_FACE, eye_lines)
+
+
+def squares_of_points(points: Float[Tensor, "N 468 3"]) -> Float[Tensor, "N 3 3"]:
+    """Squares from the dense points (photo px): around their bounding box in the eye line's own axes."""
+    right, left = EYE_OUTER_CORNERS
+    across = F.normalize(points[:, left, :2] - points[:, right, :2], dim=-1, eps=1e-6)
+    axes = torch.stack([across, torch.stack([-across[:, 1], across[:, 0]], -1)], -1)
+    in_axes = points[..., :2] @ axes
+    low, high = in_axes.amin(1), in_axes.amax(1)
+    centres = (axes @ ((low + high) / 2)[..., None])[..., 0]
+    return squares_around(centres, (high - low).amax(-1) * SQUARE_PER_FACE, across)
+
+
+def cut_square(photo: Photo, T_photo_square: Float[Tensor, "3 3"], size: int) -> Float[Tensor, "3 S S"]:
+    """The square, resampled to ``size`` px, black outside of the photo; shrunk by area first, so that nothing aliases."""
+    across, corner = T_photo_square[:2, :2], T_photo_square[:2, 2]
+    shrink = max(1, int(across[:, 0].norm() / size))
+    corners = corner + torch.tensor([[0.0, 0.0], [1, 0], [0, 1], [1, 1]]).to(across) @ across.T
+    low = (corners.amin(0) - 2 * shrink).floor().long().clamp_min(0)
+    high = (corners.amax(0) + 2 * shrink).ceil().long()
+    left, top = (int(v) for v in low)
+    right, bottom = min(int(high[0]), photo.width), min(int(high[1]), photo.height)
+    if right <= left or bottom <= top:
+        return photo.srgb.new_zeros(3, size, size)
+    region = photo.srgb[:, top:bottom, left:right]
+    # padded so that every px of the photo lies in a full cell of the shrunk picture
+    region = F.pad(region, (0, -(right - left) % shrink, 0, -(bottom - top) % shrink))
+    region = F.avg_pool2d(region, shrink) if shrink > 1 else region
+    steps = (torch.arange(size).to(across) + 0.5) / size
+    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1) @ across.T + corner
+    # photo px to edge-measured px of the region, to the -1..1 of grid_sample
+    grid = (grid + 0.5 - low) / shrink
+    grid = grid / grid.new_tensor([region.shape[2], region.shape[1]]) * 2 - 1
+    return F.grid_sample(region[None], grid[None], "bilinear", "zeros", align_corners=False)[0]
+
+
+def read_mesh(
+    photos: list[Photo], T_photo_square: Float[Tensor, "N 3 3"], network: FaceMeshNet, *, mirrored: bool = False
+) -> tuple[Float[Tensor, "N 468 3"], Float[Tensor, " N"]]:
+    """Dense points (photo px; z in the same px) and face confidence (0..1) of one square per photo.
+
+    Args:
+        photos: one per square; a photo with several faces comes several times.
+        T_photo_square: from ``squares_around``.
+        network: the mesh network.
+        mirrored: read the squares in a mirror as well, and average: halves the jitter at twice the cost.
+    """
+    size = FaceMeshNet.SIZE
+    crops = torch.stack([cut_square(p, T, size) for p, T in zip(photos, T_photo_square, strict=True)])
+    points, logits = network(torch.cat([crops, crops.flip(-1)]) if mirrored else crops)
+    points = points / size
+    if mirrored:
+        straight, mirror = points.chunk(2)
+        mirror = mirror[:, MESH_MIRROR] * mirror.new_tensor([-1, 1, 1]) + mirror.new_tensor([1, 0, 0])
+        points, logits = (straight + mirror) / 2, torch.stack(logits.chunk(2)).mean(0)
+    side = T_photo_square[:, :2, 0].norm(dim=-1)
+    flat = points[..., :2] @ T_photo_square[:, :2, :2].transpose(-1, -2) + T_photo_square[:, None, :2, 2]
+    return torch.cat([flat, points[..., 2:] * side[:, None, None]], -1), logits.sigmoid()
+
+
+def read_candidates(
+    photos: list[Photo], candidates: list[Candidates], network: FaceMeshNet, *, passes: int, mirrored: bool
+) -> list[tuple[Float[Tensor, "N 468 3"], Float[Tensor, " N"]]]:
+    """Dense points and face confidence of every candidate of every photo, all in one batch per pass."""
+    counts = [len(group) for group in candidates]
+    if not sum(counts):
+        return [(photo.srgb.new_zeros(0, 468, 3), photo.srgb.new_zeros(0)) for photo in photos]
+    repeated = [photo for photo, count in zip(photos, counts, strict=True) for _ in range(count)]
+    T_photo_square = torch.cat([squares_of_candidates(group) for group in candidates])
+    points, presence = read_mesh(repeated, T_photo_square, network, mirrored=mirrored)
+    for _ in range(passes - 1):
+        points, presence = read_mesh(repeated, squares_of_points(points), network, mirrored=mirrored)
+    return list(zip(points.split(counts), presence.split(counts), strict=True))

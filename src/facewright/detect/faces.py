@@ -1,0 +1,154 @@
+"""Photos in, faces out: search, confirm by the dense points, name the five points."""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.detect.dense import read_candidates
+from facewright.detect.detector import FaceDetector, load_face_detector
+from facewright.detect.landmarks import box_from_mesh, five_from_mesh
+from facewright.detect.search import FINE_SIZE, SMALLEST_FOUND, small_candidates, turned_candidates, upright_candidates
+from facewright.detect.suppression import Candidates, overlap, weighted_nms
+from facewright.records import FaceDetection, Photo
+
+MIN_PRESENCE = 0.5
+"""Least face confidence of the mesh network. False alarms of BlazeFace measure below 0.1, faces above 0.9."""
+
+MAX_UNION, MAX_INSIDE = 0.35, 0.7
+"""Most overlap of two faces: intersection over union, and over the smaller box."""
+
+LARGE_FACE_SHARE, SMALL_FACE_SHARE, FINE_FACE_SHARE = 1 / 8, 1 / 86, SMALLEST_FOUND / FINE_SIZE
+"""Sizes of faces as shares of the photo's longer side: one that ends the search; the smallest searched for; and the
+smallest that the first passes find."""
+
+
+class Detector(Protocol):
+    """Anything that finds faces in a photo; adapters of other detectors look like this."""
+
+    def __call__(self, photo: Photo) -> list[FaceDetection]:
+        """Faces of one photo, largest first; an empty list if there are none."""
+        ...
+
+
+def detect_faces(
+    photo: Photo,
+    detector: FaceDetector | None = None,
+    *,
+    min_score: float = 0.5,
+    max_faces: int | None = None,
+    min_face_px: float | None = None,
+    try_turned: bool = True,
+    mesh_passes: int = 2,
+    mirrored: bool = True,
+) -> list[FaceDetection]:
+    """Find the faces of one photo; ``detect_faces_in_batch`` explains the arguments."""
+    return detect_faces_in_batch(
+        [photo],
+        detector,
+        min_score=min_score,
+        max_faces=max_faces,
+        min_face_px=min_face_px,
+        try_turned=try_turned,
+        mesh_passes=mesh_passes,
+        mirrored=mirrored,
+    )[0]
+
+
+@torch.no_grad()
+def detect_faces_in_batch(
+    photos: list[Photo],
+    detector: FaceDetector | None = None,
+    *,
+    min_score: float = 0.5,
+    max_faces: int | None = None,
+    min_face_px: float | None = None,
+    try_turned: bool = True,
+    mesh_passes: int = 2,
+    mirrored: bool = True,
+) -> list[list[FaceDetection]]:
+    """Find the faces of several photos, of any sizes; the networks run on all of them together.
+
+    Every photo is searched at two sizes. Where nothing is found, it is searched again turned by 90, 180 and 270
+    degrees; where still no large face is found, once more at a larger size, for small faces.
+
+    Args:
+        photos: they share one device.
+        detector: from ``load_face_detector``, on the photos' device; loaded afresh if None.
+        min_score: least confidence of a face, 0..1.
+        max_faces: keep only the largest; all if None.
+        min_face_px: width of the smallest face of interest, photo px. None: search for small faces only in photos
+            without a face larger than an eighth of the longer side.
+        try_turned: look for sideways and upside-down faces where there is no upright one.
+        mesh_passes: how often the dense points are read; each pass cuts the face out by the points of the one before.
+        mirrored: read the dense points in a mirror too and average: steadier, at twice the cost.
+
+    Returns:
+        Per photo, its faces, largest first.
+    """
+    if not photos:
+        return []
+    detector = detector or load_face_detector()
+    faces: list[list[FaceDetection]] = [[] for _ in photos]
+
+    def confirm(which: list[int], candidates: list[Candidates]) -> None:
+        distinct = [weighted_nms(c) for c in candidates]
+        chosen = [photos[i] for i in which]
+        read = read_candidates(chosen, distinct, detector.mesh, passes=mesh_passes, mirrored=mirrored)
+        for i, group, (points, presence) in zip(which, distinct, read, strict=True):
+            faces[i] = distinct_faces(faces[i] + _believed(group, points, presence, min_score))
+
+    everyone = list(range(len(photos)))
+    confirm(everyone, upright_candidates(photos, detector))
+    faceless = [i for i in everyone if try_turned and not faces[i]]
+    confirm(faceless, turned_candidates([photos[i] for i in faceless], detector))
+    wanted = [_smallest_wanted(photo, found, min_face_px) for photo, found in zip(photos, faces, strict=True)]
+    deeper = {i: width for i, width in enumerate(wanted) if width is not None}
+    confirm(list(deeper), small_candidates([photos[i] for i in deeper], list(deeper.values()), detector))
+    return [found[:max_faces] for found in faces]
+
+
+def distinct_faces(faces: list[FaceDetection]) -> list[FaceDetection]:
+    """Drop what shows a face again, or a piece of one: of two that cover each other the more confident stays.
+
+    Returns:
+        Faces, largest first.
+    """
+    if not faces:
+        return []
+    by_score = sorted(faces, key=lambda face: -face.score)
+    boxes = torch.stack([face.box for face in by_score])
+    union, inside = overlap(boxes, boxes)
+    clash = (union > MAX_UNION) | (inside > MAX_INSIDE)
+    kept: list[int] = []
+    for i in range(len(by_score)):
+        if not any(bool(clash[i, k]) for k in kept):
+            kept.append(i)
+    return sorted((by_score[i] for i in kept), key=lambda face: -float((face.box[2:] - face.box[:2]).prod()))
+
+
+def _believed(
+    candidates: Candidates, points: Float[Tensor, "N 468 3"], presence: Float[Tensor, " N"], min_score: float
+) -> list[FaceDetection]:
+    """Candidates that both networks take for faces."""
+    believed = (candidates.scores >= min_score) & (presence >= MIN_PRESENCE)
+    return [
+        FaceDetection(
+            box_from_mesh(points[i]),
+            float(candidates.scores[i]),
+            five_from_mesh(points[i]),
+            points[i],
+            float(presence[i]),
+        )
+        for i in believed.nonzero().flatten().tolist()
+    ]
+
+
+def _smallest_wanted(photo: Photo, faces: list[FaceDetection], min_face_px: float | None) -> float | None:
+    """Width of the smallest face to look for beyond the first passes, px; None if they were enough."""
+    longer_side = max(photo.width, photo.height)
+    if min_face_px is None:
+        large = any(float((face.box[2:] - face.box[:2]).amax()) > LARGE_FACE_SHARE * longer_side for face in faces)
+        min_face_px = None if large else SMALL_FACE_SHARE * longer_side
+    return min_face_px if min_face_px and min_face_px < FINE_FACE_SHARE * longer_side else None

@@ -1,0 +1,101 @@
+"""Checks of arrays from other people's files: each failure says what was expected, what came, and the remedy."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facewright.errors import AssetNotFoundError, FaceModelError
+from facewright.morphable.readers.report import MissingPart
+
+
+def require_files(wanted: Iterable[tuple[Path, MissingPart]]) -> None:
+    """Make sure that every file is there, and name all that are not at once.
+
+    Raises:
+        AssetNotFoundError: at least one is missing.
+    """
+    absent = [f"  {path}\n    {part.line()}" for path, part in wanted if not path.exists()]
+    if absent:
+        raise AssetNotFoundError(
+            "expected these files, found none of them:\n" + "\n".join(absent) + "\nobtain them and give their paths"
+        )
+
+
+def pick(arrays: Mapping[str, Any], key: str, file: str) -> Any:
+    """``arrays[key]``, or an error that lists the keys there are."""
+    if key not in arrays:
+        present = ", ".join(sorted(map(str, arrays))) or "nothing"
+        raise FaceModelError(f"{file}: expected an array {key!r}, found {present}; is it the right file, and whole?")
+    return arrays[key]
+
+
+def shaped(array: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray:
+    """The array, once its shape is right (None: any length) and its numbers are finite."""
+    array = np.asarray(array)
+    wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+    fits = array.ndim == len(shape) and all(e is None or e == r for e, r in zip(shape, array.shape, strict=True))
+    if not fits:
+        turned = array.ndim == 2 and all(e is None or e == r for e, r in zip(shape[::-1], array.shape, strict=False))
+        hint = "it looks transposed" if turned and len(shape) == 2 else "is it the right file?"
+        raise FaceModelError(f"{what}: expected shape {wanted}, received {array.shape}; {hint}")
+    if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
+        raise FaceModelError(f"{what}: expected numbers, received {array.dtype}; is it the right file?")
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        raise FaceModelError(f"{what}: expected finite numbers, received NaN or infinity; the file is damaged")
+    return array
+
+
+def vector(array: Any, size: int | None, what: str) -> np.ndarray:
+    """A row or column as one axis (MATLAB knows no vectors)."""
+    array = np.asarray(array)
+    return shaped(array.ravel() if array.ndim == 2 and 1 in array.shape else array, (size,), what)
+
+
+def ids_from_zero(ids: Any, count: int, what: str) -> Int[np.ndarray, "..."]:
+    """Indices that start at 0, checked against the number of things they point at."""
+    return _ids(ids, 0, count, what)
+
+
+def ids_from_one(ids: Any, count: int, what: str) -> Int[np.ndarray, "..."]:
+    """Indices that start at 1 (MATLAB), checked, and brought to start at 0."""
+    return _ids(ids, 1, count, what) - 1
+
+
+def _ids(ids: Any, first: int, count: int, what: str) -> Int[np.ndarray, "..."]:
+    ids = np.asarray(ids)
+    whole = ids.astype(np.int64) if np.issubdtype(ids.dtype, np.number) else np.zeros(0, np.int64)
+    last = count - 1 + first
+    if whole.size == 0 or not np.array_equal(whole, ids):
+        raise FaceModelError(f"{what}: expected whole numbers {first}..{last}, received {ids.dtype} {ids.shape}")
+    if whole.min() < first or whole.max() > last:
+        base = "; the file counts from 0 where 1 was expected" if first == 1 and whole.min() == 0 else ""
+        raise FaceModelError(
+            f"{what}: expected ids {first}..{last}, received {whole.min()}..{whole.max()}{base}; "
+            "is it the file that belongs to this model?"
+        )
+    return whole
+
+
+def first_modes(count: int, available: int, what: str) -> int:
+    """The number of modes to keep, checked: 0 keeps all."""
+    if count < 0 or count > available:
+        raise FaceModelError(f"{what}: expected 0 (all) to {available} modes, received {count}")
+    return count or available
+
+
+def file_digests(paths: Iterable[Path]) -> dict[str, str]:
+    """File name -> SHA-256, so that a model knows what it was made of."""
+    digests = {}
+    for path in paths:
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def interleaved(columns: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "V 3 K"]:
+    """Rows x0 y0 z0 x1 y1 z1 ... as vertices and axes."""
+    return columns.reshape(-1, 3, columns.shape[1])

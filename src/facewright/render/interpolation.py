@@ -68,7 +68,7 @@ def interpolate(
 ) -> Float[Tensor, "B C H W"]:
     """Perspective-correct pictures of vertex values, zero where there is no face.
 
-    Differentiable in ``attributes`` and, through the weights, in ``vertices_clip``; which face a pixel shows is constant.
+    Differentiable in ``attributes`` and, through the weights, in ``vertices_clip``; which face a pixel shows is fixed.
     """
     samples = sample_surface(vertices_clip, faces, fragments)
     return samples.put(samples.take(attributes))

@@ -1,4 +1,4 @@
-"""Rasterisers: clip-space triangles -> which face each pixel shows. One signature, several backends, one rule (snapping)."""
+"""Rasterisers: clip-space triangles -> which face each pixel shows. One signature, several backends, one rule."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

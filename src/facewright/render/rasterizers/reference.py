@@ -82,7 +82,7 @@ def _covered_pixels(points: list[tuple[Point, float]], size: tuple[int, int]) ->
 
 
 def _perspective_weights(clip: list[list[float]], row: int, column: int, size: tuple[int, int]) -> list[float]:
-    """Barycentric weights on the 3D triangle, exactly, from where the pixel's ray meets its plane; clamped to the triangle."""
+    """Weights on the 3D triangle, exactly, from where the pixel's ray meets its plane; clamped to the triangle."""
     height, width = size
     px, py = Fraction(2 * column + 1, width) - 1, Fraction(2 * row + 1, height) - 1
     u = [Fraction(corner[0]) - px * Fraction(corner[3]) for corner in clip]

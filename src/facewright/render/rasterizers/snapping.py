@@ -5,7 +5,7 @@
   edges included, and meshes have neither gaps nor double hits along shared edges.
 - **Fill rule.** A pixel belongs to a triangle if its centre lies inside it; a centre exactly on an edge belongs to the
   triangle whose left or top edge that is. Both sides of triangles are drawn; triangles of no area on the grid are not.
-- **Depth.** z / w is linear across the picture and is compared in steps of 2**-30. Equal depths: the lower face id wins.
+- **Depth.** z / w is linear across the picture and is compared in steps of 2**-30. The lower face id wins equal depths.
   Pixels whose z / w leaves -1..1 are not drawn (near and far plane).
 - **Safety.** A triangle with a corner that is not finite, has w <= 0 (at or behind the camera), or lies further than
   32768 px from the picture's first pixel is dropped whole; it is not cut at the near plane.
@@ -44,7 +44,7 @@ class SnappedVertices:
 
 
 def snap_vertices(vertices_clip: Float[Tensor, "B V 4"], size: tuple[int, int]) -> SnappedVertices:
-    """Project clip-space vertices to the grid. Devices without float64 (MPS) project in float32: edges may then differ."""
+    """Project clip-space vertices to the grid. Devices without float64 (MPS) project in float32: edges may differ."""
     height, width = size
     precise = torch.float32 if vertices_clip.device.type == "mps" else torch.float64
     x, y, z, w = vertices_clip.detach().to(precise).unbind(-1)
@@ -82,8 +82,8 @@ def check_arguments(vertices_clip: Tensor, faces: Tensor, size: tuple[int, int])
         raise ValueError(f"expected a picture of 1..{GUARD_PX} px a side as (height, width), received {size}")
     if faces.numel() and not (int(faces.min()) >= 0 and int(faces.max()) < vertices_clip.shape[1]):
         raise ValueError(
-            f"expected face corners in 0..{vertices_clip.shape[1] - 1}, received {int(faces.min())}..{int(faces.max())}; "
-            "take the faces of the model that the vertices come from"
+            f"expected face corners in 0..{vertices_clip.shape[1] - 1}, received {int(faces.min())}.."
+            f"{int(faces.max())}; take the faces of the model that the vertices come from"
         )
 
 

@@ -1,0 +1,136 @@
+"""From the texels a photo shows to a whole texture: the mirrored side, then the model's own colours, without seams."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from facewright.records import VisibilityMap
+from facewright.render.sampling import sample_texture
+from facewright.render.texture import sample_atlas
+
+TRUSTED = (0.15, 0.45)
+"""Confidence below the first is not used, above the second used alone; blended smoothly between."""
+
+
+def complete_texture(
+    texture: Float[Tensor, "3 S S"],
+    visibility: VisibilityMap,
+    fallback: Float[Tensor, "3 S S"],
+    *,
+    mirror_uv: Float[Tensor, "S S 2"] | None = None,
+) -> Float[Tensor, "3 S S"]:
+    """Fill what the photo does not show, and dilate the charts over the whole picture so that filtering cannot bleed.
+
+    Seen texels stay. Hidden ones come from the mirrored side where that is seen, re-lit by the ratio of the fallback's
+    two sides, else from the fallback. Each source is brought to the seen texels by a membrane: their difference is
+    extended smoothly from where both are known (seamless cloning, Perez 2003, with soft weights), so there is no seam
+    and no difference in overall colour.
+
+    Args:
+        texture: from ``bake_texture``, 0..1.
+        visibility: the same.
+        fallback: the model's guess of the same texture: albedo times fitted light, same coding.
+        mirror_uv: from ``mirror_texels``; None does without mirroring.
+    """
+    covered = visibility.covered.to(texture)
+    seen = _smoothstep(visibility.confidence, *TRUSTED) * covered
+    if mirror_uv is not None:
+        mirrored, mirrored_seen = _mirrored(texture, seen, fallback, mirror_uv)
+        mirrored = mirrored + extend(texture - mirrored, seen * mirrored_seen)
+        texture = seen * texture + (1 - seen) * mirrored
+        seen = seen + (1 - seen) * mirrored_seen * covered
+    matched = fallback + extend(texture - fallback, seen)
+    return extend((seen * texture + (1 - seen) * matched).clamp(0, 1), covered)
+
+
+def mirror_texels(
+    faces: Int[Tensor, "F 3"],
+    uv: Float[Tensor, "T 2"],
+    faces_uv: Int[Tensor, "F 3"],
+    mirror: Int[Tensor, " V"],
+    size: int,
+) -> Float[Tensor, "S S 2"]:
+    """Texture coordinates of every texel's left-right partner on the mesh; NaN where there is none.
+
+    Args:
+        faces: vertex ids.
+        uv: texture coordinates, origin bottom-left.
+        faces_uv: ids into ``uv`` per face corner.
+        mirror: id of each vertex's partner.
+        size: side of the square texture, texels.
+    """
+    samples = sample_atlas(torch.arange(faces.numel(), device=faces.device).view(-1, 3), uv, faces_uv, size)
+    corner_uv = torch.full((faces.numel(), 2), torch.nan, dtype=uv.dtype, device=uv.device)
+    partner, found = _partner_corners(faces, mirror)
+    corner_uv[found] = uv[faces_uv.flatten()[partner[found]]]
+    values = samples.take(corner_uv[None])
+    picture = torch.full((size * size, 2), torch.nan, dtype=uv.dtype, device=uv.device)
+    return picture.index_copy(0, samples.pixels, values).view(size, size, 2)
+
+
+def extend(values: Float[Tensor, "C S S"], weights: Float[Tensor, "S S"], *, sweeps: int = 4) -> Float[Tensor, "C S S"]:
+    """Extend values smoothly from where their weight is high to where it is zero, over the whole picture.
+
+    Push-pull: averaged down a pyramid by weight, then filled from coarse to fine; a few relaxation sweeps a level bring
+    the filled part near the membrane that minimises its squared gradient. Zero if nothing has weight.
+    """
+    values = values * (weights > 0)  # hidden texels may hold anything
+    levels = [(values, weights[None].clamp(0, 1))]
+    while max(levels[-1][0].shape[1:]) > 1:
+        value, weight = levels[-1]
+        mass = _halve(weight)
+        levels.append((_halve(value * weight) / mass.clamp_min(1e-12), (4 * mass).clamp_max(1)))
+    filled = levels[-1][0]
+    for value, weight in reversed(levels[:-1]):
+        filled = torch.nn.functional.interpolate(filled[None], value.shape[1:], mode="bilinear")[0]
+        for _ in range(sweeps):
+            filled = weight * value + (1 - weight) * _neighbours(filled)
+        filled = weight * value + (1 - weight) * filled
+    return filled
+
+
+def _halve(picture: Float[Tensor, "C H W"]) -> Float[Tensor, "C h w"]:
+    return torch.nn.functional.avg_pool2d(picture, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _neighbours(picture: Float[Tensor, "C H W"]) -> Float[Tensor, "C H W"]:
+    """Mean of the four neighbours; the border repeats."""
+    padded = torch.nn.functional.pad(picture, (1, 1, 1, 1), mode="replicate")
+    return (padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]) / 4
+
+
+def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:
+    t = ((value - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _mirrored(
+    texture: Tensor, seen: Tensor, fallback: Tensor, mirror_uv: Tensor
+) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "S S"]]:
+    """The other side's texels in the light of this side, and how far they are known."""
+    known = mirror_uv.isfinite().all(-1)
+    places = mirror_uv.nan_to_num(0.5).permute(2, 0, 1)[None].to(texture)
+    stack = torch.cat([texture, fallback, seen[None]])
+    other, other_fallback, other_seen = sample_texture(stack[None], places)[0].split([3, 3, 1])
+    relit = other * ((fallback + 0.02) / (other_fallback + 0.02)).clamp(0.5, 2.0)
+    return relit, other_seen[0] * known
+
+
+def _partner_corners(faces: Tensor, mirror: Tensor) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]:
+    """For each face corner (flattened) the mirrored face's corner at the mirrored vertex, and whether one exists."""
+    image = mirror[faces]
+    base = int(faces.max()) + 1
+    keys, image_keys = (_face_keys(f, base) for f in (faces, image))
+    order = keys.argsort()
+    place = torch.searchsorted(keys[order], image_keys).clamp_max(len(keys) - 1)
+    partner = order[place]
+    found = keys[partner] == image_keys
+    matches = faces[partner][:, None, :] == image[:, :, None]  # F, this corner, partner's corner
+    corner = partner[:, None] * 3 + matches.int().argmax(-1)
+    return corner.flatten(), (found[:, None] & matches.any(-1)).flatten()
+
+
+def _face_keys(faces: Tensor, base: int) -> Int[Tensor, " F"]:
+    """One number per set of three vertices (fits 63 bits up to two million vertices)."""
+    a, b, c = faces.sort(1).values.unbind(-1)
+    return (a * base + b) * base + c

@@ -1,0 +1,158 @@
+"""From a photo, and a face lying on it, to a texture: what the photo shows, and how well."""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.geometry.frames import clip_from_world, project_points
+from facewright.records import Camera, VisibilityMap
+from facewright.render.interpolation import SurfaceSamples, sample_surface
+from facewright.render.rasterizers import Backend, rasterize
+from facewright.render.visibility import TOLERANCE_DM, seen_share, surface_distance
+
+DEPTH_BUFFER_PX = 768
+"""Longer side of the depth buffer that visibility is asked of."""
+
+
+def sample_atlas(
+    faces: Int[Tensor, "F 3"],
+    uv: Float[Tensor, "T 2"],
+    faces_uv: Int[Tensor, "F 3"],
+    size: int,
+    *,
+    backend: Backend = "auto",
+) -> SurfaceSamples:
+    """The texels that a mesh covers, as points on its triangles.
+
+    Args:
+        faces: vertex ids; the samples' corners are these.
+        uv: texture coordinates, origin bottom-left.
+        faces_uv: ids into ``uv`` per face corner.
+        size: side of the square texture, texels.
+        backend: the rasteriser, see ``rasterize``.
+    """
+    u, v = uv.unbind(-1)
+    atlas = torch.stack([2 * u - 1, 1 - 2 * v, torch.zeros_like(u), torch.ones_like(u)], -1)[None]
+    fragments = rasterize(atlas, faces_uv, (size, size), backend=backend)
+    samples = sample_surface(atlas.detach(), faces_uv, fragments)
+    return replace(samples, corners=faces[fragments.face_index.flatten()[samples.pixels]])
+
+
+def bake_vertex_attribute(
+    attribute: Float[Tensor, "V C"],
+    faces: Int[Tensor, "F 3"],
+    uv: Float[Tensor, "T 2"],
+    faces_uv: Int[Tensor, "F 3"],
+    size: int,
+) -> Float[Tensor, "C S S"]:
+    """Spread vertex values over the texture atlas; zero outside of the charts. Differentiable in ``attribute``."""
+    samples = sample_atlas(faces, uv, faces_uv, size)
+    return samples.put(samples.take(attribute[None]))[0]
+
+
+def bake_texture(
+    photo_srgb: Float[Tensor, "3 H W"],
+    vertices_world: Float[Tensor, "V 3"],
+    normals: Float[Tensor, "V 3"],
+    camera_photo: Camera,
+    faces: Int[Tensor, "F 3"],
+    uv: Float[Tensor, "T 2"],
+    faces_uv: Int[Tensor, "F 3"],
+    size: int = 1024,
+    *,
+    margin: float = 0.008,
+) -> tuple[Float[Tensor, "3 S S"], VisibilityMap]:
+    """Read the colour of every texel from the photo.
+
+    Args:
+        photo_srgb: colours in any coding; the texture has the same.
+        vertices_world: posed vertices, dm.
+        normals: unit vertex normals, world frame.
+        camera_photo: one camera, of the whole photo.
+        faces: counter-clockwise from outside.
+        uv: texture coordinates, origin bottom-left.
+        faces_uv: ids into ``uv`` per face corner.
+        size: side of the square texture, texels.
+        margin: confidence falls to zero within this distance of silhouettes and nearer parts, as a share of the face's
+            size in the photo: there a small misfit would read the background, or the nose for the cheek.
+
+    Returns:
+        The texture (zero outside of the charts; hidden texels hold whatever the photo shows in their place), and how
+        well each texel is seen: cosine of the angle of view, times the share not hidden, zero outside of the photo.
+    """
+    with torch.no_grad():
+        samples = sample_atlas(faces, uv, faces_uv, size)
+        points, normals = samples.take(vertices_world[None]), samples.take(normals[None])
+        column, row, distance = project_points(points[None], camera_photo)[0].unbind(-1)
+        height, width = photo_srgb.shape[1:]
+        color = _read_photo(photo_srgb, column, row, _pixels_per_texel(samples, column, row, size))
+        eye = points.new_tensor([0.0, 0.0, camera_photo.distance_dm])
+        toward = torch.nn.functional.normalize(eye - points, dim=-1)
+        facing = (torch.nn.functional.normalize(normals, dim=-1) * toward).sum(-1).clamp(0, 1)
+        inside = (column > 0) & (column < width - 1) & (row > 0) & (row < height - 1) & (distance > 0)
+        seen = _unhidden(vertices_world, faces, camera_photo, column, row, distance, margin)
+        confidence = samples.put((facing * seen * inside)[:, None])[0, 0]
+        covered = samples.put(torch.ones_like(column)[:, None])[0, 0] > 0
+        return samples.put(color)[0], VisibilityMap(confidence, covered)
+
+
+def _pixels_per_texel(samples: SurfaceSamples, column: Tensor, row: Tensor, size: int) -> float:
+    """Typical size of a texel in the photo, px: median step between neighbours in a row of the atlas."""
+    beside = (samples.pixels.diff() == 1) & (samples.pixels[1:] % size != 0)
+    step = torch.hypot(column.diff(), row.diff())[beside]
+    return float(step.median()) if step.numel() else 1.0
+
+
+def _read_photo(photo: Tensor, column: Tensor, row: Tensor, pixels_per_texel: float) -> Float[Tensor, "P 3"]:
+    """Bilinear look-up, after averaging the photo down where its pixels are much finer than the texels."""
+    factor = max(1, math.floor(pixels_per_texel))
+    if factor > 1:
+        photo = torch.nn.functional.avg_pool2d(photo[None], factor, ceil_mode=True, count_include_pad=False)[0]
+        column, row = ((place + 0.5) / factor - 0.5 for place in (column, row))
+    height, width = photo.shape[1:]
+    grid = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], -1).to(photo)
+    read = torch.nn.functional.grid_sample(photo[None], grid[None, None], padding_mode="border", align_corners=False)
+    return read[0, :, 0].T
+
+
+def _unhidden(
+    vertices_world: Tensor, faces: Tensor, camera: Camera, column: Tensor, row: Tensor, distance: Tensor, margin: float
+) -> Float[Tensor, " P"]:
+    """Share, 0..1, of each point's surroundings in a depth buffer around the face that hides nothing of it."""
+    corners = project_points(vertices_world[None], camera)[0, :, :2]
+    low, high = corners.amin(0) - 2, corners.amax(0) + 2
+    scale = DEPTH_BUFFER_PX / float((high - low).max())
+    width, height = (max(1, math.ceil(float(side) * scale)) for side in high - low)
+    zoomed = replace(
+        camera,
+        focal_px=camera.focal_px * scale,
+        cx=(camera.cx - low[0] + 0.5) * scale - 0.5,
+        cy=(camera.cy - low[1] + 0.5) * scale - 0.5,
+        width=width,
+        height=height,
+    )
+    vertices_clip = clip_from_world(vertices_world[None], zoomed)
+    surface = surface_distance(vertices_clip, faces, rasterize(vertices_clip, faces, (height, width)))
+    column, row = (column - low[0] + 0.5) * scale - 0.5, (row - low[1] + 0.5) * scale - 0.5
+    share = seen_share(surface, column[None], row[None], distance[None], tolerance=TOLERANCE_DM)[0]
+    return share * _away_from_edges(surface, column, row, distance, round(margin * DEPTH_BUFFER_PX))
+
+
+def _away_from_edges(
+    surface: Float[Tensor, "1 H W"], column: Tensor, row: Tensor, distance: Tensor, reach: int
+) -> Float[Tensor, " P"]:
+    """1 where nothing within ``reach`` px is nearer than the point by a step, nor empty; falling to 0 at such edges."""
+    height, width = surface.shape[1:]
+    step = 10 * TOLERANCE_DM
+    share = torch.ones_like(column)
+    place = row.round().clamp(0, height - 1).long() * width + column.round().clamp(0, width - 1).long()
+    for radius in range(1, reach + 1):
+        window = 2 * radius + 1
+        finite = torch.where(surface.isfinite(), surface, -torch.inf)  # emptiness counts as infinitely near: an edge
+        nearest = -torch.nn.functional.max_pool2d(-finite[None], window, stride=1, padding=radius)[0]
+        clear = nearest.flatten()[place] >= distance - step
+        share = torch.minimum(share, torch.where(clear, 1.0, (radius - 1) / reach).to(share))
+    return share

@@ -1,7 +1,7 @@
 """From the texels a photo shows to a whole texture: the mirrored side, then the model's own colours, without seams."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.records import VisibilityMap
@@ -37,8 +37,9 @@ def complete_texture(
     if mirror_uv is not None:
         mirrored, mirrored_seen = _mirrored(texture, seen, fallback, mirror_uv)
         mirrored = mirrored + extend(texture - mirrored, seen * mirrored_seen)
-        texture = seen * texture + (1 - seen) * mirrored
-        seen = seen + (1 - seen) * mirrored_seen * covered
+        borrowed = (1 - seen) * mirrored_seen * covered
+        texture = (seen * texture + borrowed * mirrored) / (seen + borrowed).clamp_min(1e-6)
+        seen = seen + borrowed
     matched = fallback + extend(texture - fallback, seen)
     return extend((seen * texture + (1 - seen) * matched).clamp(0, 1), covered)
 
@@ -60,9 +61,7 @@ def mirror_texels(
         size: side of the square texture, texels.
     """
     samples = sample_atlas(torch.arange(faces.numel(), device=faces.device).view(-1, 3), uv, faces_uv, size)
-    corner_uv = torch.full((faces.numel(), 2), torch.nan, dtype=uv.dtype, device=uv.device)
-    partner, found = _partner_corners(faces, mirror)
-    corner_uv[found] = uv[faces_uv.flatten()[partner[found]]]
+    corner_uv = _mirrored_corner_uv(faces, uv, faces_uv, mirror)
     values = samples.take(corner_uv[None])
     picture = torch.full((size * size, 2), torch.nan, dtype=uv.dtype, device=uv.device)
     return picture.index_copy(0, samples.pixels, values).view(size, size, 2)
@@ -116,21 +115,25 @@ def _mirrored(
     return relit, other_seen[0] * known
 
 
-def _partner_corners(faces: Tensor, mirror: Tensor) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]:
-    """For each face corner (flattened) the mirrored face's corner at the mirrored vertex, and whether one exists."""
+def _mirrored_corner_uv(faces: Tensor, uv: Tensor, faces_uv: Tensor, mirror: Tensor) -> Float[Tensor, "N 2"]:
+    """Texture coordinates at the mirrored vertex of each face corner (flattened); NaN where there is none.
+
+    A vertex on a seam has several. The right one belongs to the face beside the mirrored edge: edge a -> b of a face
+    mirrors to b' -> a' of its partner. Where the two sides are triangulated differently a diagonal has no partner, but
+    each corner has a second edge, which has.
+    """
+    base = int(torch.maximum(faces.max(), mirror.max())) + 1
+    starts, ends = faces, faces.roll(-1, 1)
+    start_uv, end_uv = faces_uv.flatten(), faces_uv.roll(-1, 1).flatten()
+    keys, order = (starts * base + ends).flatten().sort()
+
+    def look_up(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        wanted = (start * base + end).flatten()
+        place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
+        return order[place], keys[place] == wanted
+
     image = mirror[faces]
-    base = int(faces.max()) + 1
-    keys, image_keys = (_face_keys(f, base) for f in (faces, image))
-    order = keys.argsort()
-    place = torch.searchsorted(keys[order], image_keys).clamp_max(len(keys) - 1)
-    partner = order[place]
-    found = keys[partner] == image_keys
-    matches = faces[partner][:, None, :] == image[:, :, None]  # F, this corner, partner's corner
-    corner = partner[:, None] * 3 + matches.int().argmax(-1)
-    return corner.flatten(), (found[:, None] & matches.any(-1)).flatten()
-
-
-def _face_keys(faces: Tensor, base: int) -> Int[Tensor, " F"]:
-    """One number per set of three vertices (fits 63 bits up to two million vertices)."""
-    a, b, c = faces.sort(1).values.unbind(-1)
-    return (a * base + b) * base + c
+    out_edge, out_found = look_up(image.roll(-1, 1), image)  # the edge that leaves the corner, mirrored, ends there
+    in_edge, in_found = look_up(image, image.roll(1, 1))  # the edge that enters the corner, mirrored, starts there
+    ids = torch.where(out_found, end_uv[out_edge], start_uv[in_edge])
+    return torch.where((out_found | in_found)[:, None], uv[ids], torch.nan)

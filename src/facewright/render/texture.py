@@ -147,12 +147,11 @@ def _away_from_edges(
     """1 where nothing within ``reach`` px is nearer than the point by a step, nor empty; falling to 0 at such edges."""
     height, width = surface.shape[1:]
     step = 10 * TOLERANCE_DM
-    share = torch.ones_like(column)
     place = row.round().clamp(0, height - 1).long() * width + column.round().clamp(0, width - 1).long()
+    nearness = torch.where(surface.isfinite(), -surface, torch.inf)  # emptiness is an edge too
+    share = torch.ones_like(column)
     for radius in range(1, reach + 1):
-        window = 2 * radius + 1
-        finite = torch.where(surface.isfinite(), surface, -torch.inf)  # emptiness counts as infinitely near: an edge
-        nearest = -torch.nn.functional.max_pool2d(-finite[None], window, stride=1, padding=radius)[0]
-        clear = nearest.flatten()[place] >= distance - step
-        share = torch.minimum(share, torch.where(clear, 1.0, (radius - 1) / reach).to(share))
+        nearness = torch.nn.functional.max_pool2d(nearness[None], 3, stride=1, padding=1)[0]
+        clear = -nearness.flatten()[place] >= distance - step
+        share = torch.where(clear, share, share.clamp_max((radius - 1) / reach))
     return share

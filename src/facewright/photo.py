@@ -8,14 +8,13 @@ import os
 import stat
 import struct
 import threading
-import warnings
 import zlib
-from io import BytesIO
-from typing import IO
+from io import BufferedReader, BytesIO
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
@@ -48,8 +47,17 @@ _pillow_limit = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class ByteStream(Protocol):
+    """An open file or anything else that gives bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; all of them by default."""
+        ...
+
+
 def read_photo(
-    source: str | os.PathLike[str] | IO[bytes],
+    source: str | os.PathLike[str] | ByteStream,
     *,
     max_pixels: int = MAX_PIXELS,
     max_side: int = MAX_SIDE,
@@ -77,8 +85,7 @@ def read_photo(
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             _log.warning("%s holds %d pictures; the first is taken", name, getattr(image, "n_frames", 1))
         srgb = _decoded(image, name, background)
-    tensor = torch.from_numpy(srgb).permute(2, 0, 1).contiguous()
-    return Photo(tensor, path=os.fspath(source) if isinstance(source, str | os.PathLike) else "")
+    return Photo(srgb, path=os.fspath(source) if isinstance(source, str | os.PathLike) else "")
 
 
 def photo_from_array(array: ndarray | Tensor, *, path: str = "") -> Photo:
@@ -98,7 +105,7 @@ def photo_from_array(array: ndarray | Tensor, *, path: str = "") -> Photo:
             "repeat grey three times, drop alpha, move channels last"
         )
     if pixels.dtype == torch.uint8:
-        return Photo((pixels.permute(2, 0, 1).float() / 255.0).contiguous(), path)
+        return Photo(_planes(pixels), path)
     if not pixels.is_floating_point():
         raise PhotoError(f"expected uint8 or floating point, received {pixels.dtype}; convert to uint8 0..255")
     if not bool(torch.isfinite(pixels).all()):
@@ -119,7 +126,7 @@ def _name_of(source: object) -> str:
     return repr(getattr(source, "name", "the given stream"))
 
 
-def _opened(source: str | os.PathLike[str] | IO[bytes], name: str) -> IO[bytes]:
+def _opened(source: str | os.PathLike[str] | ByteStream, name: str) -> BufferedReader | BytesIO:
     """A seekable stream that has at least one byte."""
     if not isinstance(source, str | os.PathLike):
         content = source.read()
@@ -145,7 +152,7 @@ def _opened(source: str | os.PathLike[str] | IO[bytes], name: str) -> IO[bytes]:
         raise PhotoError(f"expected a readable file, received {error} for {name}; check the path and disk") from error
 
 
-def _header(stream: IO[bytes], name: str) -> Image.Image:
+def _header(stream: BufferedReader | BytesIO, name: str) -> Image.Image:
     """Open without decoding. Pillow's own size limit is a process-wide variable: lifted for this call, ours follows."""
     start = stream.read(16)
     stream.seek(0)
@@ -179,12 +186,10 @@ def _check_size(image: Image.Image, name: str, max_pixels: int, max_side: int) -
         )
 
 
-def _decoded(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[ndarray, "H W 3"]:
+def _decoded(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[Tensor, "3 H W"]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size has been checked
-            image.load()
-        image = _upright(image, name)
+        image.load()
+        _turn_upright(image, name)
         return _srgb_from_image(image, name, background)
     except MemoryError as error:
         raise PhotoError(
@@ -196,36 +201,39 @@ def _decoded(image: Image.Image, name: str, background: tuple[float, float, floa
         ) from error
 
 
-def _upright(image: Image.Image, name: str) -> Image.Image:
-    """Apply the EXIF orientation; a damaged EXIF block turns nothing."""
+def _turn_upright(image: Image.Image, name: str) -> None:
+    """Apply the EXIF orientation in place; a damaged EXIF block turns nothing."""
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except _DECODER_ERRORS:
         _log.warning("%s has a damaged EXIF block; it is read as it lies", name)
-        return image
 
 
-def _srgb_from_image(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[ndarray, "H W 3"]:
+def _srgb_from_image(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[Tensor, "3 H W"]:
     if image.mode.startswith("I") or image.mode == "F":
         return _srgb_from_deep_grey(image)
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"), dtype=np.float32)[..., None] / np.float32(255)
+        alpha = torch.from_numpy(np.array(image.getchannel("A"))) / 255.0
         image = image.convert("RGB")
-    elif image.mode in ("P", "1", "PA", "LA", "La", "RGBX"):
+    elif image.mode in ("P", "1", "RGBX"):
         image = image.convert("RGB")
-    srgb = np.asarray(_in_srgb(image, name), dtype=np.float32) / np.float32(255)
-    return srgb if alpha is None else alpha * srgb + (1 - alpha) * np.array(background, dtype=np.float32)
+    srgb = _planes(torch.from_numpy(np.array(_in_srgb(image, name))))
+    return srgb if alpha is None else alpha * srgb + (1.0 - alpha) * torch.tensor(background)[:, None, None]
 
 
-def _srgb_from_deep_grey(image: Image.Image) -> Float[ndarray, "H W 3"]:
+def _planes(pixels: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "3 H W"]:
+    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
+
+
+def _srgb_from_deep_grey(image: Image.Image) -> Float[Tensor, "3 H W"]:
     """16-bit grey by its full range; floating point if it is 0..1 already."""
-    values = np.asarray(image).astype(np.float32)
+    values = np.array(image).astype(np.float32)
     top = 1.0 if image.mode == "F" else 65535.0
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
         raise ValueError(f"{image.mode} pixels are expected in 0..{top:g}: save 8 or 16 bits a channel")
-    return np.repeat((values / np.float32(top))[..., None], 3, axis=2)
+    return torch.from_numpy(values).div_(top).expand(3, -1, -1).contiguous()
 
 
 def _in_srgb(image: Image.Image, name: str) -> Image.Image:
@@ -234,7 +242,7 @@ def _in_srgb(image: Image.Image, name: str) -> Image.Image:
     if profile_bytes:
         try:
             profile = ImageCms.ImageCmsProfile(BytesIO(profile_bytes))
-            if "srgb" not in ImageCms.getProfileDescription(profile).lower():
+            if not _is_srgb(ImageCms.getProfileDescription(profile)):
                 srgb = ImageCms.createProfile("sRGB")
                 intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
                 converted = ImageCms.profileToProfile(image, profile, srgb, renderingIntent=intent, outputMode="RGB")
@@ -242,3 +250,7 @@ def _in_srgb(image: Image.Image, name: str) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
             _log.warning("%s has an unusable ICC profile; its colours are read as sRGB", name)
     return image.convert("RGB")
+
+
+def _is_srgb(description: str) -> bool:
+    return "srgb" in description.lower() and "linear" not in description.lower()

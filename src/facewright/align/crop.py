@@ -174,20 +174,26 @@ def _resized_window(
 ) -> Float[Tensor, "3 size size"]:
     """What resizing the photo to width x height and cutting a square would give, to the bit, at the cost of the square.
 
-    Pillow filters rows first, rounds to 8 bits, then filters columns. So the rows that the window needs are resized
-    alone, and of the outcome only the window's columns are filtered vertically.
+    Pillow filters along rows, rounds to 8 bits, then filters along columns. So only what the window can see is taken
+    from the photo, the rest stays black; and of the first pass only the window's columns enter the second.
     """
-    step = srgb.shape[1] / height
-    reach = _BICUBIC_REACH * max(1.0, step) + 1.0
-    top = max(0, math.floor(max(up, 0) * step - reach))
-    bottom = min(srgb.shape[1], math.ceil(min(up + size, height) * step + reach))
+    photo_height, photo_width = srgb.shape[1:]
     first, last = max(left, 0), min(left + size, width)
-    strip = (srgb[:, top:bottom].detach().cpu() * 255.0).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-    rows = Image.fromarray(np.ascontiguousarray(strip.numpy())).resize((width, bottom - top), Image.Resampling.BICUBIC)
-    columns = Image.new("RGB", (last - first, srgb.shape[1]))  # rows out of reach stay black: no filter touches them
-    columns.paste(rows.crop((first, 0, last, bottom - top)), (0, top))
-    resized = columns.resize((last - first, height), Image.Resampling.BICUBIC)
-    window = resized.crop((0, up, last - first, up + size))
+    x0, x1 = _seen(first, last, photo_width / width, photo_width)
+    y0, y1 = _seen(max(up, 0), min(up + size, height), photo_height / height, photo_height)
+    seen = (srgb[:, y0:y1, x0:x1].detach().cpu() * 255.0).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+    strip = Image.new("RGB", (photo_width, y1 - y0))
+    strip.paste(Image.fromarray(np.ascontiguousarray(seen.numpy())), (x0, 0))
+    narrow = strip.resize((width, y1 - y0), Image.Resampling.BICUBIC).crop((first, 0, last, y1 - y0))
+    columns = Image.new("RGB", (last - first, photo_height))
+    columns.paste(narrow, (0, y0))
+    window = columns.resize((last - first, height), Image.Resampling.BICUBIC).crop((0, up, last - first, up + size))
     pixels = np.zeros((size, size, 3), dtype=np.uint8)
     pixels[:, first - left : last - left] = np.asarray(window)
     return (torch.from_numpy(pixels).permute(2, 0, 1).to(srgb) / 255.0).contiguous()
+
+
+def _seen(first: int, last: int, step: float, length: int) -> tuple[int, int]:
+    """The span of source pixels that the bicubic filter reads for the resized pixels first..last."""
+    reach = _BICUBIC_REACH * max(1.0, step) + 1.0
+    return max(0, math.floor(first * step - reach)), min(length, math.ceil(last * step + reach))

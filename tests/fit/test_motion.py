@@ -1,4 +1,6 @@
-"""The analytic derivatives (fast) against forward-mode autograd through the plain formulas (slow twin)."""
+"""The analytic derivatives (fast) against finite differences of the plain formulas (slow twin)."""
+
+import copy
 
 import pytest
 import torch
@@ -14,19 +16,25 @@ from facewright.render.lighting import sh_shading
 
 @pytest.fixture
 def scene(toy_model, rng):
-    model = toy_model.double()
+    model = copy.deepcopy(toy_model).double()
     layout = model.layout
-    values = 0.3 * torch.randn(1, layout.size, generator=rng, dtype=torch.float64)
+    values = 0.1 * torch.randn(1, layout.size, generator=rng, dtype=torch.float64)
     coefficients = layout.unpack(values)
     points = LinearPoints(model.mean_shape, torch.cat([model.id_basis, model.exp_basis], -1))
     return model, Unknowns(layout), coefficients, points
 
 
-def forward_jacobian(function, size):
-    return torch.func.jacfwd(function)(torch.zeros(size, dtype=torch.float64))
+def numeric_jacobian(function, size):
+    """Central differences in float64: good to about 1e-8."""
+    steps = 1e-6 * torch.eye(size, dtype=torch.float64)
+    return torch.stack([(function(step) - function(-step)) / 2e-6 for step in steps], -1)
 
 
-def test_pixel_motion_matches_autograd(scene):
+def assert_same_slope(analytic, numeric):
+    torch.testing.assert_close(analytic, numeric, atol=1e-6, rtol=1e-6)
+
+
+def test_pixel_motion_matches_finite_differences(scene):
     model, unknowns, coefficients, points = scene
     camera = crop_camera(like=model.mean_shape)
 
@@ -34,11 +42,11 @@ def test_pixel_motion_matches_autograd(scene):
         c = unknowns.stepped(coefficients, step)
         return project_points(pose_points(model.shape(c.id, c.exp), c.angles, c.translation), camera)[0, :, :2]
 
-    expected = forward_jacobian(pixels, unknowns.size)[..., unknowns.geometry]
-    torch.testing.assert_close(pixel_motion(world_motion(points, coefficients), camera).jacobian, expected)
+    expected = numeric_jacobian(pixels, unknowns.size)[..., unknowns.geometry]
+    assert_same_slope(pixel_motion(world_motion(points, coefficients), camera).jacobian, expected)
 
 
-def test_normal_motion_matches_autograd(scene):
+def test_normal_motion_matches_finite_differences(scene):
     model, unknowns, coefficients, points = scene
     patch = colored_patch(model, torch.ones_like(model.mean_shape[:, 0]))
 
@@ -48,10 +56,10 @@ def test_normal_motion_matches_autograd(scene):
 
     motion = normal_motion(world_motion(points, coefficients), model.faces, patch.vertex_faces)
     torch.testing.assert_close(motion.value, normals(torch.zeros(unknowns.size, dtype=torch.float64)))
-    torch.testing.assert_close(motion.jacobian, forward_jacobian(normals, unknowns.size)[..., unknowns.geometry])
+    assert_same_slope(motion.jacobian, numeric_jacobian(normals, unknowns.size)[..., unknowns.geometry])
 
 
-def test_photometric_jacobian_matches_autograd(scene, rng):
+def test_photometric_jacobian_matches_finite_differences(scene, rng):
     """On a photo that is linear in its pixels, where the sampled slope is exact."""
     model, unknowns, coefficients, _ = scene
     camera = crop_camera(like=model.mean_shape)
@@ -72,4 +80,4 @@ def test_photometric_jacobian_matches_autograd(scene, rng):
     visible = torch.ones(len(patch.ids), dtype=torch.float64)
     term = photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=1.0)
     torch.testing.assert_close(term.residual, residual(torch.zeros(unknowns.size, dtype=torch.float64)))
-    torch.testing.assert_close(term.jacobian, forward_jacobian(residual, unknowns.size), atol=1e-6, rtol=1e-6)
+    assert_same_slope(term.jacobian, numeric_jacobian(residual, unknowns.size))

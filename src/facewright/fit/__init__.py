@@ -1,4 +1,4 @@
-"""Coefficients by optimisation (analysis by synthesis): the same record as ``regress`` gives, from points and pixels."""
+"""Coefficients by optimisation (analysis by synthesis), from points and pixels: the same record as of ``regress``."""
 
 from facewright.fit.face import FitResult, FitSettings, fit_face
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.detect.landmarks import ibug68_from_mesh
+from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import ReconstructionError
 from facewright.fit.motion import LinearPoints, pixel_motion, world_motion
 from facewright.fit.parameters import Unknowns
@@ -14,6 +14,9 @@ from facewright.fit.solver import LinearTerm
 from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection
+
+SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX = 1.5, 6.0, 0.7
+"""Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,18 @@ def point_targets(
             f"face model {model.name!r} knows neither the detector's dense points nor iBUG-68; import it with landmarks"
         )
     if detection.mesh is not None:
-        photo_points, sigma = ibug68_from_mesh(detection.mesh)[:, :2], 1.5
-        corners = marks.ibug68[:, None]
+        photo_points, corners = detection.mesh[MESH_TO_IBUG68, :2], marks.ibug68[:, None]
+        sigmas = torch.tensor([SIGMA_JAW_PX] * 17 + [SIGMA_68_PX] * 51)  # the mesh's jaw line has another meaning
     else:
-        photo_points, sigma, corners = detection.five, 0.7, marks.five
+        photo_points, corners = detection.five, marks.five
+        sigmas = torch.full((5,), SIGMA_FIVE_PX)
     weights = (corners >= 0).to(model.mean_shape)
     points = linear_points(model, corners.clamp_min(0), weights / weights.sum(-1, keepdim=True))
     pixels = apply_homogeneous(T_crop_photo, photo_points)
-    return [PointTarget("points_px", points, pixels, torch.full_like(pixels[:, 0], sigma**-2))]
+    return [PointTarget("points_px", points, pixels, sigmas.to(pixels) ** -2)]
 
 
-def linear_points(
-    model: FaceModel, corners: Int[Tensor, "N C"], weights: Float[Tensor, "N C"]
-) -> LinearPoints:
+def linear_points(model: FaceModel, corners: Int[Tensor, "N C"], weights: Float[Tensor, "N C"]) -> LinearPoints:
     """Points that are weighted means of a model's vertices."""
     basis = torch.cat([model.id_basis[corners], model.exp_basis[corners]], -1)
     mean = (model.mean_shape[corners] * weights[..., None]).sum(1)

@@ -66,9 +66,7 @@ def pixel_motion(world: Motion, camera: Camera) -> Motion:
     return Motion(pixels[:, :2], by_world @ world.jacobian)
 
 
-def normal_motion(
-    world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]
-) -> Motion:
+def normal_motion(world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]) -> Motion:
     """Unit vertex normals of a posed mesh and their derivatives.
 
     A vertex normal is the normalised sum of its incident unit face normals (deep3d.md section 3); with m = e1 x e2 of

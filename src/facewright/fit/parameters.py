@@ -1,4 +1,4 @@
-"""The unknowns of a fit as one vector: a turn, a move, id, exp, tex and light; and how a step changes the coefficients."""
+"""The unknowns of a fit as one vector (a turn, a move, id, exp, tex, light), and how a step changes coefficients."""
 
 from dataclasses import dataclass, replace
 

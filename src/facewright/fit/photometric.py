@@ -69,7 +69,7 @@ def colored_patch(model: FaceModel, region: Float[Tensor, " V"]) -> ColoredPatch
 
 
 def faces_around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "N M"]:
-    """Ids of the faces around each of the first ``count`` vertices, padded with F (the official ``point_buf``, 0-based)."""
+    """Ids of the faces around each of the first ``count`` vertices, padded with F (as ``point_buf``, but 0-based)."""
     vertex, order = faces.flatten().sort(stable=True)
     face = torch.div(order, 3, rounding_mode="floor")
     first = torch.searchsorted(vertex, torch.arange(int(vertex.max()) + 2, device=faces.device))

@@ -15,7 +15,7 @@ def pose_from_points(target: PointTarget, mean: FaceCoefficients, camera: Camera
     """Pose of the mean face from its points in the picture.
 
     Where the detector gives depth, the rotation is that of the 3D similarity between model and detected points;
-    otherwise it is the scaled-orthographic one: two rows by least squares, made orthonormal (POS, DeMenthon & Davis 1995).
+    otherwise it is the scaled-orthographic one: two rows by least squares, made orthonormal (POS, DeMenthon 1995).
     Distance follows from the scale, place from the centroid.
 
     Raises:

@@ -66,3 +66,24 @@ def clip_from_world(points_world: Float[Tensor, "B N 3"], camera: Camera) -> Flo
 def apply_homogeneous(T_a_b: Float[Tensor, "3 3"], points_b: Float[Tensor, "*N 2"]) -> Float[Tensor, "*N 2"]:
     """Map 2D points from frame b to frame a by an affine 3x3 matrix."""
     return points_b @ T_a_b[:2, :2].T.to(points_b) + T_a_b[:2, 2].to(points_b)
+
+
+def window_camera(camera: Camera, left_px: float, top_px: float, scale: float, width: int, height: int) -> Camera:
+    """The camera of a window of a picture, magnified: photo pixel corners (left, top) become the window's top-left corner.
+
+    Args:
+        camera: of the whole picture.
+        left_px: left edge of the window, px of the picture, counted from the left edge of column 0.
+        top_px: top edge, likewise.
+        scale: window pixels per picture pixel.
+        width: columns of the window.
+        height: rows of the window.
+    """
+    return Camera(
+        camera.focal_px * scale,
+        (camera.cx + 0.5 - left_px) * scale - 0.5,
+        (camera.cy + 0.5 - top_px) * scale - 0.5,
+        width,
+        height,
+        camera.distance_dm,
+    )

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright import align, photo as photo_door
+from facewright import align
+from facewright import photo as photo_door
 from facewright.detect import FaceDetector, detect_faces, load_face_detector
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.fit import FitSettings, fit_face

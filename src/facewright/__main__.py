@@ -1,0 +1,7 @@
+"""``python -m facewright`` is the ``facewright`` command."""
+
+import sys
+
+from facewright.cli import main
+
+sys.exit(main())

@@ -1,0 +1,138 @@
+"""Coefficients from files: our ``.json`` and ``.npz``, and the official ``.mat`` in both spellings."""
+
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import torch
+from scipy.io.matlab import MatReadError
+
+from facewright.errors import CoefficientsError
+from facewright.morphable.linear import FaceModel
+from facewright.records import FaceCoefficients
+
+MAX_BYTES = 500_000_000
+
+
+def read_coefficients(path: Path, model: FaceModel, *, face: int = 0) -> FaceCoefficients:
+    """Read the coefficients of one face.
+
+    Accepted are our ``.json`` and ``.npz``, and MATLAB files with ``coeff`` (packed vectors of the model's length; the
+    TensorFlow spelling) or with ``id``, ``exp``, ``tex``, ``angle``, ``gamma``, ``trans`` (the PyTorch spelling).
+    Pose and light are zero where a file does not hold them.
+
+    Args:
+        path: the file.
+        model: fixes how many coefficients there must be.
+        face: which one, where the file holds several.
+
+    Raises:
+        CoefficientsError: unreadable, malformed, not finite, or of another model.
+    """
+    readers = {".json": _from_json, ".npz": _from_npz, ".mat": _from_mat}
+    if path.suffix.lower() not in readers:
+        raise CoefficientsError(f"expected coefficients in .json, .npz or .mat, received {str(path)!r}")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CoefficientsError(f"expected a file of coefficients, {path} has {path.stat().st_size} bytes")
+        return readers[path.suffix.lower()](path, model, face)
+    except CoefficientsError:
+        raise
+    except FileNotFoundError as error:
+        raise CoefficientsError(f"expected a file at {path}, found none") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, MatReadError) as error:
+        raise CoefficientsError(
+            f"cannot read coefficients from {path}: {error or type(error).__name__}; "
+            "expected a .json, .npz or .mat as facewright or Deep3DFaceRecon write it"
+        ) from error
+
+
+def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
+    faces = json.loads(path.read_text(encoding="utf-8"))["faces"]
+    entry = _entry(faces, face, path)
+    if entry.get("face_model") not in (None, model.name):
+        raise CoefficientsError(
+            f"{path}: expected coefficients of face model {model.name!r}, received those of {entry['face_model']!r}; "
+            "pass that model with --face-model"
+        )
+    parts = {name: _row(entry["coefficients"][name], 1) for name in ("id", "exp", "tex")}
+    parts["sh"] = _row(entry["coefficients"].get("sh", np.zeros((9, 3))), 2)
+    if pose := entry.get("pose"):
+        degrees = [pose["pitch_deg"], pose["yaw_deg"], pose["roll_deg"]]
+        parts |= {"angles": _row([math.radians(value) for value in degrees], 1)}
+        parts |= {"translation": _row(pose["translation_dm"], 1)}
+    return _checked(parts, model, path)
+
+
+def _from_npz(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
+    with np.load(path, allow_pickle=False) as arrays:
+        names = [name for name in ("id", "exp", "tex", "angles", "sh", "translation") if name in arrays]
+        if "coeff" in arrays and "id" not in arrays:
+            return _unpacked(arrays["coeff"], model, face, path)
+        return _checked({name: _row(_entry(arrays[name], face, path), None) for name in names}, model, path)
+
+
+def _from_mat(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
+    content = scipy.io.loadmat(path, variable_names=["coeff", "id", "exp", "tex", "angle", "gamma", "trans"])
+    if "coeff" in content:
+        return _unpacked(content["coeff"], model, face, path)
+    spelled = {"id": "id", "exp": "exp", "tex": "tex", "angle": "angles", "trans": "translation"}
+    parts = {ours: _row(_entry(content[name], face, path), None) for name, ours in spelled.items() if name in content}
+    if "gamma" in content:
+        parts["sh"] = _row(np.asarray(_entry(content["gamma"], face, path)).reshape(3, 9).T, None)
+    return _checked(parts, model, path)
+
+
+def _unpacked(coeff: Any, model: FaceModel, face: int, path: Path) -> FaceCoefficients:
+    vectors = np.atleast_2d(np.asarray(coeff, np.float64))
+    if vectors.ndim != 2 or vectors.shape[1] != model.layout.size:
+        raise CoefficientsError(
+            f"{path}: expected 'coeff' of {model.layout.size} values per face for face model {model.name!r} "
+            f"({model.layout}), received shape {vectors.shape}; pass the model that they belong to with --face-model"
+        )
+    unpacked = model.layout.unpack(_row(_entry(vectors, face, path), 1).to(model.mean_shape))
+    return _finite(unpacked, path)
+
+
+def _entry(faces: Any, face: int, path: Path) -> Any:
+    if not 0 <= face < len(faces):
+        raise CoefficientsError(f"{path}: expected face {face}, received a file of {len(faces)} (counted from 0)")
+    return faces[face]
+
+
+def _row(values: Any, dimensions: int | None) -> torch.Tensor:
+    array = np.asarray(values, np.float64)
+    if dimensions is not None and array.ndim != dimensions:
+        raise ValueError(f"expected an array of {dimensions} dimensions, received shape {array.shape}")
+    return torch.from_numpy(array.copy())[None]
+
+
+def _checked(parts: Mapping[str, torch.Tensor], model: FaceModel, path: Path) -> FaceCoefficients:
+    zeros = model.layout.zeros()
+    for name in ("id", "exp", "tex"):
+        if name not in parts:
+            raise CoefficientsError(f"{path}: expected the coefficients {name!r}, found only {sorted(parts)}")
+    for name, values in parts.items():
+        expected = getattr(zeros, name).shape
+        if values.shape != expected:
+            raise CoefficientsError(
+                f"{path}: expected {name!r} of {tuple(expected[1:])} for face model {model.name!r}, received "
+                f"{tuple(values.shape[1:])}; pass the model that they belong to with --face-model"
+            )
+    return _finite(
+        replace(zeros.to(model.mean_shape.device), **{n: v.to(model.mean_shape) for n, v in parts.items()}), path
+    )
+
+
+def _finite(coefficients: FaceCoefficients, path: Path) -> FaceCoefficients:
+    for name in ("id", "exp", "tex", "angles", "sh", "translation"):
+        if not bool(getattr(coefficients, name).isfinite().all()):
+            raise CoefficientsError(f"{path}: expected finite numbers, {name!r} holds NaN or infinity")
+    return coefficients

@@ -1,0 +1,266 @@
+"""One reconstruction becomes files: textured meshes, coefficients, pictures."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from facewright.errors import ExportError
+from facewright.export.json import write_json
+from facewright.export.mat import official_mat, write_mat
+from facewright.export.meshes import MESH_WRITERS, export_mesh
+from facewright.export.png import write_png
+from facewright.files import write_arrays
+from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.frames import project_points
+from facewright.geometry.mesh import vertex_normals
+from facewright.morphable.linear import FaceModel
+from facewright.pipeline.flow import Reconstruction
+from facewright.pipeline.texture import face_texture, lit_vertex_colors
+from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
+from facewright.records import FaceCoefficients, MeshAsset
+from facewright.render.renderer import render
+
+Format = Literal["glb", "obj", "ply", "mat", "npz", "json", "overlay", "mesh"]
+ALL_FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Which files are written, and how.
+
+    Attributes:
+        formats: see ``Format``.
+        texture_px: side of the texture.
+    """
+
+    formats: tuple[Format, ...] = ALL_FORMATS
+    texture_px: int = 1024
+
+
+class FaceFiles:
+    """The files of one face; the costly parts (texture, pictures) are made once, when the first file needs them."""
+
+    def __init__(self, reconstruction: Reconstruction, *, texture_px: int = 1024) -> None:
+        self.reconstruction = reconstruction
+        self.texture_px = texture_px
+
+    @cached_property
+    def asset(self) -> MeshAsset:
+        """The textured face in the model frame: neutral vertices, named expressions as morph weights."""
+        return mesh_asset(self.reconstruction, texture_px=self.texture_px)
+
+    @cached_property
+    def expressive_asset(self) -> MeshAsset:
+        """The same with its expression in the vertices, for formats without morph targets."""
+        mesh = self.reconstruction.mesh
+        return replace(
+            self.asset, vertices=mesh.vertices[0], normals=mesh.normals[0], morph_targets={}, morph_weights={}
+        )
+
+    def write(self, kind: Format, path: Path) -> None:
+        """Write one file.
+
+        Raises:
+            ExportError: the content is not finite, or the file cannot be written.
+        """
+        face = self.reconstruction
+        match kind:
+            case "glb":
+                export_mesh(self.asset, path)
+            case "obj" | "ply":
+                export_mesh(self.expressive_asset, path)
+            case "mat":
+                write_mat(path, mat_content(face))
+            case "npz":
+                write_arrays(path, {name: value.cpu().numpy() for name, value in npz_content(face).items()})
+            case "json":
+                write_json(path, document([face]))
+            case "overlay":
+                write_png(path, overlay_of_faces([face]))
+            case "mesh":
+                write_png(path, face_sheet(face))
+
+
+SUFFIXES: dict[Format, str] = {
+    **{kind: f".{kind}" for kind in ALL_FORMATS},
+    "overlay": "_overlay.png",
+    "mesh": "_mesh.png",
+}
+
+
+def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options: OutputOptions) -> list[Path]:
+    """Write the files of all faces of one photo; the names of the files written, in order.
+
+    One face gives ``<stem>.glb`` and so on; several give ``<stem>_0.glb``, ``<stem>_1.glb``, ... beside one
+    ``<stem>.json`` and one ``<stem>_overlay.png`` of all of them.
+
+    Raises:
+        ExportError: see ``FaceFiles.write``. Files written before stay; none is written by half.
+    """
+    written: list[Path] = []
+
+    def put(path: Path, write: Callable[[Path], None]) -> None:
+        write(path)
+        written.append(path)
+        if path.suffix == ".obj":
+            written.extend(beside for beside in (path.with_suffix(".mtl"), path.with_suffix(".png")) if beside.exists())
+
+    shared: dict[Format, Callable[[Path], None]] = {
+        "json": lambda path: write_json(path, document(faces)),
+        "overlay": lambda path: write_png(path, overlay_of_faces(faces)),
+    }
+    for k, face in enumerate(faces):
+        name = stem if len(faces) == 1 else f"{stem}_{k}"
+        files = FaceFiles(face, texture_px=options.texture_px)
+        for kind in options.formats:
+            if kind not in shared:
+                put(folder / f"{name}{SUFFIXES[kind]}", lambda path, files=files, kind=kind: files.write(kind, path))
+    for kind in options.formats:
+        if kind in shared:
+            put(folder / f"{stem}{SUFFIXES[kind]}", shared[kind])
+    return written
+
+
+def save_reconstruction(face: Reconstruction, path: str | os.PathLike[str], *, texture_px: int = 1024) -> None:
+    """Write one face to one file; the suffix chooses: ``.glb .obj .ply .stl .mat .npz .json``, ``.png`` for the sheet.
+
+    Raises:
+        ExportError: the suffix is unknown, or the file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    files = FaceFiles(face, texture_px=texture_px)
+    kinds: dict[str, Format] = {f".{kind}": kind for kind in ("glb", "obj", "ply", "mat", "npz", "json")}
+    if suffix == ".png":
+        files.write("mesh", path)
+    elif suffix in kinds:
+        files.write(kinds[suffix], path)
+    elif suffix in MESH_WRITERS:
+        export_mesh(files.expressive_asset, path)
+    else:
+        known = ", ".join(sorted({*kinds, *MESH_WRITERS, ".png"}))
+        raise ExportError(f"expected a file name that ends in one of {known}, received {str(path)!r}")
+
+
+def mesh_asset(face: Reconstruction, *, texture_px: int = 1024) -> MeshAsset:
+    """The face ready for export: model frame, texture from the photo, named expressions as morph targets."""
+    asset = model_asset(face.face_model, face.coefficients, 0, name=Path(face.photo.path).stem or "face")
+    facts = {"method": face.method, "photo": Path(face.photo.path).name}
+    if asset.uv is None:
+        return replace(
+            asset, colors=lit_vertex_colors(face.mesh_world, face.coefficients.sh)[0], metadata=asset.metadata | facts
+        )
+    texture, colors = face_texture(face, texture_px)
+    return replace(asset, texture=texture, colors=colors, metadata=asset.metadata | facts)
+
+
+def model_asset(model: FaceModel, coefficients: FaceCoefficients, k: int, *, name: str) -> MeshAsset:
+    """A decoded face in the model frame with its albedo as vertex colours, ready for export.
+
+    Named expression modes become morph targets, with the face's expression as their weights; unnamed ones are in the
+    vertices.
+
+    Args:
+        model: face model.
+        coefficients: of one or several faces.
+        k: which of them.
+        name: of the object in the file.
+    """
+    id_coeff, exp_coeff, tex_coeff = (
+        coefficients.id[k : k + 1],
+        coefficients.exp[k : k + 1],
+        coefficients.tex[k : k + 1],
+    )
+    named = {mode: column for column, mode in enumerate(model.exp_names) if mode}
+    in_vertices = exp_coeff.clone()
+    in_vertices[:, list(named.values())] = 0.0
+    vertices = model.shape(id_coeff, in_vertices)
+    albedo = model.albedo(tex_coeff)[0]
+    coded = albedo if model.albedo_space == "display" else srgb_from_linear(albedo)
+    return MeshAsset(
+        vertices[0],
+        vertex_normals(vertices, model.faces)[0],
+        model.faces,
+        model.uv,
+        model.faces_uv,
+        coded.clamp(0.0, 1.0),
+        None,
+        {mode: model.exp_basis[:, :, column] for mode, column in named.items()},
+        {mode: float(exp_coeff[0, column]) for mode, column in named.items()},
+        name,
+        {"face_model": model.name, "licence": str(model.metadata.get("licence", "unstated"))},
+    )
+
+
+def document(faces: list[Reconstruction]) -> dict[str, Any]:
+    """Content of the ``.json``: the photo, and per face where it is, its pose, camera and coefficients."""
+    photo = faces[0].photo
+    return {
+        "photo": {"path": photo.path, "width": photo.width, "height": photo.height},
+        "faces": [_face_document(face) for face in faces],
+    }
+
+
+def _face_document(face: Reconstruction) -> dict[str, Any]:
+    c, camera, model = face.coefficients, face.camera, face.face_model
+    named = {name: float(c.exp[0, k]) for k, name in enumerate(model.exp_names) if name}
+    return {
+        "box": face.detection.box,
+        "score": face.detection.score,
+        "landmarks_68": face.landmarks,
+        "landmarks_68_3d": face.landmarks_3d,
+        "pose": face.pose,
+        "camera": {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]},
+        "coefficients": {"id": c.id[0], "exp": c.exp[0], "tex": c.tex[0], "sh": c.sh[0]},
+        "expression": named,
+        "residuals": face.residuals,
+        "face_model": model.name,
+        "weights": face.weights,
+        "method": face.method,
+    }
+
+
+def npz_content(face: Reconstruction) -> dict[str, torch.Tensor]:
+    """Everything as arrays: coefficients (one row each), posed and unposed vertices (dm), landmarks and crop map."""
+    c, mesh = face.coefficients, face.mesh
+    return {
+        "id": c.id,
+        "exp": c.exp,
+        "tex": c.tex,
+        "angles": c.angles,
+        "sh": c.sh,
+        "translation": c.translation,
+        "vertices_model": mesh.vertices[0],
+        "vertices_world": face.mesh_world.vertices[0],
+        "faces": mesh.faces,
+        "albedo": mesh.albedo[0],
+        "landmarks_68": face.landmarks,
+        "landmarks_68_3d": face.landmarks_3d,
+        "trans_params": face.aligned.trans_params,
+        "T_photo_crop": face.aligned.T_photo_crop,
+    }
+
+
+def mat_content(face: Reconstruction) -> dict[str, Any]:
+    """The official keys (deep3d.md section 9) of the face in its crop."""
+    mesh, camera = face.mesh_world, face.aligned.camera_crop
+    rendering = render(mesh, camera, face.coefficients.sh, antialias=False)
+    ids = face.face_model.annotations.ibug68
+    assert ids is not None  # landmarks_3d raises before
+    return official_mat(
+        coefficients=face.coefficients,
+        vertices_world=mesh.vertices[0],
+        albedo_srgb=mesh.albedo[0] if mesh.albedo_space == "display" else srgb_from_linear(mesh.albedo[0]),
+        colors_srgb=lit_vertex_colors(mesh, face.coefficients.sh)[0],
+        landmarks_crop=project_points(mesh.vertices[:, ids], camera)[0, :, :2],
+        five_crop=face.aligned.five_crop,
+        crop=face.aligned.crop,
+        rendering_srgb=display_picture(rendering, mesh),
+        mask=rendering.mask[0],
+        trans_params=face.aligned.trans_params,
+    )

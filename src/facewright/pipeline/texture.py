@@ -1,0 +1,49 @@
+"""The texture of a reconstruction: what the photo shows, completed from the mirrored side and the model's albedo."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.geometry.color import srgb_from_linear
+from facewright.pipeline.flow import Reconstruction
+from facewright.records import FaceMesh
+from facewright.render.completion import complete_texture, mirror_texels
+from facewright.render.lighting import sh_shading
+from facewright.render.sampling import sample_texture
+from facewright.render.texture import bake_texture, bake_vertex_attribute
+
+
+def lit_vertex_colors(mesh_world: FaceMesh, sh: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B V 3"]:
+    """Shaded albedo of posed faces, sRGB-coded, 0..1."""
+    color = mesh_world.albedo * sh_shading(mesh_world.normals, sh)
+    coded = color if mesh_world.albedo_space == "display" else srgb_from_linear(color.clamp_min(0.0))
+    return coded.clamp(0.0, 1.0)
+
+
+def face_texture(face: Reconstruction, size: int) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "V 3"]]:
+    """Texture of a face, and the same as vertex colours; sRGB-coded, 0..1.
+
+    Raises:
+        ValueError: the face model has no texture coordinates.
+    """
+    mesh, model = face.mesh_world, face.face_model
+    if mesh.uv is None or mesh.faces_uv is None:
+        raise ValueError(f"expected a face model with texture coordinates, {model.name!r} has none")
+    texture, visibility = bake_texture(
+        face.photo.srgb, mesh.vertices[0], mesh.normals[0], face.camera, mesh.faces, mesh.uv, mesh.faces_uv, size
+    )
+    lit = lit_vertex_colors(mesh, face.coefficients.sh)[0]
+    fallback = bake_vertex_attribute(lit, mesh.faces, mesh.uv, mesh.faces_uv, size)
+    mirror = model.annotations.mirror
+    partners = None if mirror is None else mirror_texels(mesh.faces, mesh.uv, mesh.faces_uv, mirror, size)
+    completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
+    return completed, _vertex_colors(completed, mesh)
+
+
+def _vertex_colors(texture: Float[Tensor, "3 S S"], mesh: FaceMesh) -> Float[Tensor, "V 3"]:
+    """The texture read at each vertex (at the first of its texture coordinates, on a seam)."""
+    assert mesh.uv is not None
+    assert mesh.faces_uv is not None
+    uv = torch.zeros_like(mesh.vertices[0, :, :2])
+    uv[mesh.faces.flatten().flip(0)] = mesh.uv[mesh.faces_uv.flatten().flip(0)]
+    return sample_texture(texture[None], uv.T[None, :, :, None])[0, :, :, 0].T

@@ -1,0 +1,125 @@
+"""Pictures of a reconstruction: on the photo, and as a sheet of what was found."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.export.pictures import depth_picture, draw_outline, normals_picture, on_backdrop, overlay
+from facewright.export.sheets import contact_sheet
+from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.frames import crop_camera, pose_points, window_camera
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.pipeline.flow import Reconstruction
+from facewright.records import Camera, FaceMesh, Rendering
+from facewright.render.renderer import render, render_normals
+
+TILE_PX = 384
+CLAY_ALBEDO = 0.55
+CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
+"""SH coefficients of the light on grey shapes: from the front and above."""
+
+
+def overlay_of_faces(reconstructions: list[Reconstruction]) -> Float[Tensor, "3 H W"]:
+    """The photo with all of its faces drawn, the farthest first."""
+    picture = reconstructions[0].photo.srgb
+    for face in sorted(reconstructions, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
+        rendering = render(face.mesh_world, face.camera, face.coefficients.sh)
+        picture = overlay(picture, display_picture(rendering, face.mesh), rendering.mask[0])
+    return picture
+
+
+def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:
+    """Photo | overlay | shape | albedo | normals | depth | side view, in tiles around the face."""
+    window, photo = _window(reconstruction)
+    mesh = reconstruction.mesh_world
+    lit = render(mesh, window, reconstruction.coefficients.sh)
+    clay = _clay(mesh, window)
+    albedo = render(_flat_lit(mesh), window, torch.zeros_like(reconstruction.coefficients.sh))
+    mask = lit.mask[0]
+    overlaid = overlay(photo, display_picture(lit, mesh), mask)
+    side = _side_view(reconstruction)
+    tiles = [
+        ("photo", photo),
+        ("overlay", overlaid),
+        ("outline", draw_outline(photo, mask)),
+        ("shape", on_backdrop(display_picture(clay, mesh), mask)),
+        ("albedo", on_backdrop(display_picture(albedo, mesh), mask)),
+        ("normals", normals_picture(render_normals(mesh, window)[0], mask)),
+        ("depth", depth_picture(lit.depth_dm[0], mask)),
+        ("side view", on_backdrop(display_picture(side, mesh), side.mask[0])),
+    ]
+    return contact_sheet(tiles, columns=4, tile_px=TILE_PX)
+
+
+def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:
+    """sRGB-coded picture of the first face of a rendering; at silhouettes its colour, not its colour times coverage."""
+    color = rendering.image[0] / rendering.mask[0].clamp_min(1e-3)
+    color = color if mesh.albedo_space == "display" else srgb_from_linear(color.clamp_min(0.0))
+    return color.clamp(0.0, 1.0)
+
+
+def _window(reconstruction: Reconstruction) -> tuple[Camera, Float[Tensor, "3 T T"]]:
+    """A square around the head, its camera and the photo in it; black where the photo ends."""
+    camera = reconstruction.camera
+    vertices = reconstruction.mesh_world.vertices
+    origin = reconstruction.coefficients.translation[0]
+    scale_px = camera.focal_px[0] / (camera.distance_dm - origin[2])
+    reach = (vertices[0] - origin).norm(dim=-1).max() * scale_px
+    center_x = camera.cx[0] + scale_px * origin[0]
+    center_y = camera.cy[0] - scale_px * origin[1]
+    side = float(2.0 * reach)
+    left, top = float(center_x - reach + 0.5), float(center_y - reach + 0.5)
+    scale = TILE_PX / side
+    window = window_camera(camera, left, top, scale, TILE_PX, TILE_PX)
+    return window, _resampled(reconstruction.photo.srgb, left, top, side)
+
+
+def _resampled(photo: Float[Tensor, "3 H W"], left: float, top: float, side: float) -> Float[Tensor, "3 T T"]:
+    """The square of the photo at tile size: cut, shrunk with antialiasing, then placed to a fraction of a pixel."""
+    height, width = photo.shape[1:]
+    x0, y0 = max(0, int(left) - 2), max(0, int(top) - 2)
+    x1, y1 = min(width, int(left + side) + 3), min(height, int(top + side) + 3)
+    part = photo[None, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    shrink = min(1.0, TILE_PX / side)
+    if shrink < 1.0:
+        size = [max(1, round(part.shape[2] * shrink)), max(1, round(part.shape[3] * shrink))]
+        small = torch.nn.functional.interpolate(part, size=size, mode="bilinear", antialias=True)
+    else:
+        small = part
+    step = (torch.arange(TILE_PX).to(photo) + 0.5) * side / TILE_PX
+    columns = (step + left - x0) / part.shape[3] * 2.0 - 1.0
+    rows = (step + top - y0) / part.shape[2] * 2.0 - 1.0
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], -1)[None]
+    return torch.nn.functional.grid_sample(small, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+
+
+def _flat_lit(mesh: FaceMesh) -> FaceMesh:
+    """The same mesh with its albedo brightened so that the default light shows it as it is."""
+    return replace(mesh, albedo=mesh.albedo / 0.70898)
+
+
+def _clay(mesh: FaceMesh, camera: Camera) -> Rendering:
+    level = CLAY_ALBEDO if mesh.albedo_space == "linear" else srgb_from_linear(torch.tensor(CLAY_ALBEDO)).item()
+    sh = mesh.albedo.new_zeros(1, 9, 3)
+    for band, value in CLAY_LIGHT:
+        sh[:, band] = value
+    return render(replace(mesh, albedo=torch.full_like(mesh.albedo, level)), camera, sh, shading="pixel")
+
+
+def _side_view(reconstruction: Reconstruction) -> Rendering:
+    """The grey shape from the side that the photo shows more of."""
+    mesh = reconstruction.mesh
+    side = 1.0 if float(reconstruction.coefficients.angles[0, 1]) >= 0 else -1.0
+    angles = mesh.vertices.new_tensor([[0.0, side * torch.pi / 2, 0.0]])
+    middle = (mesh.vertices.amax(1) + mesh.vertices.amin(1)) / 2
+    reach = (mesh.vertices - middle[:, None]).norm(dim=-1).amax()
+    turned = replace(
+        mesh,
+        vertices=pose_points(mesh.vertices - middle[:, None], angles, torch.zeros_like(angles)),
+        normals=mesh.normals @ rotation_from_angles(angles).transpose(-1, -2),
+    )
+    camera = crop_camera(size=TILE_PX, like=mesh.vertices)
+    fitting = TILE_PX / 2 * camera.distance_dm / float(reach) * 0.95
+    return _clay(turned, replace(camera, focal_px=torch.full_like(camera.focal_px, fitting)))

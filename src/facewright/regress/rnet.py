@@ -1,6 +1,6 @@
 """R-Net: one crop -> all coefficients of a face (Deng et al. 2019, section 3; deep3d.md section 2)."""
 
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -48,8 +48,8 @@ class RNet(nn.Module):
         self.width = width
         self.crop_size = crop_size
         self.input_coding: InputCoding = input_coding
-        self.backbone = cast(nn.Module, build_backbone(architecture, width=width))
-        features = cast(int, self.backbone.num_features)
+        self.backbone = build_backbone(architecture, width=width)
+        features = self.backbone.num_features
         self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in head_sizes(layout).items()})
         for parameter in self.heads.parameters():
             nn.init.zeros_(parameter)

@@ -1,28 +1,12 @@
 """Convolutional trunks by name. Each gives pooled features, and on request the maps of its stages."""
 
 from collections.abc import Callable
-from typing import Protocol
 
-from jaxtyping import Float
-from torch import Tensor
+from facewright.regress.backbones.mobilenet import MobileNetV3, mobilenet_v3
+from facewright.regress.backbones.resnet import ResNet, resnet, resnet_v1_50_slim
 
-from facewright.regress.backbones.mobilenet import mobilenet_v3
-from facewright.regress.backbones.resnet import resnet, resnet_v1_50_slim
-
-
-class Backbone(Protocol):
-    """What R-Net asks of a trunk (an ``nn.Module``)."""
-
-    num_features: int
-
-    def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
-        """Pooled features."""
-        ...
-
-    def stages(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        """Feature maps ``B C h w`` from fine to coarse; the pooled features are the mean of the last."""
-        ...
-
+Backbone = ResNet | MobileNetV3
+"""A trunk: called with pictures it gives pooled features, ``num_features`` wide; ``stages`` gives the maps before."""
 
 BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "resnet18": lambda width: resnet(18, width),

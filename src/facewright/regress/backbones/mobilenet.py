@@ -105,7 +105,7 @@ class InvertedResidual(nn.Module):
         filters = ConvNorm(expanded, expanded, row.kernel, stride=row.stride, groups=expanded, activation=activation)
         layers.append(filters)
         if row.squeeze:
-            layers.append(SqueezeExcite(expanded, _divisible(expanded // 4)))
+            layers.append(SqueezeExcite(expanded, _divisible(expanded / 4)))
         layers.append(ConvNorm(expanded, channels, 1))
         self.block = nn.Sequential(*layers)
         self.stride = row.stride

@@ -145,5 +145,5 @@ def _kind(path: str | os.PathLike[str]) -> str:
         return "frozen graph"
     raise WeightsError(
         f"{file}: expected a PyTorch checkpoint, a safetensors file, a frozen TensorFlow graph or a checkpoint, "
-        f"received {size} bytes that begin with {head[:4]!r}; fetch it again (a web page saved by mistake begins with '<')"
+        f"received {size} bytes that begin with {head[:4]!r}; fetch it again"
     )

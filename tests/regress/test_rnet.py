@@ -1,0 +1,73 @@
+import pytest
+import torch
+from references import SLIM_HEADS, official_forward, random_official_state, slim_forward
+from tensorflow_files import frozen_graph, slim_strides, slim_variables
+
+from facewright.records import CoefficientLayout
+from facewright.regress.importers import import_weights
+from facewright.regress.official import OFFICIAL_LAYOUT
+from facewright.regress.rnet import RNet
+
+
+def test_full_size_has_the_official_number_of_parameters():
+    with torch.device("meta"):
+        net = RNet(OFFICIAL_LAYOUT)
+    assert sum(p.numel() for p in net.parameters()) == 24_034_625
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet_v1_50_slim", "mobilenet_v3_small"])
+def test_an_untrained_net_answers_with_the_mean_face(architecture):
+    layout = CoefficientLayout(5, 4, 3)
+    net = RNet(layout, architecture=architecture, width=0.25, crop_size=64)
+    answer = net(torch.rand(2, 3, 64, 64))
+    zeros = layout.zeros(2)
+    for name in ("id", "exp", "tex", "angles", "sh", "translation"):
+        torch.testing.assert_close(getattr(answer, name), getattr(zeros, name))
+
+
+def test_each_head_ends_in_its_own_coefficients():
+    layout = CoefficientLayout(5, 4, 3)
+    net = RNet(layout, architecture="resnet18", width=0.125, crop_size=32).eval()
+    for i, head in enumerate(net.heads.values()):
+        torch.nn.init.constant_(head.get_parameter("bias"), float(i + 1))
+    answer = net(torch.rand(1, 3, 32, 32))
+    for value, part in [
+        (1.0, answer.id),
+        (2.0, answer.exp),
+        (3.0, answer.tex),
+        (4.0, answer.angles),
+        (5.0, answer.sh),
+        (6.0, answer.translation[:, :2]),
+        (7.0, answer.translation[:, 2:]),
+    ]:
+        assert part.eq(value).all()
+
+
+def test_a_crop_of_another_size_is_refused():
+    net = RNet(CoefficientLayout(2, 2, 2), architecture="resnet18", width=0.125)
+    with pytest.raises(ValueError, match="expected crops of 224 px"):
+        net(torch.rand(1, 3, 112, 112))
+
+
+def test_full_size_parity_with_the_pytorch_release(tmp_path):
+    state = random_official_state(1, width=1.0)
+    torch.save({"net_recon": state}, tmp_path / "epoch_20.pth")
+    net, _ = import_weights(tmp_path / "epoch_20.pth")
+    crops = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = official_forward(state, crops)
+        received = net.forward_vector(crops)
+    assert expected.std() > 0.1
+    assert (received - expected).norm() / expected.norm() < 1e-5
+
+
+def test_full_size_parity_with_the_tensorflow_release(tmp_path):
+    variables = slim_variables(2, width=1.0, heads=SLIM_HEADS)
+    (tmp_path / "FaceReconModel.pb").write_bytes(frozen_graph(variables, slim_strides()))
+    net, _ = import_weights(tmp_path / "FaceReconModel.pb")
+    crops = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = slim_forward(variables, crops.flip(1).permute(0, 2, 3, 1) * 255)
+        received = net.forward_vector(crops)
+    assert expected.std() > 0.1
+    assert (received - expected).norm() / expected.norm() < 1e-5

@@ -1,0 +1,161 @@
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from facewright.errors import AssetNotFoundError, ExportError, WeightsError
+from facewright.records import CoefficientLayout
+from facewright.regress.rnet import RNet
+from facewright.regress.weights import (
+    FORMAT,
+    WeightsCard,
+    describe_weights,
+    load_weights,
+    read_card,
+    save_weights,
+)
+
+LAYOUT = CoefficientLayout(5, 4, 3)
+CARD = WeightsCard(face_model="toy", recipe="none", seed=3, figures={"nme": 0.05}, licence="CC0-1.0")
+
+
+@pytest.fixture
+def net() -> RNet:
+    net = RNet(LAYOUT, architecture="resnet18", width=0.125, crop_size=32, input_coding="bgr_0_255")
+    for parameter in net.heads.parameters():
+        torch.nn.init.normal_(parameter)
+    net(torch.rand(4, 3, 32, 32))  # moves the batch statistics
+    return net.eval()
+
+
+@pytest.fixture
+def saved(net, tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_weights(net, CARD, path)
+    return path
+
+
+def rewrite(path, *, card=None, state=None, **metadata):
+    """The same file with another card, other tensors or other metadata."""
+    described = describe_weights(path)
+    described = described if card is None else {**described, **card}
+    metadata = {"format": FORMAT, "card": json.dumps(described)} | metadata
+    save_file(state or load_file(path), path, metadata=metadata)
+
+
+def test_round_trip_gives_the_same_answers_and_leaves_the_dice_alone(net, saved):
+    crops = torch.rand(2, 3, 32, 32)
+    torch.manual_seed(7)
+    expected_draw = torch.rand(3)
+    torch.manual_seed(7)
+    loaded = load_weights(saved, layout=LAYOUT, face_model="toy")
+    torch.testing.assert_close(torch.rand(3), expected_draw, rtol=0, atol=0)
+    assert not loaded.training
+    assert (loaded.layout, loaded.crop_size, loaded.input_coding) == (LAYOUT, 32, "bgr_0_255")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.forward_vector(crops), net.forward_vector(crops), rtol=0, atol=0)
+
+
+def test_half_precision_files_are_half_as_large_and_nearly_as_good(net, saved, tmp_path):
+    half = tmp_path / "half.safetensors"
+    save_weights(net, CARD, half, half=True)
+    assert half.stat().st_size < 0.6 * saved.stat().st_size
+    loaded = load_weights(half)
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    crops = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        difference = loaded.forward_vector(crops) - net.forward_vector(crops)
+        assert 0 < difference.norm() / net.forward_vector(crops).norm() < 5e-3
+
+
+def test_the_card_travels(saved):
+    assert read_card(saved) == CARD
+    described = describe_weights(saved)
+    assert described["kind"] == "rnet"
+    assert described["layout"] == {"id": 5, "exp": 4, "tex": 3}
+    assert described["architecture"] == "resnet18"
+
+
+@pytest.mark.parametrize("name", ["toy", "toy-front"])
+def test_a_crop_of_the_named_face_model_fits(saved, name):
+    assert load_weights(saved, face_model=name).layout == LAYOUT
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "message"),
+    [
+        (LAYOUT, "bfm2009", "made for face model 'toy'.*'bfm2009'.*--face-model"),
+        (LAYOUT, "toys", "made for face model 'toy'"),
+        (CoefficientLayout(80, 64, 80), "toy", "'id': 5.*'id': 80"),
+    ],
+)
+def test_weights_for_another_face_model_are_refused_by_name(saved, layout, name, message):
+    with pytest.raises(WeightsError, match=message):
+        load_weights(saved, layout=layout, face_model=name)
+
+
+def test_a_missing_file_names_the_command(tmp_path):
+    with pytest.raises(AssetNotFoundError, match="weights import"):
+        load_weights(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
+def test_truncated_files_are_refused(saved, share):
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        load_weights(saved)
+
+
+def test_a_header_that_claims_too_much_is_refused(saved):
+    saved.write_bytes(struct.pack("<Q", 1 << 60) + saved.read_bytes()[8:])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        load_weights(saved)
+
+
+def test_foreign_safetensors_are_sent_to_the_importer(saved):
+    save_file({"a": torch.zeros(1)}, saved)
+    with pytest.raises(WeightsError, match="weights import"):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"kind": "cnet"}, "kind 'cnet'"),
+        ({"architecture": "vgg"}, "does not describe an R-Net.*vgg"),
+        ({"layout": {"id": 5}}, "does not describe an R-Net"),
+        ({"input_coding": "hsv"}, "does not describe an R-Net.*hsv"),
+        ({"width": "wide"}, "does not describe an R-Net"),
+        ({"architecture": "resnet34"}, "missing backbone.layer1.2.bn1.bias"),
+        ({"width": 0.25}, "expected backbone.conv1.weight of shape"),
+    ],
+)
+def test_cards_that_do_not_match_their_tensors_are_refused(saved, card, message):
+    rewrite(saved, card=card)
+    with pytest.raises(WeightsError, match=message):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"card"'])
+def test_cards_that_are_not_cards_are_refused(saved, text):
+    rewrite(saved, **{"card": text})
+    with pytest.raises(WeightsError, match="card"):
+        load_weights(saved)
+
+
+def test_tensors_with_nan_are_refused(saved):
+    state = load_file(saved)
+    state["heads.id.bias"][0] = float("nan")
+    rewrite(saved, state=state)
+    with pytest.raises(WeightsError, match=r"heads\.id\.bias holds NaN"):
+        load_weights(saved)
+
+
+def test_an_unwritable_folder_leaves_nothing_behind(net, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError):
+        save_weights(net, CARD, tmp_path / "file" / "net.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -131,4 +131,4 @@ def split_at_seams(asset: MeshAsset) -> SplitVertices:
 
 def to_uint8(srgb: Float[Tensor, "*B"]) -> np.ndarray:
     """sRGB-coded 0..1 (clamped) to rounded 8-bit numbers, same axes."""
-    return (srgb.detach().cpu().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()
+    return (255.0 * srgb.detach().cpu()).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8).numpy()

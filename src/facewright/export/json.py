@@ -82,7 +82,7 @@ def _format(value: Any, indent: str) -> str:
     return "[\n" + deeper + f",\n{deeper}".join(_format(entry, deeper) for entry in value) + f"\n{indent}]"
 
 
-def _wrapped(numbers: list[float], indent: str) -> str:
+def _wrapped(numbers: list[int | float], indent: str) -> str:
     lines, line = [], ""
     for number in map(json.dumps, numbers):
         if line and len(indent) + len(line) + len(number) + 2 > LINE_LENGTH:

@@ -21,8 +21,9 @@ _DECIMALS: dict[Unit, int] = {"mm": 4, "dm": 6, "m": 7}
 def write_obj(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "mm") -> None:
     """Write ``x.obj``; with a texture also ``x.mtl`` and ``x_texture.png``; without one, colours as ``v x y z r g b``.
 
-    The expression is baked into the vertices. The names inside the files (of the two companions too) are ASCII letters,
-    digits, dots, dashes and underscores, whatever the path: readers disagree on anything else.
+    Texture coordinates come with a texture only, as readers that find them drop the colours. The expression is baked
+    into the vertices. The names inside the files (of the two companions too) are ASCII letters, digits, dots, dashes
+    and underscores, whatever the path: readers disagree on anything else.
 
     Raises:
         ExportError: the asset is not fit to be written, or one of the files cannot be written; then none is.
@@ -60,7 +61,7 @@ def _obj_text(asset: MeshAsset, units: Unit, material_file: str) -> str:
         lines.append(f"mtllib {material_file}")
     lines.append(f"o {safe_name(asset.name)}")
     lines += ["v " + " ".join(row) for row in zip(*columns, strict=True)]
-    if asset.uv is not None:
+    if asset.texture is not None and asset.uv is not None:
         lines += ["vt " + row for row in _column(asset.uv.numpy(), 7)]
     lines += ["vn " + row for row in _column(asset.normals.numpy(), 5)]
     if asset.texture is not None:
@@ -76,7 +77,7 @@ def _column(values: np.ndarray, decimals: int) -> list[str]:
 
 def _face_lines(asset: MeshAsset) -> list[str]:
     faces = asset.faces + 1
-    if asset.faces_uv is None:
+    if asset.texture is None or asset.faces_uv is None:
         return [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in faces.tolist()]
     corners = zip(faces.tolist(), (asset.faces_uv + 1).tolist(), strict=True)
     return [f"f {a}/{s}/{a} {b}/{t}/{b} {c}/{u}/{c}" for (a, b, c), (s, t, u) in corners]

@@ -77,9 +77,10 @@ def draw_landmarks(
     """The picture with the iBUG-68 landmarks, joined to jaw, brows, nose, eyes and lips."""
     canvas = _canvas(picture_srgb)
     points = landmarks.detach().cpu().double().numpy()
+    face_px = float(np.ptp(points, axis=0).max())
     for run, closed in IBUG68_LINES:
         _polyline(canvas, points[list(run)], closed=closed, color=line)
-    _dots(canvas, points, point)
+    _dots(canvas, points, point, radius=max(1.5, face_px / 120))
     return _from_uint8(canvas, picture_srgb)
 
 
@@ -88,7 +89,7 @@ def draw_points(
 ) -> Float[Tensor, "3 H W"]:
     """The picture with a dot at each point."""
     canvas = _canvas(picture_srgb)
-    _dots(canvas, points.detach().cpu().double().numpy(), color)
+    _dots(canvas, points.detach().cpu().double().numpy(), color, radius=2.0 * _line_width(canvas))
     return _from_uint8(canvas, picture_srgb)
 
 
@@ -128,7 +129,7 @@ def crop_around(
 
 
 def _canvas(picture_srgb: Float[Tensor, "3 H W"]) -> np.ndarray:
-    return np.ascontiguousarray(to_uint8(picture_srgb.permute(1, 2, 0)))
+    return np.ascontiguousarray(to_uint8(picture_srgb).transpose(1, 2, 0))
 
 
 def _from_uint8(picture: np.ndarray, like: Tensor) -> Float[Tensor, "3 H W"]:
@@ -136,7 +137,7 @@ def _from_uint8(picture: np.ndarray, like: Tensor) -> Float[Tensor, "3 H W"]:
 
 
 def _line_width(canvas: np.ndarray) -> int:
-    return max(1, round(max(canvas.shape[:2]) / 400))
+    return max(1, round(max(canvas.shape[:2]) / 320))
 
 
 def _bytes(color: Color) -> tuple[int, int, int]:
@@ -155,10 +156,9 @@ def _polyline(canvas: np.ndarray, points: np.ndarray, *, closed: bool, color: Co
     cv2.polylines(canvas, [line], closed, _bytes(color), _line_width(canvas), cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _dots(canvas: np.ndarray, points: np.ndarray, color: Color) -> None:
+def _dots(canvas: np.ndarray, points: np.ndarray, color: Color, *, radius: float) -> None:
     """Draw on the canvas, in place: dots with a dark rim, so that they show on any skin."""
-    radius = 1.4 * _line_width(canvas)
-    for grow, fill in ((0.7 * _line_width(canvas), BACKDROP), (0.0, color)):
-        size = round((radius + grow) * 2**_SUBPIXEL_BITS)
+    for grown, fill in ((1.4, BACKDROP), (1.0, color)):
+        size = round(grown * radius * 2**_SUBPIXEL_BITS)
         for x, y in _fixed_point(points).tolist():
             cv2.circle(canvas, (x, y), size, _bytes(fill), cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -1,6 +1,7 @@
 """Contact sheets: titled pictures in a grid."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,12 +64,12 @@ def contact_sheet(
         x = GAP_PX + index % columns * (width + GAP_PX)
         y = top + index // columns * (height + line + GAP_PX)
         pen.text((x, y + (line - font_px) // 3), _shortened(title, font, width), _TITLE_GREY, font)
-        sheet.paste(picture, (x + (width - picture.width) // 2, y + line + (height - picture.height) // 2))
+        sheet.paste(picture, (x, y + line))
     return torch.from_numpy(np.asarray(sheet).copy()).permute(2, 0, 1).float() / 255.0
 
 
 def _fitted(picture: Float[Tensor, "3 H W"], side: int) -> Image.Image:
-    image = Image.fromarray(np.ascontiguousarray(to_uint8(picture.permute(1, 2, 0))))
+    image = Image.fromarray(np.ascontiguousarray(to_uint8(picture).transpose(1, 2, 0)))
     longest = max(image.size)
     if longest > side:
         scale = side / longest
@@ -78,9 +79,12 @@ def _fitted(picture: Float[Tensor, "3 H W"], side: int) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    # Pillow's own font draws ASCII only: accents are dropped, other letters become question marks.
+    text = unicodedata.normalize("NFKD", text)
+    text = "".join(letter for letter in text if not unicodedata.combining(letter)).encode("ascii", "replace").decode()
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
+    while text and font.getlength(text + "...") > width:
         text = text[:-1]
-    return text + "…"
+    return text + "..."

@@ -1,7 +1,8 @@
-"""Files of the Basel Face Model 2009, its Deep3D tables and the converted model, in their true layout with made-up numbers."""
+"""Basel Face Model 2009, Deep3D's tables and its converted model: files of the true layout with made-up numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -104,11 +105,11 @@ def full_bfm(rng: np.random.Generator, tables: Path) -> SyntheticBfm:
     others = np.setdiff1d(np.arange(len(front)), keypoints)
     mean[rows[keypoints]] = landmarks
     mean[rows[others]] -= (mean[rows[others]].sum(0) + landmarks.sum(0)) / len(others)  # centred on the crop's mean
-    mean = (mean + [-0.0032, 0.0451, 0.7598]) * 1e5
+    mean = (mean + np.array([-0.0032, 0.0451, 0.7598])) * 1e5
     front_faces = info["tri"].astype(int) - 1
     others = np.setdiff1d(np.arange(53490), rows)
     whole_faces = np.concatenate([rows[front_faces], others[: 3 * (len(others) // 3)].reshape(-1, 3)])
-    return SyntheticBfm(
+    bfm = SyntheticBfm(
         trimmed,
         front,
         front_faces,
@@ -118,6 +119,7 @@ def full_bfm(rng: np.random.Generator, tables: Path) -> SyntheticBfm:
         info["skinmask"].ravel() > 0.5,
         *_statistics(rng, mean, 53490, 53215),
     )
+    return replace(bfm, exp_std=np.loadtxt(tables / "std_exp.txt"))
 
 
 def morphable_model_variables(bfm: SyntheticBfm) -> dict[str, np.ndarray]:
@@ -176,7 +178,7 @@ def write_expressions(path: Path, bfm: SyntheticBfm) -> None:
         modes.astype("<f4").tofile(file)
 
 
-def write_bfm2009(folder: Path, bfm: SyntheticBfm, *, similarity: bool = True) -> dict[str, Path]:
+def write_bfm2009(folder: Path, bfm: SyntheticBfm, *, similarity: bool = True) -> dict[str, Any]:
     """All files of an import; returns the reader's arguments."""
     tables = folder / "BFM"
     tables.mkdir(parents=True)

@@ -12,6 +12,8 @@ from facewright.errors import FaceModelError
 from facewright.morphable.readers.arrays import pick
 from facewright.morphable.readers.hdf5 import HDF5_SIGNATURE, open_hdf5
 
+_UNREADABLE = (MatReadError, ZlibError, ValueError, TypeError, LookupError, OSError, EOFError, MemoryError)
+
 
 def read_matlab(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The named variables, and only those: the others are not unpacked.
@@ -33,7 +35,7 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         found = scipy.io.loadmat(path, variable_names=list(names), chars_as_strings=False)
         others = [] if all(name in found for name in names) else [entry[0] for entry in scipy.io.whosmat(path)]
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, ZlibError, MemoryError) as error:
+    except _UNREADABLE as error:
         raise FaceModelError(
             f"{path.name}: expected a whole MATLAB file, received one that cannot be read ({error}); download it again"
         ) from error

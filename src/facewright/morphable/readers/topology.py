@@ -22,7 +22,7 @@ def cropped_faces(faces: Int[np.ndarray, "F 3"], kept: Int[np.ndarray, " N"], co
 
 def faces_inside(faces: Int[np.ndarray, "F 3"], mask: Bool[np.ndarray, " V"]) -> Bool[np.ndarray, " F"]:
     """Which faces have all three corners in a vertex mask."""
-    return mask[faces].all(1)
+    return np.logical_and.reduce(mask[faces], axis=1)
 
 
 def incident_faces(faces: Int[np.ndarray, "F 3"], count: int, width: int) -> Int[np.ndarray, "V width"]:
@@ -65,9 +65,8 @@ def extend_smoothly(
     count = len(basis)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     ends = np.concatenate([edges, edges[:, ::-1]])
-    adjacency = (
-        (coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (count, count)) > 0).astype(np.float64).tocsr()
-    )
+    adjacency = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (count, count)).tocsr()
+    adjacency.data[:] = 1.0  # an edge of two faces is one edge
     degree = np.asarray(adjacency.sum(1)).ravel()
     inner = (diags(degree + 1e-9) - adjacency)[unknown][:, unknown]  # the small diagonal: loose vertices stay put
     pull = adjacency[unknown] @ np.where(unknown[:, None], 0.0, basis.reshape(count, -1))

@@ -1,0 +1,81 @@
+"""Wavefront OBJ files as face models use them: vertex order kept, polygons in fans, texture ids per corner."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facewright.errors import FaceModelError
+
+
+@dataclass(frozen=True)
+class ObjMesh:
+    """Triangles of a file; ids from 0.
+
+    Attributes:
+        vertices: in the file's unit and order.
+        faces: vertex ids.
+        uv: texture coordinates, origin bottom-left; None if there are none.
+        faces_uv: ids into ``uv`` per face corner.
+    """
+
+    vertices: Float[np.ndarray, "V 3"]
+    faces: Int[np.ndarray, "F 3"]
+    uv: Float[np.ndarray, "T 2"] | None
+    faces_uv: Int[np.ndarray, "F 3"] | None
+
+
+def read_vertices(path: Path) -> Float[np.ndarray, "V 3"]:
+    """Only the positions of an OBJ file.
+
+    Raises:
+        FaceModelError: the file has no vertices, or a damaged one.
+    """
+    return _columns(path.read_bytes().splitlines(), b"v ", 3, path.name)
+
+
+def read_obj(path: Path) -> ObjMesh:
+    """Positions, triangles and texture coordinates of an OBJ file.
+
+    Raises:
+        FaceModelError: the file has no vertices or faces, or a damaged line.
+    """
+    lines = path.read_bytes().splitlines()
+    vertices = _columns(lines, b"v ", 3, path.name)
+    textured = any(line.startswith(b"vt ") for line in lines)
+    uv = _columns(lines, b"vt ", 2, path.name) if textured else None
+    corners: list[list[bytes]] = []
+    for line in lines:
+        if line.startswith(b"f "):
+            polygon = line.split()[1:]
+            corners += [[polygon[0], polygon[i], polygon[i + 1]] for i in range(1, len(polygon) - 1)]
+    if not corners:
+        raise FaceModelError(f"{path.name}: expected faces, found none; the file is truncated or no mesh")
+    faces = _corner_ids(corners, 0, len(vertices), path.name)
+    if uv is None or b"/" not in corners[0][0] or not corners[0][0].split(b"/")[1]:
+        return ObjMesh(vertices, faces, None, None)
+    return ObjMesh(vertices, faces, uv, _corner_ids(corners, 1, len(uv), path.name))
+
+
+def _columns(lines: list[bytes], key: bytes, width: int, file: str) -> np.ndarray:
+    """Numbers of all lines that start with ``key``."""
+    rows = [line[len(key) :].split()[:width] for line in lines if line.startswith(key)]
+    if not rows:
+        raise FaceModelError(
+            f"{file}: expected lines {key.decode().strip()!r}, found none; is it an OBJ file, and whole?"
+        )
+    try:
+        return np.array(rows, np.float64)
+    except ValueError as error:
+        raise FaceModelError(f"{file}: expected {width} numbers per {key.decode().strip()!r} line ({error})") from error
+
+
+def _corner_ids(corners: list[list[bytes]], part: int, count: int, file: str) -> Int[np.ndarray, "F 3"]:
+    try:
+        ids = np.array([[int(corner.split(b"/")[part]) for corner in face] for face in corners], np.int64)
+    except (ValueError, IndexError) as error:
+        raise FaceModelError(f"{file}: expected faces of vertex ids ({error}); the file is damaged") from error
+    if ids.min() < 1 or ids.max() > count:
+        raise FaceModelError(f"{file}: expected ids 1..{count} in faces, received {ids.min()}..{ids.max()}")
+    return ids - 1

@@ -7,10 +7,12 @@ sum of weight_i (u_i, v_i) = 0. No division by w is needed.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from facewright.records import Fragments
 
@@ -33,8 +35,7 @@ class SurfaceSamples:
 
     def take(self, attributes: Float[Tensor, "B V C"]) -> Float[Tensor, "P C"]:
         """Interpolated vertex values at the covered pixels."""
-        picked = torch.nn.functional.embedding(self.corners, attributes.flatten(0, 1))
-        return (picked * self.weights[..., None]).sum(1)
+        return _Blend.apply(attributes.flatten(0, 1), self.corners, self.weights)  # pyright: ignore[reportReturnType]
 
     def put(self, values: Float[Tensor, "P C"]) -> Float[Tensor, "B C H W"]:
         """Pictures of values at the covered pixels, zero elsewhere."""
@@ -53,11 +54,10 @@ def sample_surface(
     corners = faces[face_index.flatten()[pixels]]
     if batch > 1:
         corners = corners + (pixels // (height * width) * vertices_clip.shape[1])[:, None]
+    weights = fragments.barycentrics.flatten(0, 2).index_select(0, pixels).to(vertices_clip)
     if vertices_clip.requires_grad and torch.is_grad_enabled():
-        weights = _weights(vertices_clip, corners, pixels, (height, width))
-    else:
-        weights = fragments.barycentrics.flatten(0, 2)[pixels].to(vertices_clip)
-    return SurfaceSamples(pixels, corners, weights, (batch, height, width))
+        weights = _Weights.apply(vertices_clip.flatten(0, 1), weights, corners, pixels, (batch, height, width))
+    return SurfaceSamples(pixels, corners, weights, (batch, height, width))  # pyright: ignore[reportArgumentType]
 
 
 def interpolate(
@@ -77,29 +77,105 @@ def interpolate(
 def fragment_barycentrics(
     vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], face_index: Int[Tensor, "B H W"]
 ) -> Float[Tensor, "B H W 3"]:
-    """Perspective-correct weights for a picture of face ids; zero where there is no face."""
-    shape = face_index.shape
-    pixels = (face_index.flatten() >= 0).nonzero()[:, 0]
-    corners = faces[face_index.flatten()[pixels]] + (pixels // (shape[1] * shape[2]) * vertices_clip.shape[1])[:, None]
-    weights = _weights(vertices_clip, corners, pixels, (shape[1], shape[2]))
-    return weights.new_zeros(face_index.numel(), 3).index_copy(0, pixels, weights).view(*shape, 3)
+    """Perspective-correct weights for a picture of face ids; zero where there is no face. Without a gradient.
 
-
-def _weights(vertices_clip: Tensor, corners: Tensor, pixels: Tensor, size: tuple[int, int]) -> Float[Tensor, "P 3"]:
-    """Weights of the corners where the pixels' rays meet the triangles, clamped to the triangle.
-
-    Snapping moves a triangle's edge by up to 1/2048 px, so a covered pixel's centre can lie that far outside: clamping
-    keeps slivers from extrapolating.
+    Weights are clamped to the triangle. Snapping moves a triangle's edges by up to 1/2048 px, so the centre of a covered
+    pixel can lie that far outside: clamping keeps slivers from extrapolating.
     """
-    height, width = size
-    place = pixels % (height * width)
-    px = ((place % width).to(vertices_clip) * 2 + 1) / width - 1
-    py = ((place // width).to(vertices_clip) * 2 + 1) / height - 1
-    x, y, _, w = torch.nn.functional.embedding(corners, vertices_clip.flatten(0, 1)).unbind(-1)
-    u, v = x - px[:, None] * w, y - py[:, None] * w
-    (u0, u1, u2), (v0, v1, v2) = u.unbind(-1), v.unbind(-1)
-    areas = torch.stack([u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0], -1)
-    areas = (areas * areas.detach().sum(-1, keepdim=True).sign()).clamp_min(0)
-    total = areas.sum(-1, keepdim=True)
+    batch, height, width = face_index.shape
+    pixels = (face_index.flatten() >= 0).nonzero()[:, 0]
+    corners = faces[face_index.flatten()[pixels]] + (pixels // (height * width) * vertices_clip.shape[1])[:, None]
+    precise = torch.float32 if pixels.device.type == "mps" else torch.float64
+    clip = vertices_clip.detach().flatten(0, 1).to(precise)
+    areas = _corner_areas(*_from_ray(clip, corners.T, _pixel_ndc(pixels, (batch, height, width), precise)))
+    areas = (areas * areas.sum(0).sign()).clamp_min(0)
+    total = areas.sum(0)
     flat = total == 0  # a triangle seen exactly edge-on
-    return torch.where(flat, 1.0 / 3.0, areas / torch.where(flat, 1.0, total))
+    weights = torch.where(flat, 1.0 / 3.0, areas / torch.where(flat, 1.0, total)).T.to(vertices_clip.dtype)
+    return weights.new_zeros(face_index.numel(), 3).index_copy(0, pixels, weights).view(batch, height, width, 3)
+
+
+def _pixel_ndc(
+    pixels: Int[Tensor, " P"], shape: tuple[int, int, int], dtype: torch.dtype
+) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    """NDC x and y of pixel centres."""
+    batch, height, width = shape
+    x, y = ((2 * torch.arange(n, dtype=dtype, device=pixels.device) + 1) / n - 1 for n in (width, height))
+    pictures = (x.expand(batch, height, width), y[:, None].expand(batch, height, width))
+    px, py = (picture.reshape(-1).index_select(0, pixels) for picture in pictures)
+    return px, py
+
+
+def _from_ray(
+    clip: Float[Tensor, "N 4"], corners: Int[Tensor, "3 P"], ndc: tuple[Tensor, Tensor]
+) -> tuple[Float[Tensor, "3 P"], Float[Tensor, "3 P"]]:
+    """u and v of the three corners, one row each."""
+    x, y, w = (clip[:, i].contiguous().index_select(0, corners.flatten()).view_as(corners) for i in (0, 1, 3))
+    return x - ndc[0] * w, y - ndc[1] * w
+
+
+def _corner_areas(u: Float[Tensor, "3 P"], v: Float[Tensor, "3 P"]) -> Float[Tensor, "3 P"]:
+    return torch.stack([u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]])
+
+
+class _Weights(torch.autograd.Function):
+    """Known barycentric weights b = a / sum(a) of areas a(u, v), with their analytic derivative by clip coordinates.
+
+    The graph of some thirty small tensor operations would cost more than the picture itself. Columns are kept apart:
+    scattering rows is slower.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, clip: Tensor, weights: Tensor, corners: Tensor, pixels: Tensor, shape: Any) -> Tensor:
+        ctx.save_for_backward(clip, weights, corners, pixels)
+        ctx.shape = shape
+        return weights.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        clip, weights, corners, pixels = ctx.saved_tensors
+        weights, gradient, corners = (value.T.contiguous() for value in (weights, gradients[0], corners))
+        px, py = _pixel_ndc(pixels, ctx.shape, clip.dtype)
+        u, v = _from_ray(clip, corners, (px, py))
+        # For the loss: d b_i / d a_j = ([i = j] - b_i) / sum(a). Clamped corners take no part.
+        kept = weights > 0
+        total = (_corner_areas(u, v) * kept).sum(0)
+        by_area = (gradient - (weights * gradient).sum(0)) * kept / torch.where(total == 0, torch.inf, total)
+        by_clip = torch.zeros_like(clip.T, memory_format=torch.contiguous_format)
+        for i, after, before in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            by_u = by_area[before] * v[after] - by_area[after] * v[before]
+            by_v = by_area[after] * u[before] - by_area[before] * u[after]
+            by_w = -(px * by_u + py * by_v)
+            for column, value in ((0, by_u), (1, by_v), (3, by_w)):
+                by_clip[column].scatter_add_(0, corners[i], value)
+        return by_clip.T, None, None, None, None
+
+
+class _Blend(torch.autograd.Function):
+    """Weighted sum of three rows of a table. ``embedding_bag`` is fast forward, but several times slower backward."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(table, corners, weights)
+        if corners.shape[0] == 0:
+            return table.new_zeros(0, table.shape[1])
+        return torch.nn.functional.embedding_bag(corners, table, per_sample_weights=weights.to(table), mode="sum")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        table, corners, weights = ctx.saved_tensors
+        gradient = gradients[0]
+        by_table, by_weights = None, None
+        if ctx.needs_input_grad[0]:
+            columns = torch.zeros_like(table.T, memory_format=torch.contiguous_format)
+            shares, owners = weights.T.to(table).contiguous(), corners.T.contiguous()
+            for column, value in zip(columns, gradient.T.contiguous(), strict=True):
+                for owner, share in zip(owners, shares, strict=True):
+                    column.scatter_add_(0, owner, value * share)
+            by_table = columns.T
+        if ctx.needs_input_grad[2]:
+            rows = table.index_select(0, corners.flatten()).view(*corners.shape, -1)
+            by_weights = torch.bmm(rows, gradient[:, :, None])[..., 0].to(weights)
+        return by_table, None, by_weights

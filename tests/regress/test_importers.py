@@ -168,7 +168,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, state, kind):
         path.write_bytes(pickle.dumps({"extra": Bomb(target)}))
     else:
         torch.save(evil, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(WeightsError, match=r"posix\.mkdir|nt\.mkdir" if kind != "raw" else "."):
+    with pytest.raises(WeightsError, match="refused" if kind == "raw" else r"asks for (posix|nt)\.mkdir to be run"):
         import_weights(path)
     assert not target.exists()
 

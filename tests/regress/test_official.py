@@ -49,7 +49,7 @@ def test_the_disentangled_order_swaps_expression_and_texture():
 def test_short_vectors_are_refused():
     with pytest.raises(ValueError, match="257 values or more"):
         coefficients_from_official(torch.zeros(1, 256))
-    with pytest.raises(ValueError, match="12 values or more|45 values or more"):
+    with pytest.raises(ValueError, match="45 values or more"):
         coefficients_from_official(torch.zeros(1, 44), layout=CoefficientLayout(5, 4, 3))
 
 

@@ -37,12 +37,10 @@ def saved(net, tmp_path):
     return path
 
 
-def rewrite(path, *, card=None, state=None, **metadata):
-    """The same file with another card, other tensors or other metadata."""
-    described = describe_weights(path)
-    described = described if card is None else {**described, **card}
-    metadata = {"format": FORMAT, "card": json.dumps(described)} | metadata
-    save_file(state or load_file(path), path, metadata=metadata)
+def rewrite(path, *, card=None, state=None):
+    """The same file with other entries in its card or other tensors."""
+    described = describe_weights(path) | (card or {})
+    save_file(state or load_file(path), path, metadata={"format": FORMAT, "card": json.dumps(described)})
 
 
 def test_round_trip_gives_the_same_answers_and_leaves_the_dice_alone(net, saved):
@@ -129,8 +127,8 @@ def test_foreign_safetensors_are_sent_to_the_importer(saved):
         ({"layout": {"id": 5}}, "does not describe an R-Net"),
         ({"input_coding": "hsv"}, "does not describe an R-Net.*hsv"),
         ({"width": "wide"}, "does not describe an R-Net"),
-        ({"architecture": "resnet34"}, "missing backbone.layer1.2.bn1.bias"),
-        ({"width": 0.25}, "expected backbone.conv1.weight of shape"),
+        ({"architecture": "resnet34"}, r"missing backbone\.layer1\.2\.bn1\.bias"),
+        ({"width": 0.25}, r"expected backbone\.\S+ of shape"),
     ],
 )
 def test_cards_that_do_not_match_their_tensors_are_refused(saved, card, message):
@@ -141,7 +139,7 @@ def test_cards_that_do_not_match_their_tensors_are_refused(saved, card, message)
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"card"'])
 def test_cards_that_are_not_cards_are_refused(saved, text):
-    rewrite(saved, **{"card": text})
+    save_file(load_file(saved), saved, metadata={"format": FORMAT, "card": text})
     with pytest.raises(WeightsError, match="card"):
         load_weights(saved)
 

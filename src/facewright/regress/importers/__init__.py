@@ -6,21 +6,19 @@ Nothing that a file holds is run: pickles give tensors and plain values only, gr
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.importers import slim_names, torch_names
-from facewright.regress.importers.heads import ImportedHeads
+from facewright.regress.importers.heads import ImportedNetwork
 from facewright.regress.importers.protobuf import MalformedMessageError
-from facewright.regress.importers.tf_checkpoint import TABLE_MAGIC, Checkpoint
-from facewright.regress.importers.tf_graph import Constants, read_graph
-from facewright.regress.importers.torch_files import SafeTensors, read_pickled
+from facewright.regress.importers.tf_checkpoint import TABLE_MAGIC, read_checkpoint
+from facewright.regress.importers.tf_graph import constants_of, read_graph
+from facewright.regress.importers.torch_files import read_pickled, read_safetensors
 from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, check_state
@@ -61,66 +59,58 @@ def import_weights(
     """
     kind = _kind(path)
     if kind == "frozen graph":
-        return _import_graph(path, face_model, layout)
+        return _finish(path, "frozen TensorFlow graph", *_read_graph(path, layout), face_model)
     if kind == "checkpoint":
-        state, heads, width = slim_names.rnet_state(os.fspath(path), Checkpoint(path), layout)
-        return _finish(path, "TensorFlow checkpoint", state, heads, face_model, "resnet_v1_50_slim", width)
-    tensors: Mapping[str, Tensor] = SafeTensors(path) if kind == "safetensors" else read_pickled(path)
-    root = torch_names.find_network(os.fspath(path), tensors)
-    state, heads, architecture, width = torch_names.rnet_state(os.fspath(path), tensors, root, layout)
+        network = slim_names.read_network(read_checkpoint(path), layout)
+        return _finish(path, "TensorFlow checkpoint", network, (), face_model)
+    tensors = read_safetensors(path) if kind == "safetensors" else read_pickled(path)
+    root = torch_names.find_network(tensors)
+    network = torch_names.read_network(tensors, root, layout)
     ignored = sum(not name.startswith(root) for name in tensors)
     notes = (f"{ignored} tensors outside of {root!r} were left aside",) if ignored else ()
     label = "safetensors bundle" if kind == "safetensors" else "PyTorch checkpoint"
-    return _finish(path, label, state, heads, face_model, architecture, width, notes)
+    return _finish(path, label, network, notes, face_model)
 
 
-def _import_graph(
-    path: str | os.PathLike[str], face_model: str, layout: CoefficientLayout
-) -> tuple[RNet, ImportReport]:
-    source, nodes = os.fspath(path), read_graph(path)
-    notes: tuple[str, ...] = ()
-    if any(node.is_training for node in nodes):
-        notes += ("the graph normalises by each batch's own statistics; ours uses the stored moving ones",)
+def _read_graph(path: str | os.PathLike[str], layout: CoefficientLayout) -> tuple[ImportedNetwork, tuple[str, ...]]:
+    nodes = read_graph(path)
     try:
-        state, heads, width = slim_names.rnet_state(source, Constants(nodes), layout)
+        network = slim_names.read_network(constants_of(path, nodes), layout)
     except MalformedMessageError as error:
-        raise WeightsError(f"{source} holds {error}; fetch it again") from error
-    names = slim_names.slim_scopes()
-    for scope, epsilon in slim_names.check_graph(source, nodes).items():
+        raise WeightsError(f"{path} holds {error}; fetch it again") from error
+    trunk, names = dict(network.trunk), slim_names.slim_scopes()
+    for scope, epsilon in slim_names.check_graph(os.fspath(path), nodes).items():
         if scope in names and abs(epsilon - 1e-5) > 1e-9:
             variance = f"{names[scope][1]}.running_var"
-            state[variance] = state[variance] + (epsilon - 1e-5)
-    return _finish(path, "frozen TensorFlow graph", state, heads, face_model, "resnet_v1_50_slim", width, notes)
+            trunk[variance] = trunk[variance] + (epsilon - 1e-5)
+    if any(node.is_training for node in nodes):
+        notes = ("the graph normalises by each batch's own statistics; ours uses the stored moving ones",)
+    else:
+        notes = ()
+    return replace(network, trunk=trunk), notes
 
 
 def _finish(
-    path: str | os.PathLike[str],
-    kind: str,
-    state: dict[str, Tensor],
-    heads: ImportedHeads,
-    face_model: str,
-    architecture: str,
-    width: float,
-    notes: tuple[str, ...] = (),
+    path: str | os.PathLike[str], kind: str, network: ImportedNetwork, notes: tuple[str, ...], face_model: str
 ) -> tuple[RNet, ImportReport]:
     with torch.random.fork_rng(devices=[]):
         net = RNet(
-            heads.layout,
-            architecture=architecture,
-            width=width,
-            input_coding="bgr_0_255" if architecture.endswith("slim") else "rgb_0_1",
+            network.heads.layout,
+            architecture=network.architecture,
+            width=network.width,
+            input_coding="bgr_0_255" if network.architecture.endswith("slim") else "rgb_0_1",
         )
+    state = {**network.trunk, **network.heads.state}
     check_state(path, net, state)
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    net.load_state_dict(state)
+    net.load_state_dict(state)  # copies, so half precision becomes single and the file may go
     card = WeightsCard(
         face_model=face_model,
-        light=heads.light,
+        light=network.heads.light,
         recipe=f"imported from a {kind}",
         licence="that of the source; none is stated in the official releases",
         source=Path(path).name,
     )
-    return net.eval(), ImportReport(kind, card, (*heads.notes, *notes))
+    return net.eval(), ImportReport(kind, card, (*network.heads.notes, *notes))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:

@@ -1,4 +1,4 @@
-"""Output layers of other projects' networks, to R-Net's seven heads."""
+"""What importers give, and other projects' output layers brought to R-Net's seven heads."""
 
 from dataclasses import dataclass
 
@@ -28,6 +28,23 @@ class ImportedHeads:
     layout: CoefficientLayout
     light: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A whole network under R-Net's names.
+
+    Attributes:
+        trunk: ``backbone.*``.
+        heads: output layers.
+        architecture: name of the trunk.
+        width: factor on its channel counts.
+    """
+
+    trunk: dict[str, Tensor]
+    heads: ImportedHeads
+    architecture: str
+    width: float
 
 
 def heads_from_parts(source: str, parts: list[tuple[Tensor, Tensor]]) -> ImportedHeads:

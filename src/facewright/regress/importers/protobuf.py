@@ -41,6 +41,8 @@ def read_fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while position < len(data):
         key, position = read_varint(data, position)
         number, wire_type = key >> 3, key & 7
+        if number == 0:
+            raise MalformedMessageError("field numbers start at 1")
         if wire_type == VARINT:
             value, position = read_varint(data, position)
             yield number, value
@@ -51,7 +53,7 @@ def read_fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             length = 8 if wire_type == FIXED64 else 4
         else:
             raise MalformedMessageError(f"wire type {wire_type} does not exist")
-        if number == 0 or position + length > len(data):
+        if position + length > len(data):
             raise MalformedMessageError("the data ends inside a field")
         yield number, data[position : position + length]
         position += length

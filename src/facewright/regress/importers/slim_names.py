@@ -1,7 +1,5 @@
 """Networks of the TensorFlow release: ``resnet_v1_50/...`` beside ``fc-*/{weights,biases}`` (deep3d.md 2.2)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +7,8 @@ from torch import Tensor
 from facewright.errors import WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.backbones.resnet import DEPTHS
-from facewright.regress.importers.heads import ImportedHeads, heads_from_parts, heads_from_rows
+from facewright.regress.importers.heads import ImportedHeads, ImportedNetwork, heads_from_parts, heads_from_rows
+from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.tf_graph import Node
 
 _STEM = "resnet_v1_50/conv1/"
@@ -29,28 +28,25 @@ def slim_scopes() -> dict[str, tuple[str, str]]:
     return scopes
 
 
-def rnet_state(
-    source: str, arrays: Mapping[str, np.ndarray], layout: CoefficientLayout
-) -> tuple[dict[str, Tensor], ImportedHeads, float]:
-    """R-Net's tensors, its heads' description and the trunk's width.
+def read_network(arrays: TensorFile[np.ndarray], layout: CoefficientLayout) -> ImportedNetwork:
+    """The reconstruction network.
 
     Args:
-        source: the file, for messages.
         arrays: variables or graph constants by name, convolutions as (height, width, in, out).
         layout: assumed where one output layer predicts everything.
 
     Raises:
         WeightsError: not this network, or incomplete.
     """
-    trunk = _trunk_prefix(source, arrays)
+    trunk = _trunk_prefix(arrays)
     state: dict[str, Tensor] = {}
     for scope, (convolution, norm) in slim_scopes().items():
-        state |= _convolution(source, arrays, f"{trunk}{scope}", convolution, norm)
-    heads = _heads(source, arrays, trunk, layout)
-    return {**state, **heads.state}, heads, len(state["backbone.bn1.weight"]) / 64
+        state |= _convolution(arrays, f"{trunk}{scope}", convolution, norm)
+    width = len(state["backbone.bn1.weight"]) / 64
+    return ImportedNetwork(state, _heads(arrays, trunk, layout), "resnet_v1_50_slim", width)
 
 
-def check_graph(source: str, nodes: list[Node]) -> dict[str, float]:
+def check_graph(path: str, nodes: list[Node]) -> dict[str, float]:
     """Compare how the graph strides and pools with ``resnet_v1_50_slim``.
 
     Returns:
@@ -66,15 +62,13 @@ def check_graph(source: str, nodes: list[Node]) -> dict[str, float]:
         if node.op == "Conv2D" and len(node.strides) == 4:
             strides[scope] = node.strides[1]
         elif node.op == "MaxPool" and scope == "pool1" and node.padding not in ("", "SAME"):
-            raise WeightsError(
-                f"{source}: expected pool1 to pad SAME, received {node.padding}; this is another network"
-            )
+            raise WeightsError(f"{path}: expected pool1 to pad SAME, received {node.padding}; this is another network")
         elif node.op.startswith("FusedBatchNorm") and node.epsilon is not None:
             epsilons[scope.removesuffix("/BatchNorm")] = node.epsilon
     for scope in slim_scopes().keys() & strides.keys():
         if strides[scope] != _slim_stride(scope):
             raise WeightsError(
-                f"{source}: expected resnet_v1_50/{scope} to stride by {_slim_stride(scope)} as TF-slim does, "
+                f"{path}: expected resnet_v1_50/{scope} to stride by {_slim_stride(scope)} as TF-slim does, "
                 f"received {strides[scope]}; the graph was built by another ResNet"
             )
     return epsilons
@@ -87,35 +81,33 @@ def _slim_stride(scope: str) -> int:
     return 2 if scope in ("conv1", *last) else 1
 
 
-def _trunk_prefix(source: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _trunk_prefix(arrays: TensorFile[np.ndarray]) -> str:
     stems = {name.partition(_STEM)[0] for name in arrays if _STEM in name}
     prefixes = sorted(p for p in stems if p + _STEM + "weights" in arrays or p + _STEM + "Conv2D_weights" in arrays)
     if len(prefixes) != 1:
         found = ", ".join(sorted(arrays)[:3]) or "no constants at all"
         raise WeightsError(
-            f"{source}: expected one network with {_STEM}weights (FaceReconModel), found {len(prefixes)}; "
+            f"{arrays.path}: expected one network with {_STEM}weights (FaceReconModel), found {len(prefixes)}; "
             f"the file begins with {found}"
         )
     return f"{prefixes[0]}resnet_v1_50/"
 
 
-def _convolution(
-    source: str, arrays: Mapping[str, np.ndarray], scope: str, convolution: str, norm: str
-) -> dict[str, Tensor]:
+def _convolution(arrays: TensorFile[np.ndarray], scope: str, convolution: str, norm: str) -> dict[str, Tensor]:
     """A convolution and its batch norm; one that was folded into the weights comes back as a plain shift."""
-    kernel = _tensor(source, arrays, f"{scope}/weights", f"{scope}/Conv2D_weights")
+    kernel = _tensor(arrays, f"{scope}/weights", f"{scope}/Conv2D_weights")
     if kernel.dim() != 4:
-        raise WeightsError(f"{source}: expected {scope}/weights of four axes, received {tuple(kernel.shape)}")
+        raise WeightsError(f"{arrays.path}: expected {scope}/weights of four axes, received {tuple(kernel.shape)}")
     kernel = kernel.permute(3, 2, 0, 1).contiguous()
     channels = len(kernel)
     if f"{scope}/BatchNorm/moving_variance" in arrays:
-        mean = _tensor(source, arrays, f"{scope}/BatchNorm/moving_mean")
-        variance = _tensor(source, arrays, f"{scope}/BatchNorm/moving_variance")
-        shift = _tensor(source, arrays, f"{scope}/BatchNorm/beta")
+        mean = _tensor(arrays, f"{scope}/BatchNorm/moving_mean")
+        variance = _tensor(arrays, f"{scope}/BatchNorm/moving_variance")
+        shift = _tensor(arrays, f"{scope}/BatchNorm/beta")
         scaled = f"{scope}/BatchNorm/gamma" in arrays
-        scale = _tensor(source, arrays, f"{scope}/BatchNorm/gamma") if scaled else torch.ones(channels)
+        scale = _tensor(arrays, f"{scope}/BatchNorm/gamma") if scaled else torch.ones(channels)
     else:
-        shift = _tensor(source, arrays, f"{scope}/Conv2D_bn_offset", f"{scope}/biases")
+        shift = _tensor(arrays, f"{scope}/Conv2D_bn_offset", f"{scope}/biases")
         mean, variance, scale = torch.zeros(channels), torch.full((channels,), 1.0 - _EPSILON), torch.ones(channels)
     return {
         f"{convolution}.weight": kernel,
@@ -127,28 +119,28 @@ def _convolution(
     }
 
 
-def _heads(source: str, arrays: Mapping[str, np.ndarray], trunk: str, layout: CoefficientLayout) -> ImportedHeads:
+def _heads(arrays: TensorFile[np.ndarray], trunk: str, layout: CoefficientLayout) -> ImportedHeads:
     prefix = _head_prefix(arrays, trunk)
     if prefix is None:
-        weight = _tensor(source, arrays, f"{trunk}logits/weights", "fc/weights")
-        bias = _tensor(source, arrays, f"{trunk}logits/biases", "fc/biases")
-        return heads_from_rows(source, weight.flatten(0, -2).T, bias, layout)
+        weight = _tensor(arrays, f"{trunk}logits/weights", "fc/weights")
+        bias = _tensor(arrays, f"{trunk}logits/biases", "fc/biases")
+        return heads_from_rows(arrays.path, weight.flatten(0, -2).T, bias, layout)
     others = sorted({name.rpartition("/")[0] for name in arrays if name.startswith(f"{prefix}fc-")})
     scopes = [prefix + head for head in _HEADS]
     scopes += [scope for scope in others if scope not in scopes and f"{scope}/weights" in arrays]
-    weights = [_tensor(source, arrays, f"{scope}/weights").flatten(0, -2).T for scope in scopes]
-    biases = [_tensor(source, arrays, f"{scope}/biases") for scope in scopes]
-    return heads_from_parts(source, list(zip(weights, biases, strict=True)))
+    weights = [_tensor(arrays, f"{scope}/weights").flatten(0, -2).T for scope in scopes]
+    biases = [_tensor(arrays, f"{scope}/biases") for scope in scopes]
+    return heads_from_parts(arrays.path, list(zip(weights, biases, strict=True)))
 
 
-def _head_prefix(arrays: Mapping[str, np.ndarray], trunk: str) -> str | None:
+def _head_prefix(arrays: TensorFile[np.ndarray], trunk: str) -> str | None:
     candidates = [name.removesuffix("fc-id/weights") for name in arrays if name.endswith("fc-id/weights")]
     beside = trunk.removesuffix("resnet_v1_50/")
     return beside if beside in candidates else (candidates[0] if candidates else None)
 
 
-def _tensor(source: str, arrays: Mapping[str, np.ndarray], *names: str) -> Tensor:
+def _tensor(arrays: TensorFile[np.ndarray], *names: str) -> Tensor:
     for name in names:
         if name in arrays:
             return torch.from_numpy(np.array(arrays[name], np.float32))
-    raise WeightsError(f"{source}: expected a tensor {names[0]}, found none; the file is incomplete")
+    raise WeightsError(f"{arrays.path}: expected a tensor {names[0]}, found none; the file is incomplete")

@@ -6,13 +6,14 @@ BundleEntryProto messages: type, shape, shard, offset and size of each variable'
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from facewright.errors import AssetNotFoundError, WeightsError
+from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.protobuf import (
     MalformedMessageError,
     as_bytes,
@@ -35,7 +36,7 @@ class _Entry:
     size: int
 
 
-class Checkpoint(Mapping[str, np.ndarray]):
+def read_checkpoint(path: str | os.PathLike[str]) -> TensorFile[np.ndarray]:
     """Variables by name, read when asked for.
 
     Args:
@@ -45,43 +46,35 @@ class Checkpoint(Mapping[str, np.ndarray]):
         AssetNotFoundError: a file of the set is missing.
         WeightsError: malformed, compressed, or of the old single-file format.
     """
+    prefix = checkpoint_prefix(path)
+    index = Path(f"{prefix}.index")
+    if not index.is_file():
+        _refuse_v1(prefix)
+        raise AssetNotFoundError(
+            f"expected the checkpoint's index at {index}, found none; bring .index and .data-... together"
+        )
+    try:
+        table = dict(_read_table(memoryview(index.read_bytes())))
+        shards = as_int(dict(read_fields(table.pop(b"", memoryview(b"")))).get(1, 1))
+        entries = {str(key, "utf-8"): _read_entry(value) for key, value in table.items()}
+    except (MalformedMessageError, struct.error, UnicodeDecodeError, IndexError) as error:
+        raise WeightsError(f"{index} is not a whole checkpoint index: {error}; fetch it again") from error
+    return TensorFile(os.fspath(path), entries, lambda name: _read_variable(prefix, shards, name, entries[name]))
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.prefix = checkpoint_prefix(path)
-        index = Path(f"{self.prefix}.index")
-        if not index.is_file():
-            _refuse_v1(self.prefix)
-            raise AssetNotFoundError(
-                f"expected the checkpoint's index at {index}, found none; bring .index and .data-... together"
-            )
-        try:
-            entries = dict(_read_table(memoryview(index.read_bytes())))
-            self._shards = as_int(dict(read_fields(entries.pop(b"", memoryview(b"")))).get(1, 1))
-            self._entries = {str(key, "utf-8"): _read_entry(value) for key, value in entries.items()}
-        except (MalformedMessageError, struct.error, UnicodeDecodeError, IndexError) as error:
-            raise WeightsError(f"{index} is not a whole checkpoint index: {error}; fetch it again") from error
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        entry = self._entries[name]
-        shard = Path(f"{self.prefix}.data-{entry.shard:05d}-of-{self._shards:05d}")
-        if not shard.is_file():
-            raise AssetNotFoundError(f"expected the checkpoint's data at {shard}, found none; bring it too")
-        if entry.dtype not in DTYPES:
-            raise WeightsError(f"{self.prefix}: variable {name} has TensorFlow type {entry.dtype}; expected floats")
-        with shard.open("rb") as file:
-            file.seek(entry.offset)
-            content = file.read(entry.size)
-        array = np.frombuffer(content, np.uint8)
-        expected = int(np.prod(entry.shape, dtype=np.int64)) * np.dtype(DTYPES[entry.dtype]).itemsize
-        if not len(array) == entry.size == expected:
-            raise WeightsError(f"{shard}: {name} needs {expected} bytes, {len(array)} are there; fetch it again")
-        return array.view(DTYPES[entry.dtype]).reshape(entry.shape)
-
-    def __iter__(self):
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+def _read_variable(prefix: str, shards: int, name: str, entry: _Entry) -> np.ndarray:
+    shard = Path(f"{prefix}.data-{entry.shard:05d}-of-{shards:05d}")
+    if not shard.is_file():
+        raise AssetNotFoundError(f"expected the checkpoint's data at {shard}, found none; bring it too")
+    if entry.dtype not in DTYPES:
+        raise WeightsError(f"{prefix}: variable {name} has TensorFlow type {entry.dtype}; expected floats")
+    with shard.open("rb") as file:
+        file.seek(entry.offset)
+        content = file.read(entry.size)
+    expected = int(np.prod(entry.shape, dtype=np.int64)) * np.dtype(DTYPES[entry.dtype]).itemsize
+    if not len(content) == entry.size == expected:
+        raise WeightsError(f"{shard}: {name} needs {expected} bytes, {len(content)} are there; fetch it again")
+    return np.frombuffer(content, DTYPES[entry.dtype]).reshape(entry.shape)
 
 
 def checkpoint_prefix(path: str | os.PathLike[str]) -> str:

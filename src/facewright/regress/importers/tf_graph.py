@@ -5,13 +5,13 @@ Message numbers are those of TensorFlow's public graph.proto, node_def.proto, at
 
 import mmap
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from facewright.errors import WeightsError
+from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.protobuf import (
     MalformedMessageError,
     as_bytes,
@@ -49,22 +49,6 @@ class Node:
     tensor: memoryview | None = field(default=None, repr=False)
 
 
-class Constants(Mapping[str, np.ndarray]):
-    """Constants of a graph by name, decoded when asked for."""
-
-    def __init__(self, nodes: list[Node]) -> None:
-        self._tensors = {node.name: node.tensor for node in nodes if node.tensor is not None}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return decode_tensor(self._tensors[name])
-
-    def __iter__(self):
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
 def read_graph(path: str | os.PathLike[str]) -> list[Node]:
     """All nodes of a graph, in file order. The file stays mapped, not read, until a constant is decoded.
 
@@ -82,6 +66,17 @@ def read_graph(path: str | os.PathLike[str]) -> list[Node]:
     if not any(node.op for node in nodes):
         raise WeightsError(f"{path} holds no TensorFlow operations; expected the official FaceReconModel.pb")
     return nodes
+
+
+def constants_of(path: str | os.PathLike[str], nodes: list[Node]) -> TensorFile[np.ndarray]:
+    """A graph's constants by name, decoded when asked for.
+
+    Args:
+        path: where the nodes were read from, for messages.
+        nodes: all of them.
+    """
+    encoded = {node.name: node.tensor for node in nodes if node.tensor is not None}
+    return TensorFile(os.fspath(path), encoded, lambda name: decode_tensor(encoded[name]))
 
 
 def _read_node(data: memoryview) -> Node:

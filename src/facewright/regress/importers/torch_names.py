@@ -1,7 +1,6 @@
 """Networks of the PyTorch release and its many users: ``backbone.*`` beside ``final_layers.*`` (deep3d.md 2.3, 2.4)."""
 
 import re
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -9,12 +8,13 @@ from torch import Tensor
 from facewright.errors import WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.backbones.resnet import DEPTHS
-from facewright.regress.importers.heads import ImportedHeads, heads_from_parts, heads_from_rows
+from facewright.regress.importers.heads import ImportedHeads, ImportedNetwork, heads_from_parts, heads_from_rows
+from facewright.regress.importers.lazy import TensorFile
 
 _STEM, _HEAD, _ONE_HEAD = "backbone.conv1.weight", "final_layers.0.weight", "backbone.fc.weight"
 
 
-def find_network(source: str, names: Mapping[str, Tensor]) -> str:
+def find_network(names: TensorFile[Tensor]) -> str:
     """Prefix of the reconstruction network's tensors (``net_recon.``, ``module.``, ``face_3drecon.``, ...).
 
     Raises:
@@ -26,7 +26,7 @@ def find_network(source: str, names: Mapping[str, Tensor]) -> str:
         roots = [root for root in roots if re.search(r"(^|\.)(net_recon|face_3drecon)\.", root)]
     if len(roots) == 1:
         return roots[0]
-    expected = f"{source}: expected one ResNet of {_STEM!r} beside {_HEAD!r} (epoch_20.pth and its kin)"
+    expected = f"{names.path}: expected one ResNet of {_STEM!r} beside {_HEAD!r} (epoch_20.pth and its kin)"
     if any(name.endswith("backbone.features.0.0.weight") for name in names):
         raise WeightsError(f"{expected}, received a MobileNet; bring the ResNet-50 file (net_recon.pth)")
     if any(name.endswith("fc.weight") and len(names[name]) == 1000 for name in names):
@@ -35,13 +35,10 @@ def find_network(source: str, names: Mapping[str, Tensor]) -> str:
     raise WeightsError(f"{expected}, found {len(roots)}; the file begins with {found}")
 
 
-def rnet_state(
-    source: str, tensors: Mapping[str, Tensor], root: str, layout: CoefficientLayout
-) -> tuple[dict[str, Tensor], ImportedHeads, str, float]:
-    """R-Net's tensors, its heads' description, architecture and width.
+def read_network(tensors: TensorFile[Tensor], root: str, layout: CoefficientLayout) -> ImportedNetwork:
+    """The reconstruction network.
 
     Args:
-        source: the file, for messages.
         tensors: by name.
         root: prefix found by ``find_network``.
         layout: assumed where one output layer predicts everything.
@@ -53,31 +50,28 @@ def rnet_state(
     state = {name: tensors[key] for name, key in trunk.items() if not name.startswith("backbone.fc.")}
     for name in [name for name in state if name.endswith(".running_mean")]:
         state.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.zeros((), dtype=torch.int64))
-    heads = _heads(source, tensors, root, layout)
-    stem = tensors[root + _STEM]
-    return {**state, **heads.state}, heads, _architecture(source, state), len(stem) / 64
+    architecture = _architecture(tensors.path, state)
+    return ImportedNetwork(state, _heads(tensors, root, layout), architecture, len(state[_STEM]) / 64)
 
 
-def _heads(source: str, tensors: Mapping[str, Tensor], root: str, layout: CoefficientLayout) -> ImportedHeads:
+def _heads(tensors: TensorFile[Tensor], root: str, layout: CoefficientLayout) -> ImportedHeads:
     if root + _HEAD not in tensors:
         stem = root + _ONE_HEAD.removesuffix("weight")
-        return heads_from_rows(
-            source, tensors[f"{stem}weight"].flatten(1), _get(source, tensors, f"{stem}bias"), layout
-        )
+        return heads_from_rows(tensors.path, tensors[f"{stem}weight"].flatten(1), _get(tensors, f"{stem}bias"), layout)
     parts = []
     while (name := f"{root}final_layers.{len(parts)}.weight") in tensors:
-        bias = _get(source, tensors, name.replace("weight", "bias"))
+        bias = _get(tensors, name.replace("weight", "bias"))
         parts.append((tensors[name].flatten(1), bias))
-    return heads_from_parts(source, parts)
+    return heads_from_parts(tensors.path, parts)
 
 
-def _get(source: str, tensors: Mapping[str, Tensor], name: str) -> Tensor:
+def _get(tensors: TensorFile[Tensor], name: str) -> Tensor:
     if name not in tensors:
-        raise WeightsError(f"{source}: expected a tensor {name}, found none; the file is incomplete")
+        raise WeightsError(f"{tensors.path}: expected a tensor {name}, found none; the file is incomplete")
     return tensors[name]
 
 
-def _architecture(source: str, names: Mapping[str, Tensor]) -> str:
+def _architecture(source: str, names: dict[str, Tensor]) -> str:
     units = [{m[1] for name in names if (m := re.match(rf"backbone\.layer{i}\.(\d+)\.", name))} for i in (1, 2, 3, 4)]
     depths = tuple(len(stage) for stage in units)
     bottleneck = "backbone.layer1.0.conv3.weight" in names

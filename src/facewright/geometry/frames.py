@@ -1,4 +1,4 @@
-"""The frames and every step between them: model -> world -> pixels and clip space. Flips live here and in adapters only.
+"""The frames and every step between them: model -> world -> pixels and clip space. Flips live here and in adapters.
 
 Model frame: dm, y up, the face looks along +z, origin inside the head. World frame: model turned and moved by the pose.
 The camera sits at (0, 0, distance) of the world and looks along -z. Pixels: x right, y down, centres at integers.
@@ -48,7 +48,7 @@ def project_points(points_world: Float[Tensor, "B N 3"], camera: Camera) -> Floa
 
 
 def clip_from_world(points_world: Float[Tensor, "B N 3"], camera: Camera) -> Float[Tensor, "B N 4"]:
-    """World points to homogeneous clip space: x right, y **down**, so that NDC (-1, -1) is the picture's top-left corner.
+    """World points to homogeneous clip space: x right, y **down**: NDC (-1, -1) is the picture's top-left corner.
 
     NDC x = -1 is the left edge of column 0 (half a pixel left of its centre) and x = 1 the right edge of the last one.
     z / w runs from -1 at 5 dm to 1 at 15 dm (near and far of the Deep3D renderer, scaled with the camera's distance).
@@ -69,7 +69,7 @@ def apply_homogeneous(T_a_b: Float[Tensor, "3 3"], points_b: Float[Tensor, "*N 2
 
 
 def window_camera(camera: Camera, left_px: float, top_px: float, scale: float, width: int, height: int) -> Camera:
-    """The camera of a window of a picture, magnified: photo pixel corners (left, top) become the window's top-left corner.
+    """The camera of a magnified window of a picture: the photo's (left, top) becomes the window's top-left corner.
 
     Args:
         camera: of the whole picture.

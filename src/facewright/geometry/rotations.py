@@ -25,17 +25,15 @@ def rotation_from_angles(angles: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3
 def angles_from_rotation(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
     """Angles about x, y, z with ``rotation_from_angles(angles) == rotation``; the y angle lies in -90..90 degrees.
 
-    At |y| = 90 degrees x and z turn about one line; x is then measured with z = 0.
+    At |y| = 90 degrees x and z turn about one line; x is then measured with z = 0. Precise however near that lies: x
+    and y are read from the matrix after z has been taken out of it.
     """
-    sin_y = (-rotation[..., 2, 0]).clamp(-1.0, 1.0)
-    y = sin_y.asin()
-    locked = sin_y.abs() > 1.0 - 1e-7
-    x = torch.where(
-        locked,
-        torch.atan2(-rotation[..., 1, 2], rotation[..., 1, 1]),
-        torch.atan2(rotation[..., 2, 1], rotation[..., 2, 2]),
-    )
-    z = torch.where(locked, torch.zeros_like(y), torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0]))
+    r = rotation
+    locked = torch.hypot(r[..., 0, 0], r[..., 1, 0]) < 4 * torch.finfo(r.dtype).eps
+    z = torch.atan2(torch.where(locked, 0.0, r[..., 1, 0]), torch.where(locked, 1.0, r[..., 0, 0]))
+    cz, sz = z.cos(), z.sin()
+    y = torch.atan2(-r[..., 2, 0], cz * r[..., 0, 0] + sz * r[..., 1, 0])
+    x = torch.atan2(sz * r[..., 0, 2] - cz * r[..., 1, 2], cz * r[..., 1, 1] - sz * r[..., 0, 1])
     return torch.stack([x, y, z], -1)
 
 

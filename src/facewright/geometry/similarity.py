@@ -39,5 +39,5 @@ def apply_similarity(
     rotation: Float[Tensor, "*B D D"],
     translation: Float[Tensor, "*B D"],
 ) -> Float[Tensor, "*B N D"]:
-    """s R p + t."""
+    """Apply a similarity to points: s R p + t."""
     return scale[..., None, None] * (points @ rotation.transpose(-1, -2)) + translation[..., None, :]

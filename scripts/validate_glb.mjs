@@ -1,11 +1,11 @@
 // Judge GLB files with the Khronos validator: node scripts/validate_glb.mjs FILE.glb...
-// The package is looked up in the current folder (npm install gltf-validator), so nothing is installed into this tree.
+// The package is looked up in $GLTF_VALIDATOR_DIR, or in the current folder: wherever `npm install gltf-validator` was run.
 // One JSON line a file; exit code 1 if any has an error or a warning.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { resolve } from "node:path";
 
-const { validateBytes } = createRequire(join(process.cwd(), "package.json"))("gltf-validator");
+const { validateBytes } = createRequire(resolve(process.env.GLTF_VALIDATOR_DIR ?? ".", "package.json"))("gltf-validator");
 
 let bad = false;
 for (const file of process.argv.slice(2)) {

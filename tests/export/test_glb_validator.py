@@ -27,9 +27,7 @@ def test_no_error_and_no_warning(asset: MeshAsset, tmp_path: Path, kind: str) ->
         "bare": replace(asset, uv=None, faces_uv=None, texture=None, colors=None, morph_targets={}, morph_weights={}),
     }[kind]
     write_glb(chosen, tmp_path / "face.glb")
-    done = subprocess.run(
-        [node, SCRIPT, tmp_path / "face.glb"], cwd=modules, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([node, SCRIPT, tmp_path / "face.glb"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (verdict,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert (verdict["errors"], verdict["warnings"]) == (0, 0)

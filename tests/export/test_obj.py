@@ -131,7 +131,7 @@ def test_disk_full_leaves_none_of_the_three(
         calls += 1
 
     monkeypatch.setattr(Path, "write_text", full)
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ExportError, match="No space left"):
         write_obj(asset, tmp_path / "face.obj")
     assert list(tmp_path.iterdir()) == []

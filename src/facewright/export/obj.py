@@ -10,7 +10,7 @@ import numpy as np
 
 from facewright.errors import ExportError
 from facewright.export.asset import UNIT_NAMES, UNIT_PER_DM, Unit, checked, with_expression
-from facewright.export.png import write_png
+from facewright.export.png import png_bytes
 from facewright.files import written_whole
 from facewright.records import MeshAsset
 
@@ -42,7 +42,7 @@ def write_obj(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "mm"
         obj.write_text(_obj_text(asset, units, material_path.name), encoding="ascii")
         if asset.texture is not None:
             companions[0].write_text(_mtl_text(asset.name, texture_path.name), encoding="ascii")
-            write_png(companions[1], asset.texture)
+            companions[1].write_bytes(png_bytes(asset.texture))
 
 
 def safe_name(name: str) -> str:

@@ -1,5 +1,6 @@
 """8-bit sRGB pictures."""
 
+import io
 from os import PathLike
 
 from jaxtyping import Float
@@ -20,5 +21,13 @@ def write_png(path: str | PathLike[str], srgb: Float[Tensor, "3 H W"]) -> None:
     bad = int((~srgb.isfinite()).sum())
     if bad:
         raise ExportError(f"picture {path}: expected finite values, received {bad} that are not; nothing was written")
+    blob = png_bytes(srgb)
     with written_whole(path) as temporary:
-        Image.fromarray(to_uint8(srgb.permute(1, 2, 0))).save(temporary, format="PNG")
+        temporary.write_bytes(blob)
+
+
+def png_bytes(srgb: Float[Tensor, "3 H W"]) -> bytes:
+    """The PNG file of a picture, sRGB-coded 0..1 (clamped)."""
+    stream = io.BytesIO()
+    Image.fromarray(to_uint8(srgb.permute(1, 2, 0))).save(stream, format="PNG")
+    return stream.getvalue()

@@ -152,3 +152,19 @@ def test_other_units_are_refused(asset: MeshAsset, path: Path) -> None:
     with pytest.raises(ExportError, match="metres"):
         write_glb(asset, path, units="mm")
     assert not path.exists()
+
+
+def test_sparse_ids_beyond_sixteen_bits(path: Path) -> None:
+    side = 260
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    vertices = torch.stack([columns / 100.0, rows / 100.0, torch.zeros(side, side)], -1).reshape(-1, 3)
+    corner = (rows[:-1, :-1] * side + columns[:-1, :-1]).reshape(-1)
+    faces = torch.stack([corner, corner + 1, corner + side], 1)
+    offsets = torch.zeros_like(vertices)
+    offsets[-1, 2] = 0.25
+    normals = torch.tensor([0.0, 0.0, 1.0]).expand_as(vertices)
+    write_glb(MeshAsset(vertices, normals, faces, morph_targets={"last": offsets}), path)
+    tree, binary = read_glb(path)
+    (target,) = tree["meshes"][0]["primitives"][0]["targets"]
+    assert tree["accessors"][target["POSITION"]]["sparse"]["indices"]["componentType"] == 5125
+    np.testing.assert_allclose(read_accessor(tree, binary, target["POSITION"]), offsets.numpy() * 0.1, atol=1e-6)

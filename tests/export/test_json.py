@@ -22,7 +22,7 @@ class Pose:
 def test_every_kind_of_value(tmp_path: Path, rng: torch.Generator) -> None:
     landmarks = torch.rand(68, 2, generator=rng) * 400
     content = {
-        "photo": {"path": Path("ordner/größe.jpg"), "width": np.int64(423)},
+        "photo": {"path": Path("folder/größe.jpg"), "width": np.int64(423)},
         "landmarks_68": landmarks,
         "pose": Pose(-12.25, True),
         "score": np.float32(0.1),
@@ -36,7 +36,7 @@ def test_every_kind_of_value(tmp_path: Path, rng: torch.Generator) -> None:
     text = (tmp_path / "face.json").read_text(encoding="utf-8")
     read = json.loads(text)
     assert list(read) == list(content)
-    assert read["photo"] == {"path": "ordner/größe.jpg", "width": 423}
+    assert read["photo"] == {"path": "folder/größe.jpg", "width": 423}
     assert read["pose"] == {"yaw_deg": -12.25, "flat": True}
     assert "größe" in text
     assert text.endswith("}\n")

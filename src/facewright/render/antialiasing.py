@@ -8,7 +8,7 @@ This is the box-filtered coverage of a straight edge along one axis (the idea of
 but found from the edges instead of from face ids, so that triangles smaller than a pixel lose nothing). t is a smooth
 function of the edge's two vertices, and so is the picture.
 
-An edge is a silhouette if all its faces lie on one side of it in the picture: a fold, or the border of an open mesh.
+An edge is a silhouette if its faces lie on one side of it in the picture: a fold, or the border of an open mesh.
 """
 
 from dataclasses import dataclass
@@ -26,24 +26,27 @@ class MeshEdges(TensorRecord):
     """The edges of a topology; make it once per mesh with ``mesh_edges`` and pass it along.
 
     Attributes:
-        ends: ids of the two vertices of each edge.
-        opposite: ids of the third vertex of the one or two faces at the edge (repeated on a border). Edges of three and
-            more faces are left out.
+        ends: ids of the two vertices of each edge, the lower one first.
+        faces: ids of the one or two faces at the edge (repeated on a border). Edges of three and more are left out.
+        turns: 1 where the face runs through the edge from its first to its second end, -1 where the other way.
     """
 
     ends: Int[Tensor, "E 2"]
-    opposite: Int[Tensor, "E 2"]
+    faces: Int[Tensor, "E 2"]
+    turns: Int[Tensor, "E 2"]
 
 
 def mesh_edges(faces: Int[Tensor, "F 3"]) -> MeshEdges:
     """Find the edges of a mesh."""
-    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    opposite = torch.cat([faces[:, 2], faces[:, 0], faces[:, 1]])
-    unique, owner, count = ends.sort(dim=1).values.unique(dim=0, return_inverse=True, return_counts=True)
-    order = owner.argsort(stable=True)
-    first = count.cumsum(0) - count
-    pair = torch.stack([opposite[order[first]], opposite[order[first + (count == 2).long()]]], 1)
-    return MeshEdges(unique[count <= 2], pair[count <= 2])
+    start, end = faces.flatten(), faces.roll(-1, 1).flatten()  # three directed edges per face
+    low, high = torch.minimum(start, end), torch.maximum(start, end)
+    base = int(high.max()) + 1 if high.numel() else 1
+    key, order = (low * base + high).sort(stable=True)
+    _, count = key.unique_consecutive(return_counts=True)
+    first = (count.cumsum(0) - count)[count <= 2]
+    pair = torch.stack([order[first], order[first + (count[count <= 2] == 2).long()]], 1)
+    one = order[first]
+    return MeshEdges(torch.stack([low[one], high[one]], 1), pair // 3, torch.where(start[pair] == low[pair], 1, -1))
 
 
 def antialias(
@@ -65,14 +68,15 @@ def antialias(
     """
     edges = mesh_edges(faces) if edges is None else edges
     batch, channels, height, width = image.shape
-    silhouettes = _find_silhouettes(vertices_clip, edges, (height, width))
+    silhouettes = _find_silhouettes(vertices_clip, faces, edges, (height, width))
     if silhouettes.picture.numel() == 0:
         return image
-    flat = image.permute(0, 2, 3, 1).reshape(-1, channels)
+    planes = image.transpose(0, 1).reshape(channels, -1)
     steps = [_blend_weights(silhouettes, fragments, axis) for axis in (0, 1)]
     target, other, weight = (torch.cat(parts) for parts in zip(*steps, strict=True))
-    blended = flat.index_add(0, target, weight[:, None] * (flat[other] - flat[target]))
-    return blended.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    there, here = planes.index_select(1, torch.cat([other, target])).chunk(2, 1)
+    blended = planes.index_add(1, target, weight * (there - here))
+    return blended.view(channels, batch, height, width).transpose(0, 1)
 
 
 @dataclass(frozen=True)
@@ -99,22 +103,22 @@ def _project(clip: Float[Tensor, "*N 4"], size: tuple[int, int]) -> Float[Tensor
     return torch.stack([(ndc[..., 0] + 1) * (width / 2) - 0.5, (ndc[..., 1] + 1) * (height / 2) - 0.5, ndc[..., 2]], -1)
 
 
-def _find_silhouettes(vertices_clip: Tensor, edges: MeshEdges, size: tuple[int, int]) -> _Silhouettes:
-    """Edges whose faces all lie on one side; those with a corner that a rasteriser would drop are left out."""
+def _find_silhouettes(
+    vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, size: tuple[int, int]
+) -> _Silhouettes:
+    """Edges whose faces all lie on one side; those of a face that a rasteriser would drop are left out."""
     with torch.no_grad():
-        screen = _project(vertices_clip, size)
-        usable = (vertices_clip[..., 3] > 0) & (screen.abs() < GUARD_PX).all(-1)
-        start, end = screen[:, edges.ends[:, 0], :2], screen[:, edges.ends[:, 1], :2]
-        along = end - start
-        sides = []
-        for i in range(2):
-            toward = screen[:, edges.opposite[:, i], :2] - start
-            sides.append((along[..., 0] * toward[..., 1] - along[..., 1] * toward[..., 0]).sign())
-        corners_usable = usable[:, edges.ends].all(-1) & usable[:, edges.opposite].all(-1)
-        picture, edge = ((sides[0] * sides[1] > 0) & corners_usable).nonzero(as_tuple=True)
-        inside = sides[0][picture, edge]
-    ends = _project(vertices_clip[picture[:, None], edges.ends[edge]], size)
-    return _Silhouettes(picture, ends[:, 0], ends[:, 1], inside)
+        column, row, depth = _project(vertices_clip, size).unbind(-1)
+        usable = (vertices_clip[..., 3] > 0) & (column.abs() < GUARD_PX) & (row.abs() < GUARD_PX) & depth.isfinite()
+        column, row = torch.where(usable, column, torch.nan), torch.where(usable, row, torch.nan)
+        (x0, x1, x2), (y0, y1, y2) = ([v.index_select(1, faces[:, i]) for i in range(3)] for v in (column, row))
+        facing = ((x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)).sign()  # 1: clockwise as seen; NaN: not drawn
+        first, second = (facing.index_select(1, edges.faces[:, i]) * edges.turns[:, i] for i in range(2))
+        picture, edge = (first * second > 0).nonzero(as_tuple=True)
+        inside = first[picture, edge]
+    corners = (edges.ends[edge] + (picture * vertices_clip.shape[1])[:, None]).T.flatten()
+    start, end = _project(vertices_clip.flatten(0, 1).index_select(0, corners), size).chunk(2)
+    return _Silhouettes(picture, start, end, inside)
 
 
 def _blend_weights(

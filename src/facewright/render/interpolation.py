@@ -40,8 +40,8 @@ class SurfaceSamples:
     def put(self, values: Float[Tensor, "P C"]) -> Float[Tensor, "B C H W"]:
         """Pictures of values at the covered pixels, zero elsewhere."""
         batch, height, width = self.shape
-        flat = values.new_zeros(batch * height * width, values.shape[1]).index_copy(0, self.pixels, values)
-        return flat.view(batch, height, width, -1).permute(0, 3, 1, 2)
+        planes: Tensor = _Place.apply(values, self.pixels, batch * height * width)  # pyright: ignore[reportAssignmentType]
+        return planes.view(-1, batch, height, width).transpose(0, 1)
 
 
 def sample_surface(
@@ -179,3 +179,22 @@ class _Blend(torch.autograd.Function):
             rows = table.index_select(0, corners.flatten()).view(*corners.shape, -1)
             by_weights = torch.bmm(rows, gradient[:, :, None])[..., 0].to(weights)
         return by_table, None, by_weights
+
+
+class _Place(torch.autograd.Function):
+    """Columns of values to planes of pixels, zero where none goes."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, pixels: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(pixels)
+        planes = values.new_zeros(values.shape[1], size)
+        for plane, column in zip(planes, values.T.contiguous(), strict=True):
+            plane.index_copy_(0, pixels, column)
+        return planes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (pixels,) = ctx.saved_tensors
+        columns = [plane.index_select(0, pixels) for plane in gradients[0].contiguous()]
+        return torch.stack(columns, -1), None, None

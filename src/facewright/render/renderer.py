@@ -52,11 +52,11 @@ def render(
         values = samples.take(torch.cat([mesh_world.albedo, mesh_world.normals, distance], -1))
         albedo, normals, distance = values.split([3, 3, 1], -1)
         color = albedo * _pixel_shading(torch.nn.functional.normalize(normals, dim=-1), sh, samples)
-    drawn = samples.put(torch.cat([color, torch.ones_like(distance), distance], -1))
-    image = drawn[:, :4]
+    picture = samples.put(torch.cat([color, torch.ones_like(distance)], -1))
     if antialias:
-        image = blend_silhouettes(image, vertices_clip, mesh_world.faces, fragments, edges=edges)
-    return Rendering(image[:, :3], image[:, 3:], drawn[:, 4:], fragments)
+        picture = blend_silhouettes(picture, vertices_clip, mesh_world.faces, fragments, edges=edges)
+    image, mask = picture.split([3, 1], 1)
+    return Rendering(image, mask, samples.put(distance), fragments)
 
 
 def render_attributes(

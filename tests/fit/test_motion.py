@@ -72,12 +72,14 @@ def test_photometric_jacobian_matches_finite_differences(scene, rng):
         c = unknowns.stepped(coefficients, step)
         vertices = pose_points(model.shape(c.id, c.exp), c.angles, c.translation)
         normals = vertex_normals(vertices, model.faces)[:, patch.ids]
-        color = srgb_from_linear(model.albedo(c.tex)[:, patch.ids] * sh_shading(normals, c.sh))[0]
-        pixels = project_points(vertices[:, patch.ids], camera)[0]
+        radiance = (model.albedo(c.tex)[:, patch.ids] * sh_shading(normals, c.sh))[0]
+        color = srgb_from_linear(radiance[patch.compared].mean(1))
+        centres = vertices[0, patch.ids][patch.compared].mean(1)
+        pixels = project_points(centres[None], camera)[0]
         seen = torch.stack([pixels[:, 1], pixels[:, 0], (pixels[:, 0] + pixels[:, 1]) / 2], -1) / 224
         return (color - seen).flatten()
 
-    visible = torch.ones(len(patch.ids), dtype=torch.float64)
+    visible = torch.ones(len(patch.compared), dtype=torch.float64)
     term = photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=1.0)
     torch.testing.assert_close(term.residual, residual(torch.zeros(unknowns.size, dtype=torch.float64)))
     assert_same_slope(term.jacobian, numeric_jacobian(residual, unknowns.size))

@@ -1,5 +1,6 @@
 """One face from its landmarks and pixels, coarse to fine. Needs no trained network; deterministic."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,7 +26,9 @@ class FitSettings:
     Attributes:
         point_sigma_px: error of one trusted detector point in the 224 crop, correlations counted in: points err
             together, so each says less than its scatter suggests.
-        photometric_precision: the whole photometric term, as so many independent observations of unit variance.
+        photometric_observations: how many independent observations the whole picture counts for (neighbouring
+            triangles err together); their noise is estimated from the residual before each round. 0: points only.
+        noise_floor: least noise of a colour, sRGB-coded 0..1.
         exp_slope: sparse prior on bounded expressions: cost of a full expression.
         exp_sigma: scale of bounded expressions.
         tex_sigma: scale of the albedo coefficients.
@@ -37,7 +40,8 @@ class FitSettings:
     """
 
     point_sigma_px: float = 5.0
-    photometric_precision: float = 2.0e4
+    photometric_observations: float = 100.0
+    noise_floor: float = 0.01
     exp_slope: float = 1.0
     exp_sigma: float = 0.5
     tex_sigma: float = 1.0
@@ -105,7 +109,7 @@ def fit_face(
     terms = point_terms(state)
 
     region = model.annotations.regions.get("photometric")
-    if region is not None and settings.photometric_precision > 0:
+    if region is not None and settings.photometric_observations > 0:
         patch = colored_patch(model, region)
         state = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
         terms = _pixel_terms(aligned, model, patch, targets, state, settings, settings.blurs_px[-1])(state)
@@ -147,6 +151,7 @@ def _fit_pixels(
     prior: Prior,
     settings: FitSettings,
 ) -> FaceCoefficients:
+    """Rounds of all terms on ever sharper pictures; the first finds light and albedo alone."""
     unknowns = Unknowns(model.layout)
     appearance = held_fast(prior, unknowns.geometry, unknowns.values(state))
     rounds = [(settings.blurs_px[0], appearance)] + [(blur, prior) for blur in settings.blurs_px]
@@ -164,26 +169,22 @@ def _pixel_terms(
     state: FaceCoefficients,
     settings: FitSettings,
     blur_px: float,
-):
-    """All terms, with visibility as it is at ``state`` (it stays fixed within a round, so that energies compare)."""
+) -> Callable[[FaceCoefficients], list[LinearTerm]]:
+    """All terms; visibility and noise are taken at ``state`` and stay fixed within a round, so that energies compare."""
     unknowns = Unknowns(model.layout)
     camera = aligned.camera_crop
     samples = photo_samples(aligned.crop, blur_px * camera.width / 224)
     world = pose_points(model.shape(state.id, state.exp), state.angles, state.translation)
     clip = clip_from_world(world, camera)
-    visible = vertex_visibility(clip, model.faces, (camera.height, camera.width))[0, patch.ids]
+    seen = vertex_visibility(clip, model.faces, (camera.height, camera.width))[0, patch.ids]
+    visible = seen[patch.compared].all(-1).to(samples.values)
+    before = photometric_term(patch, samples, visible, state, camera, unknowns, precision=1.0)
+    noise = _weighted_rms(before).clamp_min(settings.noise_floor)
+    precision = float(settings.photometric_observations / noise.square())
 
     def linearise(coefficients: FaceCoefficients) -> list[LinearTerm]:
         points = [point_term(target, coefficients, camera, unknowns) for target in targets]
-        pixels = photometric_term(
-            patch,
-            samples,
-            visible.to(samples.values),
-            coefficients,
-            camera,
-            unknowns,
-            precision=settings.photometric_precision,
-        )
+        pixels = photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=precision)
         return [*points, pixels]
 
     return linearise

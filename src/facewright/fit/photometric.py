@@ -1,7 +1,8 @@
-"""The photometric term of a fit: shaded vertex colours against the photo, sampled where the vertices fall.
+"""The photometric term of a fit: shaded triangles against the photo, sampled where their centres fall.
 
-The energy lives on vertices instead of pixels (Blanz & Vetter 1999 sample triangles): a Gauss-Newton step then costs
-a few thousand rows, whatever the photo's size. The photo is blurred to the spacing of the vertices first.
+The energy lives on triangles instead of pixels (as in Blanz & Vetter 1999): a Gauss-Newton step then costs a few
+thousand rows, whatever the photo's size. At a centre, colour interpolated from the corners is linear around the sample,
+so the photo's own blur does not bias it (at a vertex, a local extreme, it would).
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.fit.motion import LinearPoints, normal_motion, pixel_motion, world_motion
+from facewright.fit.motion import LinearPoints, Motion, normal_motion, pixel_motion, world_motion
 from facewright.fit.parameters import Unknowns
 from facewright.fit.solver import LinearTerm
 from facewright.geometry.color import srgb_from_linear
@@ -24,13 +25,14 @@ class ColoredPatch:
     """The part of a face model that the photometric term looks at.
 
     Attributes:
-        ids: the model's vertices that are compared; they come first in ``points``.
-        points: compared vertices, then the neighbours that their normals need.
-        faces: triangles among ``points``.
-        vertex_faces: faces around each compared vertex, padded with F.
-        mean_albedo: of the compared vertices.
-        albedo_basis: of the compared vertices.
-        weight: 0..1, of the photometric region.
+        ids: the model's vertices that carry colour; they come first in ``points``.
+        points: colour-carrying vertices, then the neighbours that their normals need.
+        faces: triangles among ``points``, for the normals.
+        vertex_faces: rows of ``faces`` around each colour-carrying vertex, padded with F.
+        compared: the triangles that are compared; corners are colour-carrying vertices.
+        mean_albedo: of the colour-carrying vertices.
+        albedo_basis: of the colour-carrying vertices.
+        weight: 0..1 per compared triangle.
         display: whether albedo is display-coded already (BFM) instead of linear.
     """
 
@@ -38,32 +40,35 @@ class ColoredPatch:
     points: LinearPoints
     faces: Int[Tensor, "F 3"]
     vertex_faces: Int[Tensor, "N M"]
+    compared: Int[Tensor, "G 3"]
     mean_albedo: Float[Tensor, "N 3"]
     albedo_basis: Float[Tensor, "N 3 K"]
-    weight: Float[Tensor, " N"]
+    weight: Float[Tensor, " G"]
     display: bool
 
 
 def colored_patch(model: FaceModel, region: Float[Tensor, " V"]) -> ColoredPatch:
-    """Cut the vertices with a positive region weight out of a model, with the ring of neighbours around them."""
-    compared = region > 0
-    kept_faces = model.faces[compared[model.faces].any(-1)]
-    ring = torch.zeros_like(compared)
-    ring[kept_faces.flatten()] = True
-    ids = compared.nonzero()[:, 0]
-    order = torch.cat([ids, (ring & ~compared).nonzero()[:, 0]])
-    place = torch.full_like(compared, -1, dtype=torch.long)
+    """Cut the triangles whose corners all have a positive region weight, with the ring around them for the normals."""
+    compared = model.faces[(region[model.faces] > 0).all(-1)]
+    colored = torch.zeros_like(region, dtype=torch.bool)
+    colored[compared.flatten()] = True
+    faces = model.faces[colored[model.faces].any(-1)]
+    ring = torch.zeros_like(colored)
+    ring[faces.flatten()] = True
+    ids = colored.nonzero()[:, 0]
+    order = torch.cat([ids, (ring & ~colored).nonzero()[:, 0]])
+    place = torch.full_like(colored, -1, dtype=torch.long)
     place[order] = torch.arange(len(order), device=order.device)
-    faces = place[kept_faces]
     basis = torch.cat([model.id_basis[order], model.exp_basis[order]], -1)
     return ColoredPatch(
         ids,
         LinearPoints(model.mean_shape[order], basis),
-        faces,
-        faces_around(faces, len(ids)),
+        place[faces],
+        faces_around(place[faces], len(ids)),
+        place[compared],
         model.mean_albedo[ids],
         model.albedo_basis[ids],
-        region[ids],
+        region[compared].mean(-1),
         model.albedo_space == "display",
     )
 
@@ -119,7 +124,7 @@ def photo_samples(crop: Float[Tensor, "3 H W"], blur_px: float) -> PhotoSamples:
 def photometric_term(
     patch: ColoredPatch,
     samples: PhotoSamples,
-    visible: Float[Tensor, " N"],
+    visible: Float[Tensor, " G"],
     coefficients: FaceCoefficients,
     camera: Camera,
     unknowns: Unknowns,
@@ -127,54 +132,59 @@ def photometric_term(
     precision: float,
     scale: float = 0.12,
 ) -> LinearTerm:
-    """Robust colour difference of shaded vertices and the photo under them.
+    """Robust colour difference of shaded triangles and the photo under their centres.
 
-    residual = encode(albedo * light(normal)) - photo(pixel); Geman-McClure on its length, so that hair, glasses and
-    hands lose their say. Scaled by the count of visible vertices so that the term does not reward hiding.
+    residual = encode(mean over corners of albedo * light(normal)) - photo(pixel); Geman-McClure on its length, so that
+    hair, glasses and hands lose their say. Scaled by the count of visible triangles: hiding is not rewarded.
 
     Args:
         patch: what is compared.
         samples: the blurred photo.
-        visible: 0..1 per compared vertex.
+        visible: 0..1 per compared triangle.
         coefficients: present state.
         camera: of the crop.
         unknowns: order of the step vector.
         precision: total weight of the term: as many independent observations of unit variance.
-        scale: colour difference (sRGB-coded) at which a vertex loses three quarters of its weight.
+        scale: colour difference (sRGB-coded) at which a triangle loses three quarters of its weight.
     """
-    count = len(patch.ids)
     world = world_motion(patch.points, coefficients)
     normals = normal_motion(world, patch.faces, patch.vertex_faces)
-    pixels = pixel_motion(world, camera)
-    albedo = patch.mean_albedo + patch.albedo_basis @ coefficients.tex[0]
-    sh = sh_with_offset(coefficients.sh[0])
-    basis = sh_basis(normals.value)
-    light = basis @ sh
-    radiance = albedo * light
-    color, slope = encode_with_slope(radiance, patch.display)
-    seen = samples.at(pixels.value[:count])
+    radiance = _mean_of_corners(_radiance_motion(patch, normals, coefficients), patch.compared)
+    centres = pixel_motion(_mean_of_corners(world, patch.compared), camera)
+    color, slope = encode_with_slope(radiance.value, patch.display)
+    seen = samples.at(centres.value)
     residual = color - seen[:, 0]
-
-    light_by_normal = torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals.value), sh)
-    by_geometry = (slope * albedo)[..., None] * (light_by_normal @ normals.jacobian)
-    by_geometry = by_geometry - seen[:, 1:].transpose(1, 2) @ pixels.jacobian[:count]
-    by_tex = (slope * light)[..., None] * patch.albedo_basis
-    by_sh = ((slope * albedo)[:, :, None, None] * basis[:, None, :, None]) * torch.eye(3).to(basis)[None, :, None, :]
-    jacobian = torch.cat([by_geometry, by_tex, by_sh.flatten(2)], -1)
+    jacobian = slope[..., None] * radiance.jacobian
+    jacobian[..., unknowns.geometry] -= seen[:, 1:].transpose(1, 2) @ centres.jacobian
 
     trust = visible * patch.weight
     trust = trust * (precision / trust.sum().clamp_min(1.0))
     spread = 1.0 + residual.square().sum(-1) / scale**2
     weight = (trust / spread.square())[:, None].expand_as(residual)
     cost = (trust * residual.square().sum(-1) / spread).sum()
+    everything = slice(0, unknowns.size)
     return LinearTerm(
-        "photometric",
-        jacobian.flatten(0, 1),
-        residual.flatten(),
-        weight.flatten(),
-        slice(0, unknowns.size),
-        float(cost),
+        "photometric", jacobian.flatten(0, 1), residual.flatten(), weight.flatten(), everything, float(cost)
     )
+
+
+def _radiance_motion(patch: ColoredPatch, normals: Motion, coefficients: FaceCoefficients) -> Motion:
+    """Albedo times light at the vertices, and its derivative by all unknowns [geometry, tex, sh]."""
+    albedo = patch.mean_albedo + patch.albedo_basis @ coefficients.tex[0]
+    sh = sh_with_offset(coefficients.sh[0])
+    basis = sh_basis(normals.value)
+    light = basis @ sh
+    light_by_normal = torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals.value), sh)
+    by_geometry = albedo[..., None] * (light_by_normal @ normals.jacobian)
+    by_tex = light[..., None] * patch.albedo_basis
+    by_sh = albedo[:, :, None, None] * basis[:, None, :, None] * torch.eye(3).to(basis)[None, :, None, :]
+    return Motion(albedo * light, torch.cat([by_geometry, by_tex, by_sh.flatten(2)], -1))
+
+
+def _mean_of_corners(motion: Motion, triangles: Int[Tensor, "G 3"]) -> Motion:
+    a, b, c = triangles.unbind(-1)
+    value, jacobian = motion.value, motion.jacobian
+    return Motion((value[a] + value[b] + value[c]) / 3.0, (jacobian[a] + jacobian[b] + jacobian[c]) / 3.0)
 
 
 def encode_with_slope(

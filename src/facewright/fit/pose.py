@@ -10,6 +10,9 @@ from facewright.geometry.rotations import angles_from_rotation
 from facewright.geometry.similarity import similarity_from_points
 from facewright.records import Camera, FaceCoefficients
 
+SMALLEST_FACE_PX = 2.0
+"""Radius, crop px, within which points are one place."""
+
 
 def pose_from_points(target: PointTarget, mean: FaceCoefficients, camera: Camera) -> FaceCoefficients:
     """Pose of the mean face from its points in the picture.
@@ -27,17 +30,17 @@ def pose_from_points(target: PointTarget, mean: FaceCoefficients, camera: Camera
             f"expected at least 4 usable points to find a pose, received {int((weight > 0).sum())}; "
             "pass five or 68 points"
         )
+    share = weight / weight.sum()
+    center = share @ pixels
+    if not float((pixels - center).norm(dim=-1).amax()) > SMALLEST_FACE_PX:
+        raise ReconstructionError("the points fix no pose: all lie in one place; pass five distinct points")
     if target.depth is not None:
         seen = torch.stack([pixels[:, 0], -pixels[:, 1], -target.depth], -1)
         scale, rotation, _ = similarity_from_points(model, seen, weights=weight)
     else:
         scale, rotation = _scaled_orthographic(target)
-    if not bool(torch.isfinite(scale)) or float(scale) <= 0:
-        raise ReconstructionError("the points fix no pose: all lie in one place; pass five distinct points")
     distance = camera.focal_px[0] / scale
-    share = weight / weight.sum()
     turned = share @ (model @ rotation.T)
-    center = share @ pixels
     place = torch.stack(
         [
             (center[0] - camera.cx[0]) / scale - turned[0],

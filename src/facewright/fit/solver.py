@@ -141,8 +141,8 @@ def minimise(
         else:
             break
         values = unknowns.values(best)
-        hessian, gradient = normal_equations(best_terms, prior, values)
+        hessian, gradient = (part.double() for part in normal_equations(best_terms, prior, values))
         hessian = hessian + torch.diag(damping * hessian.diagonal() + 1e-9)
-        step = bounded_step(hessian, gradient, prior.lower - values, prior.upper - values, held)
-        candidate = unknowns.stepped(best, step)
+        lower, upper = (bound.double() - values for bound in (prior.lower, prior.upper))
+        candidate = unknowns.stepped(best, bounded_step(hessian, gradient, lower, upper, held).to(values))
     return best

@@ -47,7 +47,7 @@ def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:
         ("shape", on_backdrop(display_picture(clay, mesh), mask)),
         ("albedo", on_backdrop(display_picture(albedo, mesh), mask)),
         ("normals", normals_picture(render_normals(mesh, window)[0], mask)),
-        ("depth", depth_picture(lit.depth_dm[0], mask)),
+        ("depth", depth_picture(lit.depth_dm[0], (lit.depth_dm[0] > 0).to(mask))),
         ("side view", on_backdrop(display_picture(side, mesh), side.mask[0])),
     ]
     return contact_sheet(tiles, columns=4, tile_px=TILE_PX)

@@ -1,10 +1,12 @@
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import tyro
 from references import (
     SLIM_HEADS,
     TORCH_HEADS,
@@ -14,19 +16,26 @@ from references import (
 )
 from safetensors.torch import save_file
 from tensorflow_files import (
+    bytes_field,
     constant,
+    float_field,
     frozen_graph,
     node,
+    number_field,
+    shape_proto,
     slim_strides,
     slim_variables,
     sorted_table,
+    tensor_proto,
     write_checkpoint,
 )
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.importers import import_weights
+from facewright.regress.importers.command import WeightsImport, run_import
 from facewright.regress.importers.protobuf import MalformedMessageError, read_fields
+from facewright.regress.importers.tf_graph import decode_tensor
 from facewright.regress.weights import load_weights, save_weights
 
 WIDTH = 0.125
@@ -404,5 +413,55 @@ def test_malformed_messages_are_refused(data):
         list(read_fields(memoryview(data)))
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (tensor_proto(np.zeros(3, np.float32))[:-1], "ends inside"),
+        (number_field(1, 7) + bytes_field(2, shape_proto((2,))), "type 7"),
+        (number_field(1, 1) + bytes_field(2, shape_proto((2,))) + bytes_field(4, b"1234"), "with 4 bytes"),
+        (number_field(1, 1) + bytes_field(2, shape_proto((2,))), "with 0 values"),
+        (number_field(1, 1) + bytes_field(2, shape_proto((1,))) + bytes_field(5, b"12345678"), "with 2 values"),
+        (number_field(1, 1) + bytes_field(2, shape_proto((2,))) + bytes_field(5, b"123"), "inside a float"),
+        (number_field(1, 1) + bytes_field(2, shape_proto((1 << 40,))) + float_field(5, 1.0), "shape"),
+        (number_field(1, 1) + bytes_field(2, shape_proto((-1, -1))) + float_field(5, 1.0), "shape"),
+    ],
+)
+def test_malformed_constants_are_refused(message, reason):
+    with pytest.raises(MalformedMessageError, match=reason):
+        decode_tensor(memoryview(message))
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (tensor_proto(np.array([[1.5, 2], [3, 4]], np.float64)), [[1.5, 2], [3, 4]]),
+        (number_field(1, 1) + bytes_field(2, shape_proto((3,))) + float_field(5, 2.0), [2, 2, 2]),
+        (number_field(1, 3) + bytes_field(2, shape_proto((2,))) + number_field(7, -1) + number_field(7, 5), [-1, 5]),
+        (number_field(1, 19) + bytes_field(2, shape_proto((2,))) + number_field(13, 0x3C00), [1, 1]),
+        (number_field(1, 1) + bytes_field(2, b"") + float_field(5, 7.0), 7),
+    ],
+)
+def test_constants_are_decoded_in_every_spelling(message, expected):
+    np.testing.assert_array_equal(decode_tensor(memoryview(message)), expected)
+
+
 def test_head_sizes_of_the_references_are_the_published_ones():
     assert sum(TORCH_HEADS) == sum(SLIM_HEADS.values()) == 257
+
+
+def test_the_command_writes_a_file_that_loads_and_says_what_it_found(tmp_path, crops):
+    white = random_official_state(4, width=WIDTH, heads=(80, 64, 80, 3, 9, 2, 1))
+    torch.save({"net_recon": white, "opt_00": adam_state(white)}, tmp_path / "epoch_20.pth")
+    out = tmp_path / "folder" / "net.safetensors"
+    lines = run_import(WeightsImport(tmp_path / "epoch_20.pth", out))
+    assert lines[0] == "found PyTorch checkpoint epoch_20.pth: R-Net for bfm2009, white light"
+    assert lines[1] == "note: white light (9 values) was repeated for red, green and blue"
+    assert lines[-1] == f"wrote {out}"
+    raw = official_forward(white, crops)
+    expected = torch.cat([raw[:, :227], raw[:, 227:236].repeat(1, 3), raw[:, 236:239]], 1)
+    assert_same(load_weights(out, face_model="bfm2009-front"), crops, expected)
+
+
+def test_the_command_line_is_parsed(tmp_path):
+    arguments = tyro.cli(WeightsImport, args=["a.pth", "--out", "b.safetensors", "--half"])
+    assert arguments == WeightsImport(Path("a.pth"), Path("b.safetensors"), half=True)

@@ -1,13 +1,13 @@
-"""The conventions of the official Deep3D releases, translated (deep3d.md 2.1, 3, 5, 11 D6, D8).
+"""Vectors of the official Deep3D networks, translated (deep3d.md 2.1, 3, 5, 11 D6).
 
-Nothing but reordering, signs and half pixels: coefficients, angles and translations mean the same on both sides.
+Nothing but reordering: coefficients, angles and translations mean the same on both sides.
 
-The half pixel: the official renderer's axis meets the crop at column and row 111.5 (pixel centres at integers), as our
-crop camera's does. The official *landmark* code calls the same point column 112 and row 111 (``u = 1015 x / z + 112``,
-``row = 223 - v_up``). Official landmarks are therefore ours plus (0.5, -0.5), at any crop size, whatever the pose. What
-remains cannot be mended from outside: the official networks were trained with landmarks by one rule and pixels by the
-other, so their pose lies somewhere between, at most half a pixel from either; and their labels were mapped into the
-crop without its truncated offset, which moves them by up to one pixel (D6), differently in each photo.
+Positions are another matter. The official renderer's axis meets the crop at column and row 111.5 (pixel centres at
+integers), as our crop camera's does; the official *landmark* code calls the same point column 112, row 111. So official
+landmarks are ours plus (0.5, -0.5) px, at any pose and crop size: ``facewright.align.official`` converts. What remains
+cannot be mended from outside. The official networks were trained with landmarks by one rule and pixels by the other, so
+their pose lies between the two, at most half a pixel from either; and their labels were mapped into the crop without
+its truncated offset, which moved them by up to one pixel, differently in each photo.
 """
 
 from typing import Literal
@@ -26,8 +26,6 @@ OFFICIAL_FACE_MODEL = "bfm2009"
 
 CoefficientOrder = Literal["id-exp-tex", "id-tex-exp"]
 """Order of the first three parts. ``id-tex-exp`` is DisentangledFaceGAN's; everybody else's is ``id-exp-tex``."""
-
-_LANDMARK_SHIFT_PX = (0.5, -0.5)
 
 
 def coefficients_from_official(
@@ -68,30 +66,3 @@ def official_from_coefficients(
     c = coefficients
     first = [c.id, c.exp, c.tex] if order == "id-exp-tex" else [c.id, c.tex, c.exp]
     return torch.cat([*first, c.angles, c.sh.transpose(-1, -2).flatten(-2), c.translation], -1)
-
-
-def official_landmarks(
-    landmarks_crop: Float[Tensor, "*B L 2"], *, crop_size: int = 224, rows: Literal["down", "up"] = "down"
-) -> Float[Tensor, "*B L 2"]:
-    """Landmarks as official files hold them, from ours.
-
-    Args:
-        landmarks_crop: crop pixels, x right, y down, centres at integers.
-        crop_size: side of the crop, px.
-        rows: ``down`` for ``lm68`` of the PyTorch ``.mat``; ``up`` for training labels, ``lm/*.txt`` and ``lm_68p`` of
-            the TensorFlow release: v_up = crop_size - 1 - row.
-    """
-    shifted = landmarks_crop + landmarks_crop.new_tensor(_LANDMARK_SHIFT_PX)
-    return _flip_rows(shifted, crop_size) if rows == "up" else shifted
-
-
-def landmarks_from_official(
-    landmarks_official: Float[Tensor, "*B L 2"], *, crop_size: int = 224, rows: Literal["down", "up"] = "down"
-) -> Float[Tensor, "*B L 2"]:
-    """Inverse of ``official_landmarks``."""
-    down = _flip_rows(landmarks_official, crop_size) if rows == "up" else landmarks_official
-    return down - landmarks_official.new_tensor(_LANDMARK_SHIFT_PX)
-
-
-def _flip_rows(points: Float[Tensor, "*B L 2"], crop_size: int) -> Float[Tensor, "*B L 2"]:
-    return torch.stack([points[..., 0], crop_size - 1 - points[..., 1]], -1)

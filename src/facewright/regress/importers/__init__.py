@@ -21,7 +21,7 @@ from facewright.regress.importers.tf_graph import constants_of, read_graph
 from facewright.regress.importers.torch_files import read_pickled, read_safetensors
 from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
 from facewright.regress.rnet import RNet
-from facewright.regress.weights import WeightsCard, check_state
+from facewright.regress.weights import WeightsCard, check_state, save_weights
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,31 @@ class ImportReport:
     kind: str
     card: WeightsCard
     notes: tuple[str, ...]
+
+
+def convert_weights(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    face_model: str = OFFICIAL_FACE_MODEL,
+    half: bool = False,
+) -> ImportReport:
+    """Import a network (``import_weights``) and write it as a weights file of ours.
+
+    Args:
+        path: file to import.
+        out: ``.safetensors`` to write.
+        face_model: name of the face model that its coefficients belong to.
+        half: store convolutions and heads as float16.
+
+    Raises:
+        AssetNotFoundError: no such file.
+        WeightsError: truncated, unsafe, or not such a network.
+        ExportError: ``out`` cannot be written.
+    """
+    net, report = import_weights(path, face_model=face_model)
+    save_weights(net, report.card, out, half=half)
+    return report
 
 
 def import_weights(

@@ -5,6 +5,7 @@ A message is a run of (field number, wire type, value); see protobuf.dev/program
 
 import struct
 from collections.abc import Iterator
+from typing import Literal
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -93,8 +94,27 @@ def as_ints(value: int | memoryview) -> list[int]:
 
 
 def as_float(value: int | memoryview) -> float:
-    """The value, which must be a 32-bit float."""
-    return struct.unpack("<f", as_bytes(value))[0]
+    """The value, which must be one 32-bit float.
+
+    Raises:
+        MalformedMessageError: it is not.
+    """
+    numbers = as_floats(value, "f")
+    if len(numbers) != 1:
+        raise MalformedMessageError(f"{len(numbers)} floats stand where one is due")
+    return numbers[0]
+
+
+def as_floats(value: int | memoryview, kind: Literal["f", "d"]) -> list[float]:
+    """One entry of a repeated field of 32-bit (``f``) or 64-bit (``d``) floats: a single number, or a packed run.
+
+    Raises:
+        MalformedMessageError: not a whole number of floats.
+    """
+    try:
+        return [number for (number,) in struct.iter_unpack(f"<{kind}", as_bytes(value))]
+    except struct.error as error:
+        raise MalformedMessageError("the data ends inside a float") from error
 
 
 def as_text(value: int | memoryview) -> str:

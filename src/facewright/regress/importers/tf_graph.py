@@ -3,6 +3,7 @@
 Message numbers are those of TensorFlow's public graph.proto, node_def.proto, attr_value.proto and tensor.proto.
 """
 
+import math
 import mmap
 import os
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from facewright.regress.importers.protobuf import (
     MalformedMessageError,
     as_bytes,
     as_float,
+    as_floats,
     as_int,
     as_ints,
     as_text,
@@ -24,6 +26,8 @@ from facewright.regress.importers.protobuf import (
 
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 10: "|b1", 19: "<f2"}
 """TensorFlow's DataType -> numpy, of the types that weights come in."""
+
+_MOST_VALUES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -120,23 +124,23 @@ def decode_tensor(data: memoryview) -> np.ndarray:
         elif number == 4:
             content = as_bytes(value)
         elif number in (5, 6):
-            raw = as_bytes(value)
-            numbers.extend(np.frombuffer(raw, "<f4" if number == 5 else "<f8"))
+            numbers.extend(as_floats(value, "f" if number == 5 else "d"))
         elif number in (7, 10, 11):
             numbers.extend(as_ints(value))
         elif number == 13:
-            numbers.extend(np.array(as_ints(value), np.uint16).view(np.float16))
-    if dtype not in DTYPES:
-        raise MalformedMessageError(f"a constant of TensorFlow type {dtype}")
-    count = int(np.prod(shape, dtype=np.int64))
+            numbers.extend(np.array(as_ints(value)).astype(np.uint16).view(np.float16))
+    count = math.prod(shape)
+    if dtype not in DTYPES or min(shape, default=0) < 0 or count > _MOST_VALUES:
+        raise MalformedMessageError(f"a constant of TensorFlow type {dtype} and shape {shape}")
     if content:
         if len(content) != count * np.dtype(DTYPES[dtype]).itemsize:
             raise MalformedMessageError(f"a constant of shape {shape} with {len(content)} bytes")
         return np.frombuffer(content, DTYPES[dtype]).reshape(shape)
     if not 0 < len(numbers) <= count:
         raise MalformedMessageError(f"a constant of shape {shape} with {len(numbers)} values")
-    # The last value stands for all that are not written out.
-    return np.array(numbers + [numbers[-1]] * (count - len(numbers)), DTYPES[dtype]).reshape(shape)
+    array = np.full(count, numbers[-1], DTYPES[dtype])  # the last value stands for all that are not written out
+    array[: len(numbers)] = numbers
+    return array.reshape(shape)
 
 
 def read_shape(data: memoryview) -> tuple[int, ...]:

@@ -15,6 +15,12 @@ from torch import Tensor
 from facewright.errors import WeightsError
 from facewright.regress.importers.lazy import TensorFile
 
+_DAMAGED = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    zipfile.BadZipFile,
+)
+"""What torch's restricted unpickler raises on damaged files."""
+
 
 def read_pickled(path: str | os.PathLike[str]) -> TensorFile[Tensor]:
     """All tensors of a ``torch.save`` file; nested dictionaries become dotted names.
@@ -36,7 +42,7 @@ def read_pickled(path: str | os.PathLike[str]) -> TensorFile[Tensor]:
             f"{path} {asks}, and was refused; expected a checkpoint of tensors and plain values: where you trust it, "
             "save its state dict alone with torch.save and import that"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path} is truncated or not a PyTorch file ({reason}); fetch it again") from error
     tensors = dict(_flatten(loaded))

@@ -14,10 +14,10 @@ from facewright.align.official import (
     official_points_from_pixels,
     photo_points_from_mat,
     pixels_from_official_points,
-    read_points,
     trans_params_from_mat,
     write_points,
 )
+from facewright.detect import read_landmarks
 from facewright.errors import ExportError, ReconstructionError
 from facewright.geometry.frames import apply_homogeneous
 from facewright.photo import photo_from_array
@@ -65,34 +65,16 @@ def test_two_half_pixel_rules() -> None:
         assert torch.equal(pixels_from_official_points(there, rule=rule), pixels)
 
 
-def test_points_file_round_trip(tmp_path: Path) -> None:
+def test_written_points_are_what_the_detectors_room_reads(tmp_path: Path) -> None:
     write_points(tmp_path / "five.txt", FIVE)
-    text = (tmp_path / "five.txt").read_text()
-    assert text.splitlines()[0] == "127.100\t93.200"
-    torch.testing.assert_close(read_points(tmp_path / "five.txt"), FIVE, rtol=0, atol=5e-4)
-    write_points(tmp_path / "68.txt", torch.zeros(68, 2))
-    assert read_points(tmp_path / "68.txt").shape == (68, 2)
+    assert (tmp_path / "five.txt").read_text().splitlines()[0] == "127.100\t93.200"
+    torch.testing.assert_close(read_landmarks(tmp_path / "five.txt").five.double(), FIVE, rtol=0, atol=5e-4)
 
 
-def test_blanks_of_any_kind_separate_numbers(tmp_path: Path) -> None:
-    (tmp_path / "five.txt").write_bytes(b"1 2\r\n3,5\r\n".replace(b",", b"\t") + b"  5.5e0   6\n\n7 8\n9 10")
-    assert read_points(tmp_path / "five.txt").flatten().tolist() == [1, 2, 3, 5, 5.5, 6, 7, 8, 9, 10]
-
-
-@pytest.mark.parametrize("content", ["", "1 2 3", "x y\n" * 5, "nan 1\n" * 5, "inf 1\n" * 5, "1 2\n" * 6])
-def test_bad_points_files(tmp_path: Path, content: str) -> None:
-    (tmp_path / "bad.txt").write_text(content)
-    with pytest.raises(ReconstructionError, match="expected"):
-        read_points(tmp_path / "bad.txt")
-
-
-def test_missing_binary_and_unwritable_points_files(tmp_path: Path) -> None:
-    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
-    for name in ("absent.txt", "bytes.txt", "."):
-        with pytest.raises(ReconstructionError, match="expected"):
-            read_points(tmp_path / name)
+def test_points_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(ExportError):
-        write_points(tmp_path / "bytes.txt" / "five.txt", FIVE)
+        write_points(tmp_path / "file" / "five.txt", FIVE)
 
 
 def test_trans_params_of_every_nesting(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ second; the first is kept here for those who compare numbers.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -69,30 +68,8 @@ def official_back_mapping(
     return torch.stack([x, height - 1 - y_up], -1)
 
 
-def read_points(path: str | os.PathLike[str]) -> Float[Tensor, "N 2"]:
-    """Five or 68 points from a text file in the official format: x and y of one point a line, photo pixels, y down.
-
-    Raises:
-        ReconstructionError: no such file, or not 10 or 136 finite numbers.
-    """
-    try:
-        numbers = [float(word) for word in Path(path).read_text(encoding="utf-8").split()]
-    except (OSError, ValueError) as error:
-        raise ReconstructionError(
-            f"expected a text file of 5 or 68 lines 'x y', received {error} for {os.fspath(path)!r}; "
-            "check the path and that it holds nothing but numbers"
-        ) from error
-    points = torch.tensor(numbers, dtype=torch.float64)
-    if len(numbers) not in (10, 136) or not bool(torch.isfinite(points).all()):
-        raise ReconstructionError(
-            f"expected 5 or 68 finite points (10 or 136 numbers), received {len(numbers)} numbers in "
-            f"{os.fspath(path)!r}; one point a line: right eye, left eye, nose tip, right and left mouth corner"
-        )
-    return points.view(-1, 2)
-
-
 def write_points(path: str | os.PathLike[str], points: Float[Tensor, "N 2"]) -> None:
-    """Write points in the official format: one a line, tab between x and y.
+    """Write points as the official ``detections`` folders hold them: one a line, tab between x and y, photo pixels.
 
     Raises:
         ExportError: the file cannot be written.

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PHOTOS := src/facewright/assets/photos
 
-.PHONY: help demo test slow lint format docs bench clean
+.PHONY: help demo test slow lint format docs validate-glb bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,10 @@ format: $(VENV)/.dev  ## let ruff write what it can
 
 docs: $(VENV)/.docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
+
+validate-glb: $(VENV)/.dev  ## check GLB files with the Khronos validator (needs node and npm)
+	npm install --silent --no-audit --no-fund --prefix build/gltf gltf-validator
+	GLTF_VALIDATOR_DIR=$(CURDIR)/build/gltf $(BIN)/python -m pytest tests/export/test_glb_validator.py -m slow
 
 bench: $(VENV)/.dev  ## timings as ratios within one run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -108,7 +108,8 @@ def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options:
         write(path)
         written.append(path)
         if path.suffix == ".obj":
-            written.extend(beside for beside in (path.with_suffix(".mtl"), path.with_suffix(".png")) if beside.exists())
+            beside = (path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.png"))
+            written.extend(file for file in beside if file.exists())
 
     shared: dict[Format, Callable[[Path], None]] = {
         "json": lambda path: write_json(path, document(faces)),

@@ -1,5 +1,6 @@
 """Rasterisation compiled for the CPU by numba, at the first call (kept on disk where the place can be written)."""
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -50,6 +51,7 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
         ) from error
 
     def compiled(function: Callable[..., None]) -> Any:
+        function = inspect.unwrap(function)  # the runtime shape checks of the tests wrap what numba must see bare
         try:
             return numba.njit(cache=True, nogil=True)(function)
         except RuntimeError:  # neither the package's folder nor the user's cache can be written

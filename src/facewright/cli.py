@@ -40,7 +40,11 @@ class Reconstruct:
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
     method: Method = "fit"
-    """How coefficients are found: ``fit`` is analysis by synthesis and needs no trained network."""
+    """How coefficients are found: ``fit`` is analysis by synthesis and needs no network; ``rnet`` needs --weights."""
+    weights: Path | None = None
+    """R-Net weights (.safetensors), made for the face model."""
+    refine: int = 0
+    """Rounds of the fit after R-Net."""
     faces: FacesChoice = "all"
     """All faces of a photo, or only the largest."""
     formats: tuple[Format, ...] = ALL_FORMATS
@@ -65,7 +69,13 @@ class Reconstruct:
                 "expected at least one photo or folder, received none: facewright reconstruct PHOTO --out DIR"
             )
         _require_device(self.device)
-        reconstructor = load_reconstructor(face_model=self.face_model, method=self.method, device=self.device)
+        reconstructor = load_reconstructor(
+            face_model=self.face_model,
+            method=self.method,
+            weights=self.weights,
+            refine=self.refine,
+            device=self.device,
+        )
         options = OutputOptions(self.formats, self.texture_size)
         total = len(photo_paths(self.photos))
         with rich.progress.Progress(console=error_console, transient=True, disable=self.quiet) as progress:

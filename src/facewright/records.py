@@ -144,6 +144,13 @@ class FaceCoefficients(TensorRecord):
     sh: Float[Tensor, "B 9 3"]
     translation: Float[Tensor, "B 3"]
 
+    def one(self, k: int) -> "FaceCoefficients":
+        """The k-th face, as a batch of one."""
+        row = slice(k, k + 1)
+        return FaceCoefficients(
+            self.id[row], self.exp[row], self.tex[row], self.angles[row], self.sh[row], self.translation[row]
+        )
+
 
 @dataclass(frozen=True)
 class CoefficientLayout:

@@ -51,6 +51,10 @@ class FitSettings:
     point_iterations: int = 25
     photometric_iterations: int = 6
 
+    def refining(self, rounds: int) -> "FitSettings":
+        """Settings for a start that is nearly right: no search by points alone, so many rounds at the sharpest blur."""
+        return replace(self, point_iterations=0, blurs_px=self.blurs_px[-1:] * rounds)
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -105,7 +109,8 @@ def fit_face(
         rigid = held_fast(prior, slice(6, unknowns.size), unknowns.values(state))
         state = minimise(point_terms, state, unknowns, rigid, iterations=settings.point_iterations)
     shape = held_fast(prior, slice(unknowns.tex.start, unknowns.size), unknowns.values(state))
-    state = minimise(point_terms, state, unknowns, shape, iterations=settings.point_iterations)
+    if settings.point_iterations > 0:
+        state = minimise(point_terms, state, unknowns, shape, iterations=settings.point_iterations)
     terms = point_terms(state)
 
     region = model.annotations.regions.get("photometric")
@@ -170,7 +175,7 @@ def _pixel_terms(
     settings: FitSettings,
     blur_px: float,
 ) -> Callable[[FaceCoefficients], list[LinearTerm]]:
-    """All terms; visibility and noise are taken at ``state`` and stay fixed within a round, so that energies compare."""
+    """All terms; visibility and noise are those of ``state`` throughout a round, so that its energies compare."""
     unknowns = Unknowns(model.layout)
     camera = aligned.camera_crop
     samples = photo_samples(aligned.crop, blur_px * camera.width / 224)

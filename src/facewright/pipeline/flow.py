@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -14,15 +15,17 @@ from torch import Tensor
 from facewright import align
 from facewright import photo as photo_door
 from facewright.detect import FaceDetector, detect_faces, load_face_detector
-from facewright.errors import NoFaceFoundError, ReconstructionError
+from facewright.errors import AssetNotFoundError, NoFaceFoundError, ReconstructionError
 from facewright.fit import FitSettings, fit_face
-from facewright.geometry.frames import pose_points, project_points
+from facewright.geometry.frames import CROP_SIZE, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo
+from facewright.regress.rnet import RNet
+from facewright.regress.weights import load_weights
 
-Method = Literal["fit"]
+Method = Literal["fit", "rnet"]
 FacesChoice = Literal["all", "largest"]
 
 
@@ -136,14 +139,23 @@ class Reconstructor:
     Attributes:
         face_model: what faces are made of.
         detector: finds them.
-        method: how coefficients are found.
+        rnet: regresses coefficients; None finds them by optimisation.
+        weights: name of R-Net's weights, for the results.
         fit: settings of the fit.
+        refine: rounds of the fit after R-Net; 0 keeps its answer.
     """
 
     face_model: FaceModel
     detector: FaceDetector
-    method: Method = "fit"
+    rnet: RNet | None = None
+    weights: str = ""
     fit: FitSettings = field(default_factory=FitSettings)
+    refine: int = 0
+
+    @property
+    def method(self) -> Method:
+        """How coefficients are found."""
+        return "fit" if self.rnet is None else "rnet"
 
     def faces_in(
         self, photo: Photo, *, faces: FacesChoice = "all", detections: list[FaceDetection] | None = None
@@ -159,6 +171,7 @@ class Reconstructor:
             NoFaceFoundError: there is none.
             ReconstructionError: a face was found and its reconstruction failed.
         """
+        photo = photo.to(self.face_model.mean_shape.device)
         seconds: dict[str, float] = {}
         with _timed(seconds, "detect"):
             found = detect_faces(photo, self.detector) if detections is None else detections
@@ -167,17 +180,52 @@ class Reconstructor:
                 f"expected a face in {photo.path or 'the photo'} ({photo.width}x{photo.height} px), found none; "
                 "is it large enough (24 px between the eyes), and not covered? --landmarks takes points of your own"
             )
-        chosen = found if faces == "all" else found[:1]
-        return [self._reconstruct(photo, detection, seconds) for detection in chosen]
+        return self.faces_at(photo, found if faces == "all" else found[:1], seconds)
 
-    def _reconstruct(self, photo: Photo, detection: FaceDetection, seconds: dict[str, float]) -> Reconstruction:
-        spent = dict(seconds)
+    def faces_at(
+        self, photo: Photo, detections: list[FaceDetection], seconds: dict[str, float] | None = None
+    ) -> list[Reconstruction]:
+        """Reconstruct faces whose places are known.
+
+        Args:
+            photo: the picture.
+            detections: at least one.
+            seconds: time spent so far per stage, to report with each face.
+        """
+        spent = dict(seconds or {})
         with _timed(spent, "align"):
-            aligned = align.align_face(photo, detection.five)
-        with _timed(spent, "fit"):
-            result = fit_face(aligned, detection, self.face_model, self.fit)
+            size = CROP_SIZE if self.rnet is None else self.rnet.crop_size
+            aligned = [align.align_face(photo, d.five, size=size, rescale=102.0 * size / CROP_SIZE) for d in detections]
+        if self.rnet is None:
+            return [
+                self._fitted(photo, detection, crop, dict(spent))
+                for detection, crop in zip(detections, aligned, strict=True)
+            ]
+        with _timed(spent, "regress"), torch.no_grad():
+            regressed = self.rnet(torch.stack([crop.crop for crop in aligned]))
+        starts = [regressed.one(k) for k in range(len(detections))]
+        return [
+            self._fitted(photo, detection, crop, dict(spent), start=start)
+            for detection, crop, start in zip(detections, aligned, starts, strict=True)
+        ]
+
+    def _fitted(
+        self,
+        photo: Photo,
+        detection: FaceDetection,
+        aligned: AlignedFace,
+        seconds: dict[str, float],
+        start: FaceCoefficients | None = None,
+    ) -> Reconstruction:
+        residuals: dict[str, float] = {}
+        coefficients = start
+        if coefficients is None or self.refine > 0:
+            settings = self.fit if start is None else self.fit.refining(self.refine)
+            with _timed(seconds, "fit"):
+                result = fit_face(aligned, detection, self.face_model, settings, start=start)
+            coefficients, residuals = result.coefficients, result.residuals
         return Reconstruction(
-            photo, detection, aligned, self.face_model, result.coefficients, self.method, "", result.residuals, spent
+            photo, detection, aligned, self.face_model, coefficients, self.method, self.weights, residuals, seconds
         )
 
 
@@ -194,20 +242,37 @@ def load_reconstructor(
     *,
     face_model: str | os.PathLike[str] = "open",
     method: Method = "fit",
+    weights: str | os.PathLike[str] | None = None,
+    refine: int = 0,
     device: str = "cpu",
-    **fit_settings: Any,
+    fit: FitSettings | None = None,
 ) -> Reconstructor:
     """Load the parts of the flow.
 
     Args:
         face_model: "open" (embedded) or the file of an imported one.
         method: how coefficients are found.
+        weights: R-Net's weights file, for method "rnet".
+        refine: rounds of the fit after R-Net.
         device: torch device of the networks and the model.
-        fit_settings: fields of ``FitSettings``.
+        fit: settings of the fit.
+
+    Raises:
+        AssetNotFoundError: a file is missing, or method "rnet" has no weights.
+        FaceModelError: the face model file is malformed.
+        WeightsError: the weights are malformed, or made for another face model.
     """
-    return Reconstructor(
-        load_face_model(face_model).to(device), load_face_detector().to(device), method, FitSettings(**fit_settings)
-    )
+    model = load_face_model(face_model).to(device)
+    detector = load_face_detector().to(device)
+    if method == "fit":
+        return Reconstructor(model, detector, fit=fit or FitSettings())
+    if weights is None:
+        raise AssetNotFoundError(
+            "method 'rnet' expects a weights file, received none: pass --weights F.safetensors "
+            "(facewright weights import makes one from the official checkpoints), or use --method fit"
+        )
+    rnet = load_weights(weights, layout=model.layout, face_model=model.name).to(device)
+    return Reconstructor(model, detector, rnet, Path(weights).name, fit or FitSettings(), refine)
 
 
 def reconstruct(
@@ -215,6 +280,8 @@ def reconstruct(
     *,
     face_model: str | os.PathLike[str] = "open",
     method: Method = "fit",
+    weights: str | os.PathLike[str] | None = None,
+    refine: int = 0,
     faces: FacesChoice = "all",
     device: str = "cpu",
 ) -> list[Reconstruction]:
@@ -225,7 +292,9 @@ def reconstruct(
     Args:
         photo: a file, or a ``Photo`` in memory.
         face_model: "open" (embedded) or the file of an imported one.
-        method: "fit" (analysis by synthesis; needs no trained network).
+        method: "fit" (analysis by synthesis; needs no trained network) or "rnet" (needs weights).
+        weights: R-Net's weights file.
+        refine: rounds of the fit after R-Net.
         faces: all faces or the largest.
         device: torch device.
 
@@ -233,6 +302,8 @@ def reconstruct(
         PhotoError: the file is not a picture that can be read.
         NoFaceFoundError: no face is in it.
         FaceModelError: the face model file is malformed.
+        AssetNotFoundError, WeightsError: see ``load_reconstructor``.
     """
     picture = photo if isinstance(photo, Photo) else photo_door.read_photo(photo)
-    return load_reconstructor(face_model=face_model, method=method, device=device).faces_in(picture, faces=faces)
+    flow = load_reconstructor(face_model=face_model, method=method, weights=weights, refine=refine, device=device)
+    return flow.faces_in(picture, faces=faces)

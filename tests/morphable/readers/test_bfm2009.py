@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from synthetic_bfm import (
+
+from facewright.errors import AssetNotFoundError, FaceModelError
+from facewright.morphable.linear import FaceModel
+from facewright.morphable.readers.bfm2009 import import_bfm2009
+from facewright.morphable.readers.deep3d_topology import photometric_triangles
+from facewright.morphable.readers.frame import source_from_model
+from facewright.records import CoefficientLayout, FaceCoefficients
+from tests.morphable.readers.synthetic_bfm import (
     SyntheticBfm,
     decode_float64,
     full_bfm,
@@ -18,13 +25,6 @@ from synthetic_bfm import (
     table_variables,
     write_bfm2009,
 )
-
-from facewright.errors import AssetNotFoundError, FaceModelError
-from facewright.morphable.linear import FaceModel
-from facewright.morphable.readers.bfm2009 import import_bfm2009
-from facewright.morphable.readers.deep3d_topology import photometric_triangles
-from facewright.morphable.readers.frame import source_from_model
-from facewright.records import CoefficientLayout, FaceCoefficients
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ TEMPLATE_FIVE_DM = np.array(
 FIVE_OF_68 = np.array([[36, 39], [42, 45], [30, -1], [48, -1], [54, -1]])
 """iBUG-68 points whose mean is each of the five; -1 pads."""
 
-_FIT_TOLERANCE_DM = 0.25
+_FIT_TOLERANCE_DM = 0.2
 
 
 @dataclass(frozen=True)

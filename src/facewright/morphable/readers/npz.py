@@ -19,7 +19,8 @@ def read_npz(path: Path, *, skip: tuple[str, ...] = ()) -> dict[str, Any]:
         FaceModelError: it is no archive, is truncated, or holds objects.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             return {name: np.asarray(archive[name]) for name in archive.files if name not in skip}

@@ -68,7 +68,8 @@ def extend_smoothly(
     adjacency = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (count, count)).tocsr()
     adjacency.data[:] = 1.0  # an edge of two faces is one edge
     degree = np.asarray(adjacency.sum(1)).ravel()
-    inner = (diags(degree + 1e-9) - adjacency)[unknown][:, unknown]  # the small diagonal: loose vertices stay put
+    laplacian = (diags(degree + 1e-9) - adjacency).tocsr()  # the small diagonal: loose vertices stay put
+    inner = laplacian[unknown][:, unknown]
     pull = adjacency[unknown] @ np.where(unknown[:, None], 0.0, basis.reshape(count, -1))
     extended = basis.copy()
     extended[unknown] = splu(inner.tocsc()).solve(pull).reshape(-1, 3, basis.shape[2])

@@ -1,0 +1,157 @@
+"""Pickles of strangers: arrays come out whole, and nothing of theirs is ever run."""
+
+import copyreg
+import os
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csc_matrix, csr_matrix
+
+from facewright.errors import FaceModelError
+from facewright.morphable.readers.restricted_pickle import load_arrays
+
+
+class CallsOnLoading:
+    """Pickles to "call this function with these arguments"."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_arrays_of_every_kind_come_out(protocol: int, tmp_path: Path) -> None:
+    arrays = {
+        "double": np.random.default_rng(0).random((4, 3)),
+        "single": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "columns": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        "ids": np.arange(5, dtype=np.uint32),
+        "big_endian": np.arange(3, dtype=">i4"),
+        "number": np.float64(2.5),
+        "text": "words",
+        "list": [np.arange(2), 3],
+    }
+    path = tmp_path / "arrays.pkl"
+    path.write_bytes(pickle.dumps(arrays, protocol=protocol))
+    loaded = load_arrays(path)
+    assert loaded.keys() == arrays.keys()
+    for name in ("double", "single", "columns", "ids", "big_endian", "number"):
+        assert np.array_equal(loaded[name], arrays[name])
+        assert loaded[name].dtype.newbyteorder("=") == arrays[name].dtype.newbyteorder("=")
+    assert loaded["text"] == "words"
+    assert np.array_equal(loaded["list"][0], [0, 1])
+
+
+@pytest.mark.parametrize("kind", [csc_matrix, csr_matrix])
+def test_sparse_matrices_come_out(kind: Any, tmp_path: Path) -> None:
+    dense = np.random.default_rng(0).random((5, 30)) * (np.random.default_rng(1).random((5, 30)) < 0.2)
+    path = tmp_path / "sparse.pkl"
+    path.write_bytes(pickle.dumps({"J_regressor": kind(dense)}, protocol=2))
+    assert np.array_equal(load_arrays(path)["J_regressor"].toarray(), dense)
+
+
+def test_python_2_names_and_a_chumpy_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written as the older FLAME files are: protocol 2, copy_reg, numpy.core, an object of chumpy.ch.Ch."""
+    chumpy = types.ModuleType("chumpy.ch")
+
+    class Ch:
+        """Reduces as an old-style object of Python 2 does."""
+
+        def __init__(self, x: np.ndarray) -> None:
+            self.x = x
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return copyreg._reconstructor, (Ch, object, None), {"x": self.x, "_itr": None}  # type: ignore[attr-defined] # the name that Python 2 wrote
+
+    Ch.__module__, Ch.__qualname__ = "chumpy.ch", "Ch"
+    chumpy.Ch = Ch  # pyright: ignore[reportAttributeAccessIssue] - a stand-in module
+    monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
+    monkeypatch.setitem(sys.modules, "chumpy.ch", chumpy)
+    numbers = np.random.default_rng(0).random((7, 3, 2))
+    content = pickle.dumps({"shapedirs": Ch(numbers), "f": np.arange(3)}, protocol=2)
+    content = content.replace(b"copyreg\n", b"copy_reg\n").replace(b"numpy._core", b"numpy.core")
+    assert b"copy_reg" in content
+    assert b"chumpy.ch" in content
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    monkeypatch.delitem(sys.modules, "chumpy.ch")
+    loaded = load_arrays(path)
+    assert np.array_equal(loaded["shapedirs"], numbers)
+    assert "chumpy.ch" not in sys.modules
+
+
+def test_a_dictionary_inside_npy_with_torch_tensors_beside(tmp_path: Path) -> None:
+    """DECA's landmark file: numpy arrays that are wanted, torch tensors that are not."""
+    table = np.array({"full": np.arange(4), "dynamic": torch.arange(3)}, dtype=object)
+    np.save(tmp_path / "embedding.npy", table, allow_pickle=True)
+    loaded = load_arrays(tmp_path / "embedding.npy")
+    assert np.array_equal(loaded["full"], np.arange(4))
+    assert loaded["dynamic"] is None
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    "function", [os.system, eval, exec, __import__, getattr, open, np.load, np.fromfile, pickle.loads, Path.unlink]
+)
+def test_code_is_not_run(function: Any, protocol: int, tmp_path: Path) -> None:
+    marker = tmp_path / "was_run"
+    argument = {os.system: f"touch {marker}", eval: f"open({str(marker)!r}, 'w')"}.get(function, f"touch {marker}")
+    path = tmp_path / "model.pkl"
+    try:
+        content = pickle.dumps({"v_template": CallsOnLoading(function, argument)}, protocol=protocol)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        pytest.skip("this protocol has no way to name the function")
+    path.write_bytes(content)
+    with pytest.raises(FaceModelError, match=r"would call .*; it was stopped"):
+        load_arrays(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["chumpy.os\nsystem", "numpy.os\nsystem", "numpy\n__import__", "torch.os\nsystem"])
+def test_code_behind_a_trusted_package_is_not_run(name: str, tmp_path: Path) -> None:
+    marker = tmp_path / "was_run"
+    path = tmp_path / "model.pkl"
+    path.write_bytes(f"c{name}\n(S'touch {marker}'\ntR.".encode())
+    with pytest.raises(FaceModelError):
+        load_arrays(path)
+    assert not marker.exists()
+
+
+def test_dotted_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x04\x8c\x06chumpy\x8c\x09ch.os.nam\x93.")
+    with pytest.raises(FaceModelError, match="would call chumpy"):
+        load_arrays(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"not a pickle", pickle.dumps({"a": np.arange(9)})[:-20]])
+def test_damaged_pickles(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    with pytest.raises(FaceModelError, match=r"model\.pkl: expected"):
+        load_arrays(path)
+
+
+def test_no_dictionary_and_plain_arrays(tmp_path: Path) -> None:
+    (tmp_path / "list.pkl").write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(FaceModelError, match="expected a dictionary of arrays, received list"):
+        load_arrays(tmp_path / "list.pkl")
+    np.save(tmp_path / "plain.npy", np.arange(3))
+    with pytest.raises(FaceModelError, match="a plain array"):
+        load_arrays(tmp_path / "plain.npy")
+
+
+def test_a_damaged_sparse_matrix(tmp_path: Path) -> None:
+    broken = csc_matrix(np.eye(3))
+    broken.indptr = broken.indptr[:1]
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"J": broken}))
+    with pytest.raises(FaceModelError, match="expected a sparse matrix"):
+        load_arrays(tmp_path / "model.pkl")

@@ -16,8 +16,10 @@ from scipy.sparse.linalg import eigsh
 
 LIGHTNESS = (24.0, 74.0)
 """L* of human skin, darkest to lightest."""
-LUMINANCE_MEAN, LUMINANCE_SD = 0.205, 0.064
+LUMINANCE_MEAN, LUMINANCE_SD = 0.22, 0.069
 """Skin's luminance Y is drawn from a Gaussian cut at that range: a linear model in linear RGB can hold just that."""
+ROOM = 2.3
+"""Standard deviations between the mean albedo and black or white, at least: one value in a hundred is clamped."""
 BLOCKS = {"skin": 8, "hair": 12, "eyes": 4, "mouth": 2}
 """Modes by cause, in the order in which they are taken out of the population."""
 
@@ -35,7 +37,7 @@ SKIN_FIELDS = {
     "neck": ((-0.15, 0.18), (-0.15, 0.15)),
     "scalp": ((0.05, 0.10), (-0.10, 0.10)),
     "beard": ((0.05, 0.10), (0.05, 0.12)),
-    "lips": ((-0.15, 0.25), (1.30, 0.30)),
+    "lips": ((-0.15, 0.20), (1.40, 0.22)),
 }
 IRIS_RGB = np.array([
     [0.17, 0.24, 0.33], [0.16, 0.20, 0.20], [0.15, 0.13, 0.06], [0.10, 0.06, 0.030], [0.05, 0.029, 0.018],
@@ -87,32 +89,31 @@ def draw_people(count: int, rng: np.random.Generator, table: SkinTable) -> Peopl
     """Draw pigments: skin tone over the whole human range, hair and iris darker on average where skin is."""
     luminance = LUMINANCE_MEAN + LUMINANCE_SD * _cut_normal(rng, count, _luminance(np.array(LIGHTNESS)))
     lightness = 116.0 * np.cbrt(luminance) - 16.0
-    log_blood = np.log(0.017) + 0.30 * rng.standard_normal(count) - 0.3 * smoothstep(lightness, 60.0, 74.0)
+    log_blood = np.log(0.02) + 0.24 * rng.standard_normal(count) - 0.3 * smoothstep(lightness, 60.0, 74.0)
     log_melanin = table.log_melanin(lightness, log_blood)
     light = smoothstep(lightness, 42.0, 70.0)
-    log_eumelanin = np.log(3.2) - 1.7 * light + (0.35 + 0.4 * light) * rng.standard_normal(count)
-    log_pheomelanin = np.log(0.04) + light * 0.5 * rng.standard_normal(count)
+    pheomelanin = np.exp(np.log(0.04) + light * 0.5 * rng.standard_normal(count))
     grey = (rng.uniform(0.0, 1.0, count) < 0.12) * rng.beta(1.5, 2.0, count)
-    hair = _greyed(hair_rgb(np.exp(log_eumelanin), np.exp(log_pheomelanin)), grey)
-    brow_hair = _greyed(hair_rgb(2.2 * np.exp(log_eumelanin), np.exp(log_pheomelanin)), 0.4 * grey)
+    hair_luminance = np.clip(0.022 + 0.085 * light + (0.006 + 0.034 * light) * rng.standard_normal(count), 0.014, 0.35)
+    hair, brow_hair = (_greyed(hair_rgb(k * hair_luminance, pheomelanin), grey) for k in (1.0, 0.4))
     bald = rng.uniform(0.0, 1.0, count) < 0.08
     male = rng.uniform(0.0, 1.0, count) < 0.5
     shaven = rng.uniform(0.0, 1.0, count) < 0.4
     stubble, full = rng.uniform(0.05, 0.35, count), rng.uniform(0.35, 0.9, count)
-    growth = np.where(rng.uniform(0.0, 1.0, count) < 0.65, stubble, full)
+    growth = np.where(rng.uniform(0.0, 1.0, count) < 0.75, stubble, full)
     beard = male * np.where(shaven, rng.uniform(0.0, 0.15, count), growth)
     moustache = np.clip(beard * rng.uniform(0.6, 1.4, count) + ~male * rng.uniform(0.0, 0.06, count), 0.0, 0.95)
     normal = rng.standard_normal
     return People(
         log_melanin,
         log_blood,
-        0.03 * normal(count),
+        0.02 * normal(count),
         {name: mean + sd * normal(count) for name, ((mean, sd), _) in SKIN_FIELDS.items()},
         {name: mean + sd * normal(count) for name, (_, (mean, sd)) in SKIN_FIELDS.items()},
         hair,
         brow_hair,
         np.where(bald, rng.uniform(0.0, 0.5, count), rng.uniform(0.85, 1.0, count)),
-        np.clip(0.75 + 0.16 * normal(count), 0.2, 1.0),
+        np.clip(0.80 + 0.15 * normal(count), 0.2, 1.0),
         np.clip(0.45 + 0.15 * normal(count), 0.1, 0.9),
         moustache,
         beard,
@@ -218,6 +219,7 @@ def build_albedo(
         report[f"head_variance_explained_after_{block}"] = 1.0 - left / total
     smooth = smooth_modes(topology, regions, mean, table, modes - len(columns))
     basis = np.concatenate([np.stack(columns, -1).reshape(len(head), 3, -1), smooth], -1)
+    basis, report["face_spread_kept"] = limited(basis, mean, regions["face"])
     return mean, basis, report | sample_report(mean, basis, regions, head, rng)
 
 
@@ -246,7 +248,7 @@ def whitened_scores(seen: np.ndarray, count: int) -> np.ndarray:
 def smooth_modes(
     topology: HeadTopology, regions: dict[str, np.ndarray], mean: np.ndarray, table: SkinTable, count: int
 ) -> np.ndarray:
-    """(V, 3, count) blotches: low eigenfunctions of the skin's Laplacian in melanin and in blood, fading with frequency.
+    """(V, 3, count) blotches: low eigenfunctions of the skin's Laplacian in melanin and blood, fading with frequency.
 
     They stand for what the population does not vary (freckled areas, tan lines, one-sided marks) and are antisymmetric
     as often as symmetric. They vanish on eyes, in the mouth and under hair.
@@ -259,8 +261,8 @@ def smooth_modes(
     decay = 1.0 / (1.0 + values / values[5])
     step = 0.1
     less_melanin, less_blood = np.array([0.0, step, 0.0]), np.array([0.0, 0.0, step])
-    here, paler, less_red = table.rgb(np.log(0.06) - less_melanin, np.log(0.017) - less_blood)
-    colours = [0.055 * (paler / here - 1.0) / step, 0.06 * (less_red / here - 1.0) / step]
+    here, paler, less_red = table.rgb(np.log(0.06) - less_melanin, np.log(0.02) - less_blood)
+    colours = [0.065 * (paler / here - 1.0) / step, 0.07 * (less_red / here - 1.0) / step]
     modes = [
         (window * decay[k] * functions[:, k])[:, None] * mean * colour for k in range(len(values)) for colour in colours
     ]
@@ -290,6 +292,17 @@ def laplacian_eigenfunctions(topology: HeadTopology, where: np.ndarray, count: i
     functions = np.zeros((size, count))
     functions[kept] = vectors
     return values, functions
+
+
+def limited(basis: np.ndarray, mean: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
+    """Modes shrunk where values would leave 0..1 within ``ROOM`` deviations, and the share of the face's spread kept.
+
+    The population is skewed where the mean is dark (hair, pupils, the blue of dark skin); a Gaussian is not.
+    """
+    spread = np.sqrt((basis**2).sum(2))
+    factor = np.minimum(1.0, np.minimum(mean, 1.0 - mean) / np.maximum(ROOM * spread, 1e-12))
+    kept = np.sqrt(((factor * spread) ** 2 * face[:, None]).sum() / (spread**2 * face[:, None]).sum())
+    return basis * factor[..., None], float(kept)
 
 
 def sample_report(
@@ -325,5 +338,5 @@ def _cut_normal(rng: np.random.Generator, count: int, luminance: np.ndarray) -> 
 
 
 def _greyed(colour: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Hair with a share of white ones, and the little light that any hair's surface turns back."""
-    return 0.012 + (1.0 - grey)[:, None] * colour + grey[:, None] * [0.52, 0.50, 0.47]
+    """Hair with a share of white ones."""
+    return (1.0 - grey)[:, None] * colour + grey[:, None] * [0.40, 0.38, 0.36]

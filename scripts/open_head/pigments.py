@@ -27,16 +27,21 @@ DEOXYHAEMOGLOBIN = np.array([
 RGB_FROM_XYZ = np.array([
     [3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252],
 ])  # fmt: skip
+LUMINANCE = np.array([0.2126729, 0.7151522, 0.0721750])
+"""Y of linear sRGB."""
 WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
 """XYZ of the sRGB white (D65)."""
 
 EPIDERMIS_CM = 0.006
-EPIDERMIS_SCATTERING = 1.4
+EPIDERMIS_SCATTERING = 1.5
 """Scattering of the epidermis over that of the dermis."""
 OXYGENATION = 0.75
 HAEMOGLOBIN_G_PER_L, HAEMOGLOBIN_G_PER_MOL = 150.0, 64500.0
-SURFACE_REFLECTION, INNER_REFLECTION = 0.03, 0.45
+SURFACE_REFLECTION, INNER_REFLECTION = 0.03, 0.3
 """Light turned back on entering (specular: not part of the albedo), and by the surface from below (Saunderson 1942)."""
+
+HAIR_SHEEN = 0.008
+"""The little light that the surface of any hair turns back."""
 
 MELANIN_RANGE, BLOOD_RANGE = (0.001, 0.6), (0.002, 0.2)
 """Volume fractions in the epidermis and in the dermis that the table spans."""
@@ -86,10 +91,23 @@ def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
-def hair_rgb(eumelanin: np.ndarray, pheomelanin: np.ndarray) -> np.ndarray:
-    """(*B, 3) linear RGB of a mass of hair (absorption: d'Eon et al. 2011; albedo: Chiang et al. 2016, section 4.2)."""
+def hair_rgb(luminance: np.ndarray, pheomelanin: np.ndarray) -> np.ndarray:
+    """(*B, 3) linear RGB of a mass of hair of this luminance, coloured by eumelanin and pheomelanin.
+
+    Absorption per unit of melanin: d'Eon et al. 2011; albedo of many hairs: Chiang et al. 2016, section 4.2.
+    """
+    low, high = np.zeros_like(luminance), np.full_like(luminance, 20.0)
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        rgb = _hair_albedo(middle, pheomelanin)
+        too_light = rgb @ LUMINANCE > luminance
+        low, high = np.where(too_light, middle, low), np.where(too_light, high, middle)
+    return rgb
+
+
+def _hair_albedo(eumelanin: np.ndarray, pheomelanin: np.ndarray) -> np.ndarray:
     absorption = eumelanin[..., None] * [0.419, 0.697, 1.37] + pheomelanin[..., None] * [0.187, 0.4, 1.05]
-    return np.exp(-5.888 * np.sqrt(absorption))
+    return HAIR_SHEEN + np.exp(-5.888 * np.sqrt(absorption))
 
 
 class SkinTable:

@@ -172,16 +172,12 @@ def model_asset(model: FaceModel, coefficients: FaceCoefficients, k: int, *, nam
         k: which of them.
         name: of the object in the file.
     """
-    id_coeff, exp_coeff, tex_coeff = (
-        coefficients.id[k : k + 1],
-        coefficients.exp[k : k + 1],
-        coefficients.tex[k : k + 1],
-    )
+    face = coefficients.one(k)
     named = {mode: column for column, mode in enumerate(model.exp_names) if mode}
-    in_vertices = exp_coeff.clone()
+    in_vertices = face.exp.clone()
     in_vertices[:, list(named.values())] = 0.0
-    vertices = model.shape(id_coeff, in_vertices)
-    albedo = model.albedo(tex_coeff)[0]
+    vertices = model.shape(face.id, in_vertices)
+    albedo = model.albedo(face.tex)[0]
     coded = albedo if model.albedo_space == "display" else srgb_from_linear(albedo)
     return MeshAsset(
         vertices[0],
@@ -192,7 +188,7 @@ def model_asset(model: FaceModel, coefficients: FaceCoefficients, k: int, *, nam
         coded.clamp(0.0, 1.0),
         None,
         {mode: model.exp_basis[:, :, column] for mode, column in named.items()},
-        {mode: float(exp_coeff[0, column]) for mode, column in named.items()},
+        {mode: float(face.exp[0, column]) for mode, column in named.items()},
         name,
         {"face_model": model.name, "licence": str(model.metadata.get("licence", "unstated"))},
     )

@@ -1,0 +1,316 @@
+"""The house itself: who may import whom, what is public, what is documented, what must not be in the tree."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import facewright
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "facewright"
+
+# Lower lines know nothing of higher ones; rooms on one line know nothing of each other.
+FLOORS = (
+    ("errors",),
+    ("records",),
+    ("files",),
+    ("geometry", "photo", "assets"),
+    ("detect", "align", "regress", "morphable", "render", "export"),
+    ("fit",),
+    ("pipeline",),
+    ("evaluate",),
+    ("train", "viewer", "serve", "apps"),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "types", "tools", "lib"}
+PRINTING_ROOMS = {"cli"}
+
+# What `import facewright` offers, in the order of the flow. A name is added here when it is meant to stay.
+PUBLIC_NAMES = [
+    "Reconstruction",
+    "Reconstructor",
+    "load_reconstructor",
+    "reconstruct",
+    "Photo",
+    "photo_from_array",
+    "read_photo",
+    "FaceDetection",
+    "detect_faces",
+    "load_face_detector",
+    "AlignedFace",
+    "align_face",
+    "FitSettings",
+    "fit_face",
+    "FaceCoefficients",
+    "FaceMesh",
+    "FaceModel",
+    "load_face_model",
+    "Camera",
+    "Rendering",
+    "render",
+    "MeshAsset",
+    "export_mesh",
+    "FacewrightError",
+    "NoFaceFoundError",
+]
+
+# Licensed face models, official weights and tables of both: never in the tree, under any of their names.
+LICENSED_NAMES = re.compile(
+    r"01_MorphableModel|Exp_Pca|BFM_model_front|BFM_(exp|front)_idx|select_vertex_id|facemodel_info|similarity_Lm3D"
+    r"|std_exp|BFM_UV|model20(17|19)-1|generic_model|^FLAME|^flame20|FaceReconModel|^epoch_\d|net_recon|ms1mv3|arcface"
+    r"|w600k|face_model\.npy|resnet50-0676ba61|FaceWarehouse",
+    re.IGNORECASE,
+)
+READERS = {".py", ".md"}  # code and pages about such files may bear their names
+BINARY_SUFFIXES = {".mat", ".pkl", ".pickle", ".h5", ".hdf5", ".pth", ".pt", ".pb", ".ckpt", ".tflite", ".onnx", ".bin"}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def tracked_files() -> list[Path]:
+    """What belongs to the project: the files git knows, or in an unpacked archive everything but hidden folders."""
+    if (ROOT / ".git").exists():
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+        return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+    inside = (path for path in ROOT.rglob("*") if path.is_file())
+    return [path for path in inside if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Every call with the written name of what it calls."""
+    return ((ast.unparse(node.func), node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Rooms that a module imports, anywhere in it, with the line."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.module == "facewright":
+            yield from ((alias.name, node.lineno) for alias in node.names if alias.name != "__version__")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("facewright."):
+            yield str(node.module).split(".")[1], node.lineno
+        elif isinstance(node, ast.Import):
+            yield from (
+                (alias.name.split(".")[1], node.lineno) for alias in node.names if alias.name.startswith("facewright.")
+            )
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+# ------------------------------------------------------------------------------------------------------- rooms
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {room_of(path) for path in modules()} - {"__init__"}
+    assert rooms <= FLOOR_OF.keys(), f"unknown rooms: {rooms - FLOOR_OF.keys()}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_imports_go_down_only(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return  # the package's front: it names what is public from any room
+    wrong = [
+        f"line {line}: {room} imports {other}"
+        for other, line in imports_of(path)
+        if other != room and FLOOR_OF.get(other, len(FLOORS)) >= FLOOR_OF[room]
+    ]
+    assert not wrong, wrong
+
+
+def test_the_import_rule_can_fail(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("import facewright.render.renderer\nfrom facewright import fit\nfrom facewright.align import x\n")
+    assert [room for room, _ in imports_of(module)] == ["render", "fit", "align"]
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_modules_are_named_after_what_they_do_and_stay_readable(path: Path) -> None:
+    assert not BANNED_NAMES & set(path.relative_to(SOURCE).with_suffix("").parts)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+# --------------------------------------------------------------------------------------- what every module keeps to
+
+
+def public_definitions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
+    """Public functions and classes of a module, and the methods of those classes (dunder methods too)."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, node
+            for member in node.body:
+                is_public = isinstance(member, ast.FunctionDef) and not re.match(r"_(?!_)", member.name)
+                if isinstance(member, ast.FunctionDef) and is_public:
+                    yield f"{node.name}.{member.name}", member
+
+
+def lacks_annotation(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    arguments = function.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    starred = [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
+    own = {"self", "cls"}
+    return function.returns is None or any(a.annotation is None for a in [*named, *starred] if a.arg not in own)
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_what_is_public_is_annotated_and_documented(path: Path) -> None:
+    tree = parsed(path)
+    assert ast.get_docstring(tree), "no module docstring"
+    for name, node in public_definitions(tree):
+        if not node.name.startswith("__"):
+            assert ast.get_docstring(node), f"{name} has no docstring"
+        if not isinstance(node, ast.ClassDef):
+            assert not lacks_annotation(node), f"{name} lacks an annotation"
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_only_the_command_line_prints(path: Path) -> None:
+    writers = {"print", "pprint", "rich.print", "sys.stdout.write", "sys.stderr.write"}
+    printing = [call.lineno for name, call in calls_in(path) if name in writers]
+    assert room_of(path) in PRINTING_ROOMS or not printing, f"prints on lines {printing}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_untrusted_files_are_never_unpickled(path: Path) -> None:
+    for name, call in calls_in(path):
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert name not in {"pickle.load", "pickle.loads", "joblib.load", "eval", "exec"}, call.lineno
+        if name == "torch.load":
+            assert options.get("weights_only") == "True", call.lineno
+        if name in {"np.load", "numpy.load"}:
+            assert options.get("allow_pickle", "False") == "False", call.lineno
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_annotations_are_real_and_nothing_is_global(path: Path) -> None:
+    for node in ast.walk(parsed(path)):
+        assert not isinstance(node, ast.Global), "a global variable is assigned"
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "__future__", "shapes in annotations must be real objects to be checked"
+            assert node.level == 0, "a relative import"
+
+
+# ------------------------------------------------------------------------------------------------------- public
+
+
+def test_public_names_are_those_agreed_on() -> None:
+    assert sorted(facewright.__all__) == sorted(PUBLIC_NAMES)
+    for name in PUBLIC_NAMES:
+        assert getattr(facewright, name).__doc__, f"{name} has no docstring"
+
+
+def test_readme_tree_equals_the_disk() -> None:
+    """Between the README's ``tree`` markers: one entry a line, two spaces of indent a level, a slash after folders."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- tree -->(.*?)<!-- /?tree -->", readme, re.DOTALL)
+    assert block, "README.md has no block between <!-- tree --> and <!-- /tree -->"
+    named, parents = set(), []
+    for line in block.group(1).splitlines():
+        entry = re.match(r"( *)([\w./-]+)(\s|$)", line)
+        if entry and not line.startswith("```"):
+            depth = len(entry.group(1)) // 2
+            parents = [*parents[:depth], entry.group(2).rstrip("/")]
+            named.add("/".join(parents))
+    missing = sorted(name for name in named if not (ROOT / name).exists())
+    assert not missing, f"named, but not on the disk: {missing}"
+    rooms = {f"src/facewright/{p.name}" for p in SOURCE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    rooms -= {"src/facewright/__init__.py", "src/facewright/__main__.py"}
+    assert rooms <= named, f"on the disk, but not named: {sorted(rooms - named)}"
+
+
+def core_modules() -> set[str]:
+    """Top-level modules of the packages that facewright needs without any extra, and of those that they need."""
+    wanted, found = ["facewright"], set()
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            requirements = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # needed on other platforms only
+        wanted += [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
+    owners = importlib.metadata.packages_distributions()
+    return {module for module, names in owners.items() if {re.sub(r"[-_.]+", "-", n).lower() for n in names} & found}
+
+
+WITHOUT_EXTRAS = """
+import importlib, pkgutil, sys
+blocked = set({blocked!r})
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import facewright
+for module in pkgutil.walk_packages(facewright.__path__, "facewright."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+
+from facewright.geometry.frames import crop_camera
+from facewright.morphable.toy import toy_face_model
+from facewright.render.renderer import render
+model = toy_face_model()
+zeros = model.layout.zeros()
+drawn = render(model.decode(zeros), crop_camera(), zeros.sh)
+assert 0.2 < float(drawn.mask.mean()) < 0.6, drawn.mask.mean()
+"""
+
+
+def test_everything_imports_and_draws_with_no_extra_installed() -> None:
+    installed = set(importlib.metadata.packages_distributions())
+    blocked = sorted(installed - core_modules())
+    assert {"pytest", "numba", "h5py"} <= set(blocked)
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_EXTRAS.format(blocked=blocked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+# -------------------------------------------------------------------------------------------------------- the tree
+
+
+def test_no_licensed_model_and_no_opaque_binary_is_in_the_tree() -> None:
+    paths = tracked_files()
+    assert len(paths) > 50
+    assert not [str(p.relative_to(ROOT)) for p in paths if LICENSED_NAMES.search(p.name) and p.suffix not in READERS]
+    assert not [str(path.relative_to(ROOT)) for path in paths if path.suffix.lower() in BINARY_SUFFIXES]
+    assert not [str(path.relative_to(ROOT)) for path in paths if path.stat().st_size > 8_000_000]
+
+
+def test_no_path_of_a_machine_is_in_the_tree() -> None:
+    folders = "|".join(("work", "tmp", "home", "root", "Users", "mnt", "private"))
+    machine_path = re.compile(rf"(?<![\w./<~-])/({folders})/\w|\b[A-Z]:\\\\?Users")
+    found = []
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # pictures and weights
+        found += [f"{path.relative_to(ROOT)}: {match.group(0)}" for match in machine_path.finditer(text)]
+    assert not found, found

@@ -82,8 +82,6 @@ def read_photo(
     with stream:
         image = _header(stream, name)
         _check_size(image, name, max_pixels, max_side)
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            _log.warning("%s holds %d pictures; the first is taken", name, getattr(image, "n_frames", 1))
         srgb = _decoded(image, name, background)
     return Photo(srgb, path=os.fspath(source) if isinstance(source, str | os.PathLike) else "")
 
@@ -188,6 +186,8 @@ def _check_size(image: Image.Image, name: str, max_pixels: int, max_side: int) -
 
 def _decoded(image: Image.Image, name: str, background: tuple[float, float, float]) -> Float[Tensor, "3 H W"]:
     try:
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            _log.warning("%s holds several pictures; the first is taken", name)
         image.load()
         _turn_upright(image, name)
         return _srgb_from_image(image, name, background)

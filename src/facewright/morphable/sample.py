@@ -1,0 +1,59 @@
+"""Random faces out of a face model's own priors."""
+
+import torch
+from torch import Tensor
+
+from facewright.morphable.linear import FaceModel
+from facewright.records import FaceCoefficients
+
+ACTIVE_EXPRESSIONS = 4
+"""How many blendshapes a random face shows on average."""
+
+
+def sample_coefficients(
+    model: FaceModel,
+    generator: torch.Generator,
+    batch: int = 1,
+    *,
+    truncation: float = 2.5,
+    expressions: bool = True,
+) -> FaceCoefficients:
+    """Draw faces: identity and albedo truncated normal, expression by the model's prior; frontal, in the default light.
+
+    Drawn on the CPU, so that a seed means the same faces everywhere; move the record afterwards.
+
+    Args:
+        model: gives counts and the kind of expression prior.
+        generator: CPU random state; it advances.
+        batch: how many faces.
+        truncation: identity and albedo coefficients are redrawn into -truncation..truncation.
+        expressions: False leaves all faces neutral.
+
+    Raises:
+        ValueError: ``truncation`` is not positive.
+    """
+    if not truncation > 0:
+        raise ValueError(f"expected a positive truncation, received {truncation}; 2.5 keeps 99 % of the prior")
+    zeros = model.layout.zeros(batch)
+    id_part = _truncated_normal((batch, model.layout.id), truncation, generator)
+    tex = _truncated_normal((batch, model.layout.tex), truncation, generator)
+    exp = zeros.exp
+    if expressions:
+        shape = (batch, model.layout.exp)
+        exp = _sparse_box(shape, generator) if model.exp_is_box else _truncated_normal(shape, truncation, generator)
+    return FaceCoefficients(id_part, exp, tex, zeros.angles, zeros.sh, zeros.translation)
+
+
+def _truncated_normal(shape: tuple[int, int], limit: float, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers within -limit..limit, by inverting the distribution function."""
+    tail = 0.5 * (1.0 + torch.erf(torch.tensor(limit / 2**0.5, dtype=torch.float64)))
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    quantile = (1.0 - tail) + uniform * (2.0 * tail - 1.0)
+    return (2**0.5 * torch.erfinv(2.0 * quantile - 1.0)).clamp(-limit, limit).float()
+
+
+def _sparse_box(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Weights in 0..1, most of them zero; small ones are commoner than large ones."""
+    active = torch.rand(shape, generator=generator) < ACTIVE_EXPRESSIONS / max(shape[1], 1)
+    strength = torch.rand(shape, generator=generator).square()
+    return torch.where(active, strength, torch.zeros_like(strength))

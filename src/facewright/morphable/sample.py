@@ -53,7 +53,8 @@ def _truncated_normal(shape: tuple[int, int], limit: float, generator: torch.Gen
 
 
 def _sparse_box(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Weights in 0..1, most of them zero; small ones are commoner than large ones."""
-    active = torch.rand(shape, generator=generator) < ACTIVE_EXPRESSIONS / max(shape[1], 1)
+    """Weights in 0..1, at least half of them zero; small ones are commoner than large ones."""
+    share = min(0.5, ACTIVE_EXPRESSIONS / max(shape[1], 1))
+    active = torch.rand(shape, generator=generator) < share
     strength = torch.rand(shape, generator=generator).square()
     return torch.where(active, strength, torch.zeros_like(strength))

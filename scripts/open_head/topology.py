@@ -17,7 +17,7 @@ from scipy import sparse
 
 PARTS = ("head", "mouth_socket", "right_eye", "left_eye", "upper_teeth", "lower_teeth", "tongue")
 
-NOSE_TIP = 5130
+NOSE_TIP = 5054
 NECK_CUT = 809
 """Midline vertex of the closed edge loop at which the neck is cut."""
 MOUTH_SOCKET_RIM = 540
@@ -44,6 +44,7 @@ class HeadTopology:
         eye_azimuth: (V,) radians about the gaze axis (0 towards subject's left, counter-clockwise in a front view).
         tooth_height: (V,) 0 on the gum line .. 1 on the cutting edge, negative on the gum, -9 off the teeth.
         tooth_gap: (V,) 1 between two teeth .. 0 on the middle of a crown; 0 off the teeth.
+        body_quads: (Q, 4) the source's skin, in its own numbering.
     """
 
     vertices: np.ndarray
@@ -58,6 +59,11 @@ class HeadTopology:
     eye_azimuth: np.ndarray
     tooth_height: np.ndarray
     tooth_gap: np.ndarray
+    body_quads: np.ndarray
+
+    def skin_loop(self, start: int) -> list[int]:
+        """Vertices of `base.obj` on the shortest closed edge loop through ``start``, in order around it."""
+        return _edge_loop(start, *_adjacency(self.body_quads))
 
     def face_mask(self, *parts: str) -> np.ndarray:
         """(F,) faces that belong to any of the named parts."""
@@ -115,13 +121,13 @@ def _choose_skin(base: BaseMesh, mirror: np.ndarray) -> tuple[np.ndarray, np.nda
     body = base.groups["body"]
     quads = base.quads[body]
     neighbours, edge_quads = _adjacency(quads)
-    cut = _edge_loop(NECK_CUT, neighbours, edge_quads)
+    cut = set(_edge_loop(NECK_CUT, neighbours, edge_quads))
     head = _flood(NOSE_TIP, neighbours, cut) | cut
-    rim = _edge_loop(MOUTH_SOCKET_RIM, neighbours, edge_quads)
+    rim = set(_edge_loop(MOUTH_SOCKET_RIM, neighbours, edge_quads))
     # Behind the lips' loop lies the socket: of the loop's two sides the one without the nose.
     outside = _flood(NOSE_TIP, neighbours, rim)
     socket = (head - outside) | rim
-    left_rim = _edge_loop(EYE_SOCKET_RIM, neighbours, edge_quads)
+    left_rim = set(_edge_loop(EYE_SOCKET_RIM, neighbours, edge_quads))
     left_back = head - _flood(NOSE_TIP, neighbours, left_rim) - left_rim
     hidden = left_back | {int(mirror[i]) for i in left_back}
     kept = np.array([set(quad) <= head and not set(quad) & hidden for quad in quads.tolist()])
@@ -143,9 +149,9 @@ def _adjacency(quads: np.ndarray) -> tuple[dict[int, set[int]], dict[tuple[int, 
 
 def _edge_loop(
     start: int, neighbours: dict[int, set[int]], edge_quads: dict[tuple[int, int], set[int]], longest: int = 64
-) -> set[int]:
+) -> list[int]:
     """Vertices of the shortest closed edge loop through ``start``: at each vertex leave by the opposite edge."""
-    found: list[set[int]] = []
+    found: list[list[int]] = []
     for second in neighbours[start]:
         path = [start, second]
         while len(path) <= longest and len(neighbours[path[-1]]) == 4:
@@ -155,7 +161,7 @@ def _edge_loop(
                 n for n in neighbours[here] if n != before and not edge_quads[min(n, here), max(n, here)] & beside
             ]
             if onward[0] == start:
-                found.append(set(path))
+                found.append(path)
                 break
             path.append(onward[0])
     return min(found, key=len)
@@ -261,6 +267,7 @@ class _Blocks:
             mirror=np.concatenate(self._mirror),
             source_ids=source_ids,
             follow=follow,
+            body_quads=base.quads[base.groups["body"]],
             **fields,
         )
 

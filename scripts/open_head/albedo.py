@@ -16,7 +16,7 @@ from scipy.sparse.linalg import eigsh
 
 LIGHTNESS = (24.0, 74.0)
 """L* of human skin, darkest to lightest."""
-LUMINANCE_MEAN, LUMINANCE_SD = 0.22, 0.069
+LUMINANCE_MEAN, LUMINANCE_SD = 0.235, 0.073
 """Skin's luminance Y is drawn from a Gaussian cut at that range: a linear model in linear RGB can hold just that."""
 ROOM = 2.3
 """Standard deviations between the mean albedo and black or white, at least: one value in a hundred is clamped."""
@@ -93,14 +93,14 @@ def draw_people(count: int, rng: np.random.Generator, table: SkinTable) -> Peopl
     log_melanin = table.log_melanin(lightness, log_blood)
     light = smoothstep(lightness, 42.0, 70.0)
     pheomelanin = np.exp(np.log(0.04) + light * 0.5 * rng.standard_normal(count))
-    grey = (rng.uniform(0.0, 1.0, count) < 0.12) * rng.beta(1.5, 2.0, count)
-    hair_luminance = np.clip(0.022 + 0.085 * light + (0.006 + 0.034 * light) * rng.standard_normal(count), 0.014, 0.35)
-    hair, brow_hair = (_greyed(hair_rgb(k * hair_luminance, pheomelanin), grey) for k in (1.0, 0.4))
+    grey = (rng.uniform(0.0, 1.0, count) < 0.08) * rng.beta(1.5, 2.0, count)
+    hair_luminance = np.clip(0.022 + 0.085 * light + (0.006 + 0.028 * light) * rng.standard_normal(count), 0.014, 0.35)
+    hair, brow_hair = (_greyed(hair_rgb(k * hair_luminance, pheomelanin), k * grey) for k in (1.0, 0.4))
     bald = rng.uniform(0.0, 1.0, count) < 0.08
     male = rng.uniform(0.0, 1.0, count) < 0.5
     shaven = rng.uniform(0.0, 1.0, count) < 0.4
-    stubble, full = rng.uniform(0.05, 0.35, count), rng.uniform(0.35, 0.9, count)
-    growth = np.where(rng.uniform(0.0, 1.0, count) < 0.75, stubble, full)
+    stubble, full = rng.uniform(0.03, 0.25, count), rng.uniform(0.3, 0.9, count)
+    growth = np.where(rng.uniform(0.0, 1.0, count) < 0.87, stubble, full)
     beard = male * np.where(shaven, rng.uniform(0.0, 0.15, count), growth)
     moustache = np.clip(beard * rng.uniform(0.6, 1.4, count) + ~male * rng.uniform(0.0, 0.06, count), 0.0, 0.95)
     normal = rng.standard_normal
@@ -262,7 +262,7 @@ def smooth_modes(
     step = 0.1
     less_melanin, less_blood = np.array([0.0, step, 0.0]), np.array([0.0, 0.0, step])
     here, paler, less_red = table.rgb(np.log(0.06) - less_melanin, np.log(0.02) - less_blood)
-    colours = [0.065 * (paler / here - 1.0) / step, 0.07 * (less_red / here - 1.0) / step]
+    colours = [0.05 * (paler / here - 1.0) / step, 0.055 * (less_red / here - 1.0) / step]
     modes = [
         (window * decay[k] * functions[:, k])[:, None] * mean * colour for k in range(len(values)) for colour in colours
     ]

@@ -221,6 +221,8 @@ def _crop_rows(index: _Tables, crop: Crop) -> _CropRows:
         return _CropRows(index.whole_of_front, index.trimmed_of_front, np.arange(count))
     if crop == "nomouth":
         return _CropRows(index.whole_of_trimmed, np.arange(trimmed_count), index.trimmed_of_front)
+    if crop != "full":
+        raise ValueError(f"expected crop 'front', 'full' or 'nomouth', received {crop!r}")
     whole_count = index.whole_count
     trimmed = np.full(whole_count, -1, np.int64)
     trimmed[index.whole_of_trimmed] = np.arange(trimmed_count)

@@ -104,14 +104,14 @@ def import_ict(
     exp_names = [str(name) for name in pick(config, "expressions", config_path.name)]
     exp_paths = [root / f"{name}.obj" for name in exp_names]
     require_files((path, CLONE) for path in [*exp_paths, *([] if id_paths else [root / "identity000.obj"])])
-    offsets = _read_offsets([*id_paths, *exp_paths], neutral.vertices, kept, progress)
-    progress("principal axes", 0.85)
-    id_basis = _principal_modes(offsets[:, :, : len(id_paths)])
-    id_basis = id_basis[:, :, : first_modes(num_id, id_basis.shape[2], "identity modes")]
     mesh, notes = _crop(neutral, kept)
     ids_68 = _landmarks(config, kept, config_path.name)
     five = five_from_68(ids_68)
     frame = frame_from_five(five_points(mesh.vertices, five), unit="centimetre", scale=_CM_TO_DM, what=config_path.name)
+    offsets = _read_offsets([*id_paths, *exp_paths], neutral.vertices, kept, progress)
+    progress("principal axes", 0.85)
+    id_basis = _principal_modes(offsets[:, :, : len(id_paths)])
+    id_basis = id_basis[:, :, : first_modes(num_id, id_basis.shape[2], "identity modes")]
     regions = {name: _range_mask(kept, *PARTS[name]) for name in parts}
     built = face_model_from_source(
         SourceMesh(

@@ -14,7 +14,7 @@ An edge is a silhouette if its faces lie on one side of it in the picture: a fol
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.records import Fragments, TensorRecord
@@ -103,13 +103,12 @@ def _project(clip: Float[Tensor, "*N 4"], size: tuple[int, int]) -> Float[Tensor
     return torch.stack([(ndc[..., 0] + 1) * (width / 2) - 0.5, (ndc[..., 1] + 1) * (height / 2) - 0.5, ndc[..., 2]], -1)
 
 
-def _find_silhouettes(
-    vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, size: tuple[int, int]
-) -> _Silhouettes:
+def _find_silhouettes(vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, size: tuple[int, int]) -> _Silhouettes:
     """Edges whose faces all lie on one side; those of a face that a rasteriser would drop are left out."""
     with torch.no_grad():
         column, row, depth = _project(vertices_clip, size).unbind(-1)
-        usable = (vertices_clip[..., 3] > 0) & (column.abs() < GUARD_PX) & (row.abs() < GUARD_PX) & depth.isfinite()
+        w = vertices_clip[..., 3]
+        usable = (w > 0) & (w < torch.inf) & (column.abs() < GUARD_PX) & (row.abs() < GUARD_PX) & depth.isfinite()
         column, row = torch.where(usable, column, torch.nan), torch.where(usable, row, torch.nan)
         (x0, x1, x2), (y0, y1, y2) = ([v.index_select(1, faces[:, i]) for i in range(3)] for v in (column, row))
         facing = ((x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)).sign()  # 1: clockwise as seen; NaN: not drawn
@@ -147,8 +146,9 @@ def _blend_weights(
         inner, outer = (base + position.clamp(0, across - 1) * step for position in (inner, outer))
         face, nearest = fragments.face_index.flatten(), fragments.depth.flatten()
         kept = in_picture & (face[inner] >= 0) & (face[inner] != face[outer]) & (depth < nearest[outer])
-        kept &= _crosses_more_of(fragments, inner, outer, axis)
-        kept = kept.nonzero()[:, 0]
+        slant = ((b - a)[:, 1 - axis].abs() - (b - a)[:, axis].abs()).sign() * 0.5
+        slant = torch.where(slant == 0, 0.25, slant) if axis == 0 else slant
+        kept = (kept & (_steepness(fragments, inner, outer, axis) + slant > 0)).nonzero()[:, 0]
     inner, outer, run = inner[kept], outer[kept], run[kept]
     reach = crossing[kept] - before[kept]
     reach = torch.where(run > 0, reach, 1 - reach)
@@ -167,27 +167,27 @@ def _outermost(pair: Int[Tensor, " N"], reach: Float[Tensor, " N"]) -> Int[Tenso
     return order[first]
 
 
-def _crosses_more_of(
+def _steepness(
     fragments: Fragments, inner: Int[Tensor, " N"], outer: Int[Tensor, " N"], axis: int
-) -> Bool[Tensor, " N"]:
-    """Whether the silhouette at a pair of pixels is crossed more by this axis than by the other.
+) -> Int[Tensor, " N"]:
+    """By how much the silhouette at pairs of pixels is crossed more by this axis than by the other; a whole number.
 
-    Coverage along one axis is exact for edges that it crosses; counting an edge along both would blend it twice. The
-    direction comes from which pixels around the pair are nearer than the middle of the two depths (a Sobel filter on
-    that pattern), not from the mesh edge: fold lines zigzag from triangle to triangle.
+    Coverage along one axis is exact for edges that it crosses; to count an edge along both would double its gradient.
+    The direction comes from a Sobel filter at the inner pixel, over which pixels are nearer than the middle of the
+    pair's depths, and not from the mesh edge: fold lines of rough meshes zigzag from triangle to triangle.
     """
     _, height, width = fragments.face_index.shape
     depth = fragments.depth.flatten()
     middle = (depth[inner] + depth[outer]) / 2
-    beside, limit = (width, height) if axis == 0 else (1, width)
-    line = (inner % (height * width)) // width if axis == 0 else inner % width
-    up, down = torch.where(line > 0, -beside, 0), torch.where(line < limit - 1, beside, 0)
-
-    def nearer(pixel: Tensor) -> Tensor:
-        return (depth[pixel] < middle).to(torch.int8)
-
-    inner_up, inner_down, outer_up, outer_down = (nearer(p + s) for p in (inner, outer) for s in (up, down))
-    across = 2 + (inner_up - outer_up) + (inner_down - outer_down)
-    along = (inner_down - inner_up) + (outer_down - outer_up)
-    level = across.abs() - along.abs()
-    return level >= 0 if axis == 0 else level > 0
+    row, column = inner % (height * width) // width, inner % width
+    left, right = -(column > 0).long(), (column < width - 1).long()
+    up, down = -(row > 0).long() * width, (row < height - 1).long() * width
+    nearer = {
+        (y, x): (depth[inner + dy + dx] < middle).to(torch.int8)
+        for y, dy in enumerate((up, 0, down))
+        for x, dx in enumerate((left, 0, right))
+    }
+    across = sum(weight * (nearer[y, 2] - nearer[y, 0]) for y, weight in enumerate((1, 2, 1)))
+    along = sum(weight * (nearer[2, x] - nearer[0, x]) for x, weight in enumerate((1, 2, 1)))
+    steepness = across.abs() - along.abs()
+    return steepness if axis == 0 else -steepness

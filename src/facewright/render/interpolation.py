@@ -79,8 +79,8 @@ def fragment_barycentrics(
 ) -> Float[Tensor, "B H W 3"]:
     """Perspective-correct weights for a picture of face ids; zero where there is no face. Without a gradient.
 
-    Weights are clamped to the triangle. Snapping moves a triangle's edges by up to 1/2048 px, so the centre of a covered
-    pixel can lie that far outside: clamping keeps slivers from extrapolating.
+    Weights are clamped to the triangle. Snapping moves a triangle's edges by up to 1/2048 px, so the centre of a
+    covered pixel can lie that far outside: clamping keeps slivers from extrapolating.
     """
     batch, height, width = face_index.shape
     pixels = (face_index.flatten() >= 0).nonzero()[:, 0]
@@ -109,7 +109,7 @@ def _pixel_ndc(
 def _from_ray(
     clip: Float[Tensor, "N 4"], corners: Int[Tensor, "3 P"], ndc: tuple[Tensor, Tensor]
 ) -> tuple[Float[Tensor, "3 P"], Float[Tensor, "3 P"]]:
-    """u and v of the three corners, one row each."""
+    """U and v of the three corners, one row each."""
     x, y, w = (clip[:, i].contiguous().index_select(0, corners.flatten()).view_as(corners) for i in (0, 1, 3))
     return x - ndc[0] * w, y - ndc[1] * w
 
@@ -176,7 +176,7 @@ class _Blend(torch.autograd.Function):
                     column.scatter_add_(0, owner, value * share)
             by_table = columns.T
         if ctx.needs_input_grad[2]:
-            rows = table.index_select(0, corners.flatten()).view(*corners.shape, -1)
+            rows = table.index_select(0, corners.flatten()).view(*corners.shape, table.shape[1])
             by_weights = torch.bmm(rows, gradient[:, :, None])[..., 0].to(weights)
         return by_table, None, by_weights
 

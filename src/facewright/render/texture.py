@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.geometry.frames import clip_from_world, project_points
+from facewright.geometry.frames import clip_from_world, project_points, window_camera
 from facewright.records import Camera, VisibilityMap
 from facewright.render.interpolation import SurfaceSamples, sample_surface
 from facewright.render.rasterizers import Backend, rasterize
@@ -123,20 +123,13 @@ def _unhidden(
 ) -> Float[Tensor, " P"]:
     """Share, 0..1, of each point's surroundings in a depth buffer around the face that hides nothing of it."""
     corners = project_points(vertices_world[None], camera)[0, :, :2]
-    low, high = corners.amin(0) - 2, corners.amax(0) + 2
-    scale = DEPTH_BUFFER_PX / float((high - low).max())
-    width, height = (max(1, math.ceil(float(side) * scale)) for side in high - low)
-    zoomed = replace(
-        camera,
-        focal_px=camera.focal_px * scale,
-        cx=(camera.cx - low[0] + 0.5) * scale - 0.5,
-        cy=(camera.cy - low[1] + 0.5) * scale - 0.5,
-        width=width,
-        height=height,
-    )
-    vertices_clip = clip_from_world(vertices_world[None], zoomed)
+    (left, top), (right, bottom) = (corners.amin(0) - 2).tolist(), (corners.amax(0) + 2).tolist()
+    scale = DEPTH_BUFFER_PX / max(right - left, bottom - top)
+    width, height = max(1, math.ceil((right - left) * scale)), max(1, math.ceil((bottom - top) * scale))
+    window = window_camera(camera, left + 0.5, top + 0.5, scale, width, height)
+    vertices_clip = clip_from_world(vertices_world[None], window)
     surface = surface_distance(vertices_clip, faces, rasterize(vertices_clip, faces, (height, width)))
-    column, row = (column - low[0] + 0.5) * scale - 0.5, (row - low[1] + 0.5) * scale - 0.5
+    column, row = (column - left) * scale - 0.5, (row - top) * scale - 0.5
     share = seen_share(surface, column[None], row[None], distance[None], tolerance=TOLERANCE_DM)[0]
     return share * _away_from_edges(surface, column, row, distance, round(margin * DEPTH_BUFFER_PX))
 

@@ -52,7 +52,9 @@ def snap_vertices(vertices_clip: Float[Tensor, "B V 4"], size: tuple[int, int]) 
     row = (((y / w + 1.0) * (0.5 * height) - 0.5) * STEPS_PER_PX).round()
     depth = z / w
     reach = GUARD_PX * STEPS_PER_PX
-    usable = (w > 0) & (column.abs() <= reach) & (row.abs() <= reach) & depth.isfinite()  # false for NaN
+    usable = (
+        (w > 0) & (w < torch.inf) & (column.abs() <= reach) & (row.abs() <= reach) & depth.isfinite()
+    )  # false for NaN
     zero = torch.zeros_like(w)
     return SnappedVertices(
         torch.where(usable, column, zero), torch.where(usable, row, zero), torch.where(usable, depth, zero), usable

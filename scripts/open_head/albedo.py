@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from open_head.pigments import SkinTable, hair_rgb, lab_from_rgb
-from open_head.regions import smoothstep
+from open_head.regions import rings_from_eyeball, smoothstep
 from open_head.topology import HeadTopology
 from scipy import sparse
 from scipy.linalg import eigh
@@ -40,10 +40,10 @@ SKIN_FIELDS = {
     "lips": ((-0.15, 0.20), (1.40, 0.22)),
 }
 IRIS_RGB = np.array([
-    [0.17, 0.24, 0.33], [0.16, 0.20, 0.20], [0.15, 0.13, 0.06], [0.10, 0.06, 0.030], [0.05, 0.029, 0.018],
+    [0.17, 0.24, 0.33], [0.15, 0.17, 0.15], [0.13, 0.09, 0.045], [0.09, 0.055, 0.030], [0.05, 0.029, 0.018],
 ])  # fmt: skip
 """Linear RGB of the iris from no stromal melanin (blue) over grey-green, hazel and brown to dark brown."""
-SCLERA_RGB, TOOTH_RGB = np.array([0.62, 0.54, 0.49]), np.array([0.60, 0.54, 0.41])
+SCLERA_RGB, TOOTH_RGB = np.array([0.52, 0.46, 0.42]), np.array([0.60, 0.54, 0.41])
 GUM_RGB, TONGUE_RGB, MUCOSA_RGB = (
     np.array([0.40, 0.17, 0.15]),
     np.array([0.38, 0.16, 0.14]),
@@ -117,7 +117,7 @@ def draw_people(count: int, rng: np.random.Generator, table: SkinTable) -> Peopl
         np.clip(0.45 + 0.15 * normal(count), 0.1, 0.9),
         moustache,
         beard,
-        np.clip(1.0 - 0.95 * light * rng.beta(1.0, 1.6, count) + 0.05 * normal(count), 0.0, 1.0),
+        np.clip(0.95 - 0.9 * light * rng.beta(0.8, 2.0, count) + 0.05 * normal(count), 0.0, 1.0),
         np.clip(1.0 + 0.07 * normal(count), 0.75, 1.2),
         np.abs(0.5 * normal(count)),
         np.clip(1.0 + 0.10 * normal(count), 0.7, 1.25),
@@ -196,7 +196,7 @@ def build_albedo(
     head = ~eyes & ~inner
     skin = bare_skin(crowd, regions, head, table).astype(np.float32)
     full = np.zeros((people, len(head), 3), np.float32)
-    full[:, head] = with_hair(skin, crowd, regions, head, lash_line(topology, regions))
+    full[:, head] = with_hair(skin, crowd, regions, head, lash_line(topology))
     full[:, eyes] = eyeballs(crowd, topology, eyes)
     full[:, inner] = mouth(crowd, topology, inner)
     mean = full.mean(0, dtype=np.float64)
@@ -223,11 +223,12 @@ def build_albedo(
     return mean, basis, report | sample_report(mean, basis, regions, head, rng)
 
 
-def lash_line(topology: HeadTopology, regions: dict[str, np.ndarray]) -> np.ndarray:
+def lash_line(topology: HeadTopology) -> np.ndarray:
     """(V,) the edges of the lids, the upper's more than the lower's."""
     eye = topology.vertices[topology.vertex_mask("left_eye")]
     above = smoothstep(topology.vertices[:, 1], eye[:, 1].mean() - 0.03, eye[:, 1].mean() + 0.02)
-    return regions["lid_rim"] * (0.25 + 0.75 * above)
+    share = np.array([0.0, 0.0, 0.3, 0.9, 1.0, 0.35])
+    return share[np.minimum(rings_from_eyeball(topology), 6) % 6] * (0.3 + 0.7 * above)
 
 
 def vertex_areas(topology: HeadTopology) -> np.ndarray:

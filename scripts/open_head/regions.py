@@ -10,6 +10,7 @@ import numpy as np
 from open_head.source import TEXTURES, AnnyWheel
 from open_head.topology import HeadTopology
 from PIL import Image
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 AXIS_Z = 0.5
@@ -17,6 +18,7 @@ DM_PER_DEGREE = 0.014
 """Length of a degree of azimuth on the face, used to measure distances on the unrolled head."""
 
 JAW_EDGE = [(0, 6.30), (20, 6.31), (35, 6.37), (50, 6.45), (65, 6.56), (75, 6.70), (82, 6.85)]
+BELOW_JAW = [(azimuth, height - 0.04) for azimuth, height in JAW_EDGE]
 HAIR_LINE = [(0, 8.04), (18, 8.05), (28, 7.98), (38, 7.86), (45, 7.80), (52, 7.72), (58, 7.55), (66, 7.42)]
 NAPE_LINE = [(122, 6.85), (150, 6.70), (180, 6.65), (220, 6.65)]
 
@@ -24,15 +26,15 @@ OUTLINES: dict[str, tuple[float, list[tuple[float, float]]]] = {
     "scalp": (0.08, [(-60, 9), (-60, 8.04), *HAIR_LINE, (72, 7.28), (72, 7.10), (79, 7.10), (81, 7.30), (88, 7.42),
                      (98, 7.44), (106, 7.36), (110, 7.20), (112, 7.0), *NAPE_LINE, (220, 9)]),
     "neck": (0.06, [(-60, 5), (-60, 6.30), *JAW_EDGE, (105, 6.88), *NAPE_LINE, (220, 5)]),
-    "face": (0.06, [(-60, 8.03), *HAIR_LINE[:-1], (66, 7.38), (74, 7.25), (78, 7.10), (80, 6.88), *JAW_EDGE[-2::-1],
-                    (-60, 6.30)]),
+    "face": (0.06, [(-60, 8.03), *HAIR_LINE[:-1], (66, 7.38), (74, 7.25), (80, 7.05), (81, 6.85), *BELOW_JAW[-2::-1],
+                    (-60, 6.26)]),
     "photometric": (0.06, [(-60, 7.86), (0, 7.86), (20, 7.84), (34, 7.74), (46, 7.58), (58, 7.45), (68, 7.25),
                            (74, 7.10), (75, 6.85), (68, 6.64), (50, 6.50), (35, 6.42), (20, 6.36), (0, 6.34),
                            (-60, 6.34)]),
     "forehead": (0.08, [(-60, 7.62), (0, 7.62), (15, 7.64), (30, 7.62), (42, 7.55), (48, 7.62), (50, 7.72), (44, 7.80),
                         (36, 7.86), (27, 7.97), (17, 8.03), (0, 8.03), (-60, 8.03)]),
-    "brows": (0.06, [(6, 7.475), (12, 7.495), (20, 7.51), (28, 7.515), (37, 7.495), (40, 7.52), (36, 7.56), (28, 7.60),
-                     (20, 7.605), (12, 7.585), (6.5, 7.555)]),
+    "brows": (0.06, [(6, 7.475), (12, 7.495), (20, 7.51), (28, 7.508), (36, 7.475), (41, 7.44), (43, 7.465),
+                     (37, 7.545), (28, 7.595), (20, 7.60), (12, 7.58), (6.5, 7.55)]),
     "nose": (0.05, [(-60, 7.44), (3, 7.44), (5, 7.30), (7, 7.15), (10, 7.06), (12.2, 6.99), (12, 6.93), (9.5, 6.885),
                     (5, 6.87), (-60, 6.87)]),
     "nose_tip": (0.08, [(-60, 7.06), (5, 7.04), (11.5, 7.0), (11.5, 6.94), (5, 6.90), (-60, 6.90)]),
@@ -127,10 +129,24 @@ def painted_mask(topology: HeadTopology, wheel: AnnyWheel, name: str) -> np.ndar
 
 
 def lid_rim(topology: HeadTopology) -> np.ndarray:
-    """(V,) the lids' wet edge, the inner corner and what lies behind them, which the source lays out apart."""
+    """(V,) the lids' wet edge and what lies behind it."""
+    return np.select([rings_from_eyeball(topology) <= ring for ring in (2, 3)], [1.0, 0.4], 0.0)
+
+
+def rings_from_eyeball(topology: HeadTopology) -> np.ndarray:
+    """(V,) edges between a vertex and the inside of the lids: 2 on the wet edge, 4 at the lashes, 99 far off."""
+    skin = topology.faces[topology.face_mask("head")]
+    count = len(topology.vertices)
+    edges = (np.ones(skin.size), (skin.ravel(), np.roll(skin, 1, axis=1).ravel()))
+    linked = sparse.csr_matrix(edges, (count, count))
+    linked = linked + linked.T + sparse.identity(count)
     inside = topology.face_mask("head") & (topology.uv[..., 0].max(1) < INSIDE_OF_LIDS_U)
-    points = topology.vertices[np.unique(topology.faces[inside])]
-    return 1.0 - smoothstep(distance_to(points, topology.vertices), 0.008, 0.032)
+    reached = np.isin(np.arange(count), topology.faces[inside]).astype(float)
+    rings = np.where(reached > 0, 0, 99)
+    for ring in range(1, 9):
+        reached = linked @ reached
+        rings = np.where(reached > 0, np.minimum(rings, ring), 99)
+    return rings
 
 
 def outer_lips(topology: HeadTopology) -> np.ndarray:

@@ -56,7 +56,7 @@ def squares_of_points(points: Float[Tensor, "N 468 3"]) -> Float[Tensor, "N 3 3"
 
 
 def cut_square(photo: Photo, T_photo_square: Float[Tensor, "3 3"], size: int) -> Float[Tensor, "3 S S"]:
-    """The square, resampled to ``size`` px, black outside of the photo; shrunk by area first, so that nothing aliases."""
+    """The square, resampled to ``size`` px, black outside of the photo; shrunk by area first, so nothing aliases."""
     across, corner = T_photo_square[:2, :2], T_photo_square[:2, 2]
     shrink = max(1, int(across[:, 0].norm() / size))
     corners = corner + torch.tensor([[0.0, 0.0], [1, 0], [0, 1], [1, 1]]).to(across) @ across.T
@@ -105,13 +105,16 @@ def read_mesh(
 def read_candidates(
     photos: list[Photo], candidates: list[Candidates], network: FaceMeshNet, *, passes: int, mirrored: bool
 ) -> list[tuple[Float[Tensor, "N 468 3"], Float[Tensor, " N"]]]:
-    """Dense points and face confidence of every candidate of every photo, all in one batch per pass."""
+    """Dense points and face confidence of every candidate of every photo, all in one batch per pass.
+
+    The first pass only steers the next one, so it is never mirrored (unless it is the last).
+    """
     counts = [len(group) for group in candidates]
     if not sum(counts):
         return [(photo.srgb.new_zeros(0, 468, 3), photo.srgb.new_zeros(0)) for photo in photos]
     repeated = [photo for photo, count in zip(photos, counts, strict=True) for _ in range(count)]
     T_photo_square = torch.cat([squares_of_candidates(group) for group in candidates])
-    points, presence = read_mesh(repeated, T_photo_square, network, mirrored=mirrored)
+    points, presence = read_mesh(repeated, T_photo_square, network, mirrored=mirrored and passes == 1)
     for _ in range(passes - 1):
         points, presence = read_mesh(repeated, squares_of_points(points), network, mirrored=mirrored)
     return list(zip(points.split(counts), presence.split(counts), strict=True))

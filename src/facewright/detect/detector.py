@@ -1,6 +1,7 @@
 """The detector's weights: three networks in one module, and the embedded file that fills them."""
 
 import safetensors
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -35,4 +36,5 @@ def load_face_detector() -> FaceDetector:
         detector.load_state_dict(weights)
     except (safetensors.SafetensorError, RuntimeError) as error:
         raise WeightsError(f"expected the weights of FaceDetector in {path}: {error}; reinstall facewright") from error
-    return detector.eval().requires_grad_(False)
+    # depthwise convolutions run up to twice as fast on CPUs where the channels lie together
+    return detector.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -9,12 +9,20 @@ from torch import Tensor
 from facewright.detect.dense import read_candidates
 from facewright.detect.detector import FaceDetector, load_face_detector
 from facewright.detect.landmarks import box_from_mesh, five_from_mesh
-from facewright.detect.search import FINE_SIZE, SMALLEST_FOUND, small_candidates, turned_candidates, upright_candidates
-from facewright.detect.suppression import Candidates, overlap, weighted_nms
+from facewright.detect.search import (
+    FINE_SIZE,
+    SMALLEST_FOUND,
+    small_candidates,
+    turned_candidates,
+    upright_candidates,
+    views_of,
+)
+from facewright.detect.suppression import Candidates, overlap
 from facewright.records import FaceDetection, Photo
 
-MIN_PRESENCE = 0.5
-"""Least face confidence of the mesh network. False alarms of BlazeFace measure below 0.1, faces above 0.9."""
+MIN_PRESENCE, SURE_PRESENCE = 0.5, 0.9999
+"""Least face confidence of the mesh network for a face, and for one that is surely read the right way up. False alarms
+of BlazeFace measure below 0.15, rightly read faces above 0.99999, faces read upside down anything up to 0.999."""
 
 MAX_UNION, MAX_INSIDE = 0.35, 0.7
 """Most overlap of two faces: intersection over union, and over the smaller box."""
@@ -40,7 +48,7 @@ def detect_faces(
     max_faces: int | None = None,
     min_face_px: float | None = None,
     try_turned: bool = True,
-    mesh_passes: int = 2,
+    mesh_passes: int = 3,
     mirrored: bool = True,
 ) -> list[FaceDetection]:
     """Find the faces of one photo; ``detect_faces_in_batch`` explains the arguments."""
@@ -65,7 +73,7 @@ def detect_faces_in_batch(
     max_faces: int | None = None,
     min_face_px: float | None = None,
     try_turned: bool = True,
-    mesh_passes: int = 2,
+    mesh_passes: int = 3,
     mirrored: bool = True,
 ) -> list[list[FaceDetection]]:
     """Find the faces of several photos, of any sizes; the networks run on all of them together.
@@ -93,20 +101,31 @@ def detect_faces_in_batch(
     faces: list[list[FaceDetection]] = [[] for _ in photos]
 
     def confirm(which: list[int], candidates: list[Candidates]) -> None:
-        distinct = [weighted_nms(c) for c in candidates]
-        chosen = [photos[i] for i in which]
-        read = read_candidates(chosen, distinct, detector.mesh, passes=mesh_passes, mirrored=mirrored)
-        for i, group, (points, presence) in zip(which, distinct, read, strict=True):
-            faces[i] = distinct_faces(faces[i] + _believed(group, points, presence, min_score))
+        likely = [c.above(min_score) for c in candidates]
+        read = read_candidates([photos[i] for i in which], likely, detector.mesh, passes=mesh_passes, mirrored=mirrored)
+        for i, group, (points, presence) in zip(which, likely, read, strict=True):
+            faces[i] = distinct_faces(faces[i] + _confirmed(group, points, presence))
 
-    everyone = list(range(len(photos)))
-    confirm(everyone, upright_candidates(photos, detector))
-    faceless = [i for i in everyone if try_turned and not faces[i]]
-    confirm(faceless, turned_candidates([photos[i] for i in faceless], detector))
-    wanted = [_smallest_wanted(photo, found, min_face_px) for photo, found in zip(photos, faces, strict=True)]
-    deeper = {i: width for i, width in enumerate(wanted) if width is not None}
-    confirm(list(deeper), small_candidates([photos[i] for i in deeper], list(deeper.values()), detector))
+    views = [views_of(photo) for photo in photos]
+    confirm(list(range(len(photos))), upright_candidates(views, detector))
+    doubtful = [i for i, found in enumerate(faces) if try_turned and not any(map(is_sure, found))]
+    confirm(doubtful, turned_candidates([views[i] for i in doubtful], detector))
+    for i in doubtful:  # what an orientation reads surely outweighs what the others make of it
+        faces[i] = [face for face in faces[i] if face.mesh_score > SURE_PRESENCE] or faces[i]
+    for i, photo in enumerate(photos):
+        width = _smallest_wanted(photo, faces[i], min_face_px)
+        if width is not None:
+            confirm([i], [small_candidates(photo, width, detector)])
     return [found[:max_faces] for found in faces]
+
+
+def is_sure(face: FaceDetection) -> bool:
+    """Whether the dense points were surely read the right way up: the mesh network is, and the eye line is fairly level.
+
+    Faces read upside down reach a confidence of 0.999, rightly read ones measure 0.99999 and more.
+    """
+    across, down = (face.five[1] - face.five[0]).tolist()
+    return face.mesh_score > SURE_PRESENCE and across > abs(down)
 
 
 def distinct_faces(faces: list[FaceDetection]) -> list[FaceDetection]:
@@ -117,7 +136,7 @@ def distinct_faces(faces: list[FaceDetection]) -> list[FaceDetection]:
     """
     if not faces:
         return []
-    by_score = sorted(faces, key=lambda face: -face.score)
+    by_score = sorted(faces, key=lambda face: (-face.mesh_score, -face.score))
     boxes = torch.stack([face.box for face in by_score])
     union, inside = overlap(boxes, boxes)
     clash = (union > MAX_UNION) | (inside > MAX_INSIDE)
@@ -128,20 +147,14 @@ def distinct_faces(faces: list[FaceDetection]) -> list[FaceDetection]:
     return sorted((by_score[i] for i in kept), key=lambda face: -float((face.box[2:] - face.box[:2]).prod()))
 
 
-def _believed(
-    candidates: Candidates, points: Float[Tensor, "N 468 3"], presence: Float[Tensor, " N"], min_score: float
+def _confirmed(
+    candidates: Candidates, points: Float[Tensor, "N 468 3"], presence: Float[Tensor, " N"]
 ) -> list[FaceDetection]:
-    """Candidates that both networks take for faces."""
-    believed = (candidates.scores >= min_score) & (presence >= MIN_PRESENCE)
+    """Candidates in which the mesh network sees a face as well."""
     return [
-        FaceDetection(
-            box_from_mesh(points[i]),
-            float(candidates.scores[i]),
-            five_from_mesh(points[i]),
-            points[i],
-            float(presence[i]),
-        )
-        for i in believed.nonzero().flatten().tolist()
+        FaceDetection(box_from_mesh(mesh), float(score), five_from_mesh(mesh), mesh, float(face))
+        for mesh, score, face in zip(points, candidates.scores, presence, strict=True)
+        if face >= MIN_PRESENCE
     ]
 
 

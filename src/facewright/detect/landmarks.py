@@ -50,19 +50,23 @@ its own template, not the visible or the 3D jaw of iBUG."""
 
 RIGHT_EYE = [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246]
 LEFT_EYE = [263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466]
-NOSE_TIP, RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 4, 61, 291
+NOSE_TIP = [4, 1]
+FOREHEAD = [10, 151, 109, 67, 103, 54, 21, 108, 69, 104, 68, 71, 338, 297, 332, 284, 251, 337, 299, 333, 298, 301]
+RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 61, 291
 
 
 def five_from_mesh(mesh: Float[Tensor, "468 3"]) -> Float[Tensor, "5 2"]:
-    """Eye centres (mean of the lid contours), nose tip and mouth corners."""
+    """Eye centres (mean of the lid contours), nose tip (between the two foremost points) and mouth corners."""
     flat = mesh[:, :2]
     eyes = [flat[RIGHT_EYE].mean(0), flat[LEFT_EYE].mean(0)]
-    return torch.stack([*eyes, flat[NOSE_TIP], flat[RIGHT_MOUTH_CORNER], flat[LEFT_MOUTH_CORNER]])
+    return torch.stack([*eyes, flat[NOSE_TIP].mean(0), flat[RIGHT_MOUTH_CORNER], flat[LEFT_MOUTH_CORNER]])
 
 
 def box_from_mesh(mesh: Float[Tensor, "468 3"]) -> Float[Tensor, "4"]:
-    """Bounds of the iBUG-68 points: brows to chin, cheek to cheek."""
-    points = mesh[MESH_TO_IBUG68, :2]
+    """Bounds of all points but the forehead's: brows to chin, cheek to cheek."""
+    below = torch.ones(len(mesh), dtype=torch.bool, device=mesh.device)
+    below[FOREHEAD] = False
+    points = mesh[below, :2]
     return torch.cat([points.amin(0), points.amax(0)])
 
 

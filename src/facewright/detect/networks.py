@@ -92,7 +92,7 @@ class Bottleneck(nn.Module):
 
 
 class BlazeFaceFull(nn.Module):
-    """Full-range BlazeFace: an encoder, a decoder with laterals, an anchor every four pixels; its home size is 192 px."""
+    """Full-range BlazeFace: an encoder, a decoder with laterals, an anchor per four pixels; its home size is 192 px."""
 
     SIZE = 192
     STRIDE = 32

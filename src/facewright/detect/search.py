@@ -11,16 +11,18 @@ from torch import Tensor
 from facewright.detect.anchors import FULL_LAYERS, SHORT_LAYERS, anchor_points, decode_regressions
 from facewright.detect.detector import FaceDetector
 from facewright.detect.networks import BlazeFaceFull, BlazeFaceShort
-from facewright.detect.suppression import Candidates, joined
+from facewright.detect.suppression import Candidates, joined, weighted_nms
 from facewright.geometry.frames import apply_homogeneous
 from facewright.records import Photo
 
-SHORT_SIZE, COARSE_SIZE, FINE_SIZE, WINDOW_SIZE = 128, 192, 384, 1376
-"""Longer side of a photo, px: as the short-range network sees it, as the full-range one does first and second, and the
-largest picture that goes through a network at once (beyond, windows)."""
+SHORT_SIZE, COARSE_SIZE, FINE_SIZE = 128, 192, 384
+"""Longer side of the photo in the first passes, px: for the short-range network, and twice for the full-range one."""
 
-SMALLEST_FOUND, LARGEST_FOUND = 16.0, 130.0
-"""Width of the faces that the full-range network finds, px of its input (eye distances of 7 to 55 px, measured)."""
+SMALLEST_FOUND = 16.0
+"""Width of the smallest faces that the networks find, px of their input (7 px of eye distance)."""
+
+WINDOW_SIZE, WINDOW_SHARE = 1376, 160
+"""Largest picture that goes through a network at once, px, a multiple of 32; and what neighbours share of one."""
 
 CANDIDATE_SCORE = 0.3
 """Weaker answers are not looked at again."""
@@ -28,10 +30,10 @@ CANDIDATE_SCORE = 0.3
 
 @dataclass(frozen=True)
 class View:
-    """A photo as a network sees it: resized, turned, padded.
+    """A photo as a network sees it: resized, turned, framed.
 
     Attributes:
-        image: RGB 0..1; black where it is padded. Sides are multiples of 32 px.
+        image: RGB 0..1; black where it is padded.
         T_photo_view: maps positions measured from the view's left and top edge (px) to photo px (centres at integers).
     """
 
@@ -39,20 +41,60 @@ class View:
     T_photo_view: Float[Tensor, "3 3"]
 
 
-def resized(photo: Photo, longer_side: int, *, canvas: int = 0) -> View:
-    """The photo with its longer side at ``longer_side`` px, in the middle of a black frame.
+@dataclass(frozen=True)
+class Views:
+    """One photo at the sizes of the first passes; sides are multiples of 32 px.
 
-    The frame fills each side up to a multiple of 32 px, and to ``canvas`` px at least.
+    Attributes:
+        far: half the size of ``short``, in the middle of as large a frame: for faces that fill the photo and more.
+        short: for the short-range network.
+        coarse: a square, for the full-range network.
+        fine: larger, but not larger than the photo; for the same network.
     """
-    scale = longer_side / max(photo.width, photo.height)
-    width, height = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    image = F.interpolate(photo.srgb[None], (height, width), mode="bilinear", antialias=True)[0]
+
+    far: View
+    short: View
+    coarse: View
+    fine: View
+
+
+def whole(photo: Photo) -> View:
+    """The photo itself."""
+    return View(photo.srgb, photo.srgb.new_tensor([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]))
+
+
+def views_of(photo: Photo) -> Views:
+    """Make the views of the first passes; each is shrunk from the next larger one, so a large photo is read once."""
+    fine = resized(whole(photo), min(FINE_SIZE, max(COARSE_SIZE, photo.width, photo.height)))
+    return Views(
+        far=framed(resized(fine, SHORT_SIZE // 2), SHORT_SIZE),
+        short=framed(resized(fine, SHORT_SIZE), SHORT_SIZE),
+        coarse=framed(resized(fine, COARSE_SIZE), COARSE_SIZE),
+        fine=framed(fine),
+    )
+
+
+def resized(view: View, longer_side: int) -> View:
+    """The view with its longer side at ``longer_side`` px; shrinking is free of aliasing."""
+    _, old_height, old_width = view.image.shape
+    scale = longer_side / max(old_width, old_height)
+    width, height = max(1, round(old_width * scale)), max(1, round(old_height * scale))
+    image = F.interpolate(view.image[None], (height, width), mode="bilinear", antialias=True)[0]
+    old_from_new = image.new_tensor([old_width / width, old_height / height, 1]).diag()
+    return View(image, view.T_photo_view @ old_from_new)
+
+
+def framed(view: View, canvas: int = 0) -> View:
+    """The view in the middle of a black frame, its sides filled up to multiples of 32 px and to ``canvas`` at least."""
+    _, height, width = view.image.shape
     right, below = (max(-(-side // 32) * 32, canvas) - side for side in (width, height))
     left, above = right // 2, below // 2
-    image = F.pad(image, (left, right - left, above, below - above))
-    across, down = photo.width / width, photo.height / height
-    T_photo_view = [[across, 0, -0.5 - across * left], [0, down, -0.5 - down * above], [0, 0, 1]]
-    return View(image, image.new_tensor(T_photo_view))
+    image = F.pad(view.image, (left, right - left, above, below - above))
+    return View(image, view.T_photo_view @ _shift(image, -left, -above))
+
+
+def _shift(like: Tensor, x: int, y: int) -> Float[Tensor, "3 3"]:
+    return like.new_tensor([[1, 0, x], [0, 1, y], [0, 0, 1]])
 
 
 def turned(view: View, quarter_turns: int) -> View:
@@ -71,8 +113,7 @@ def windows(view: View, size: int, shared: int) -> list[View]:
     for top in _starts(view.image.shape[1], size, shared):
         for left in _starts(view.image.shape[2], size, shared):
             image = view.image[:, top : top + size, left : left + size]
-            T_view_window = image.new_tensor([[1, 0, left], [0, 1, top], [0, 0, 1]])
-            parts.append(View(image, view.T_photo_view @ T_view_window))
+            parts.append(View(image, view.T_photo_view @ _shift(image, left, top)))
     return parts
 
 
@@ -82,7 +123,7 @@ def _starts(length: int, size: int, shared: int) -> list[int]:
 
 
 def candidates_in(views: list[View], network: BlazeFaceShort | BlazeFaceFull) -> list[Candidates]:
-    """Run one network over views, those of one size in one batch; candidates in photo px, not suppressed."""
+    """Run one network over views, those of one size in one batch; candidates in photo px, not yet suppressed."""
     layers = SHORT_LAYERS if isinstance(network, BlazeFaceShort) else FULL_LAYERS
     found: dict[int, Candidates] = {}
     same_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
@@ -100,38 +141,35 @@ def candidates_in(views: list[View], network: BlazeFaceShort | BlazeFaceFull) ->
     return [found[i] for i in range(len(views))]
 
 
-def upright_candidates(photos: list[Photo], detector: FaceDetector) -> list[Candidates]:
+def upright_candidates(views: list[Views], detector: FaceDetector) -> list[Candidates]:
     """Faces as wide as a twenty-fourth of the photo's longer side, or wider."""
-    coarse, fine = _coarse_and_fine(photos)
-    passes = [
-        candidates_in([resized(photo, SHORT_SIZE, canvas=SHORT_SIZE) for photo in photos], detector.short),
-        candidates_in(coarse, detector.full),
-        candidates_in(fine, detector.full),
-    ]
-    return [joined(list(of_photo)) for of_photo in zip(*passes, strict=True)]
+    return _agreed(
+        candidates_in([v.short for v in views], detector.short),
+        candidates_in([v.coarse for v in views], detector.full),
+        candidates_in([v.fine for v in views], detector.full),
+    )
 
 
-def turned_candidates(photos: list[Photo], detector: FaceDetector) -> list[Candidates]:
-    """The same sizes in the photo turned by 90, 180 and 270 degrees; and upright faces that fill the photo and more."""
-    passes = [candidates_in([resized(photo, SHORT_SIZE // 2, canvas=SHORT_SIZE) for photo in photos], detector.short)]
-    for views in _coarse_and_fine(photos):
-        for quarter_turns in (1, 2, 3):
-            passes.append(candidates_in([turned(view, quarter_turns) for view in views], detector.full))
-    return [joined(list(of_photo)) for of_photo in zip(*passes, strict=True)]
+def turned_candidates(views: list[Views], detector: FaceDetector) -> list[Candidates]:
+    """The same sizes in the photo turned by 90, 180 and 270 degrees; and upright faces that fill the photo and more.
+
+    Orientations are not averaged with each other: a face may be among the candidates once per orientation.
+    """
+    orientations = [_agreed(candidates_in([v.far for v in views], detector.short))]
+    for turns in (1, 2, 3):
+        coarse = candidates_in([turned(v.coarse, turns) for v in views], detector.full)
+        fine = candidates_in([turned(v.fine, turns) for v in views], detector.full)
+        orientations.append(_agreed(coarse, fine))
+    return [joined(list(of_photo)) for of_photo in zip(*orientations, strict=True)]
 
 
-def small_candidates(photos: list[Photo], smallest_px: list[float], detector: FaceDetector) -> list[Candidates]:
-    """Small faces, down to the given width (photo px) in each photo."""
-    found = []
-    for photo, smallest in zip(photos, smallest_px, strict=True):
-        view = resized(photo, round(max(photo.width, photo.height) * min(1.0, SMALLEST_FOUND / smallest)))
-        parts = windows(view, WINDOW_SIZE, round(LARGEST_FOUND))
-        found.append(joined([candidates_in([part], detector.full)[0] for part in parts]))
-    return found
+def small_candidates(photo: Photo, smallest_px: float, detector: FaceDetector) -> Candidates:
+    """Small faces of one photo, down to a width of ``smallest_px`` photo px."""
+    size = round(max(photo.width, photo.height) * min(1.0, SMALLEST_FOUND / smallest_px))
+    parts = windows(framed(resized(whole(photo), size)), WINDOW_SIZE, WINDOW_SHARE)
+    return _agreed(*([found] for part in parts for found in candidates_in([part], detector.full)))[0]
 
 
-def _coarse_and_fine(photos: list[Photo]) -> tuple[list[View], list[View]]:
-    """Views for the full-range network: squares, and larger pictures (but not larger than the photo)."""
-    coarse = [resized(photo, COARSE_SIZE, canvas=COARSE_SIZE) for photo in photos]
-    fine = [resized(photo, min(FINE_SIZE, max(COARSE_SIZE, photo.width, photo.height))) for photo in photos]
-    return coarse, fine
+def _agreed(*passes: list[Candidates]) -> list[Candidates]:
+    """Per photo, what several passes say together."""
+    return [weighted_nms(joined(list(of_photo))) for of_photo in zip(*passes, strict=True)]

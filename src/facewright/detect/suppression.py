@@ -24,6 +24,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def above(self, min_score: float) -> "Candidates":
+        """Those with at least this score."""
+        keep = self.scores >= min_score
+        return Candidates(self.boxes[keep], self.keypoints[keep], self.scores[keep])
+
 
 def joined(parts: list[Candidates]) -> Candidates:
     """All candidates of several passes over one photo."""

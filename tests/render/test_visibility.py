@@ -1,0 +1,72 @@
+"""Visibility of vertices: against rays, geometry of a ball, and one part before another."""
+
+import math
+
+import torch
+
+from facewright.geometry.frames import clip_from_world, crop_camera
+from facewright.records import FaceMesh
+from facewright.render.visibility import seen_share, vertex_visibility
+from tests.render.scenes import sphere
+
+
+def test_a_ball_shows_the_cap_before_its_horizon() -> None:
+    vertices, faces = sphere(4)
+    visible = vertex_visibility(clip_from_world(vertices, crop_camera(size=512)), faces, (512, 512))[0]
+    horizon = 0.7 * 0.7 / 10  # height of the tangent cone's circle on a ball of radius 0.7 seen from 10 dm
+    height = vertices[0, :, 2]
+    assert bool(visible[height > horizon + 0.06].all())
+    assert not bool(visible[height < horizon - 0.06].any())
+
+
+def test_what_stands_before_hides_what_is_behind() -> None:
+    near, faces = sphere(3, 0.3)
+    near = near + torch.tensor([0.1, 0.0, 0.8])
+    far, _ = sphere(3, 0.8)
+    vertices = torch.cat([near, far], 1)
+    both = torch.cat([faces, faces + near.shape[1]])
+    visible = vertex_visibility(clip_from_world(vertices, crop_camera(size=400)), both, (400, 400))[0]
+    # Where the ray to a far vertex passes the near ball, by the distance of its line from the near ball's centre.
+    eye, centre = torch.tensor([0.0, 0.0, 10.0]), torch.tensor([0.1, 0.0, 0.8])
+    direction = torch.nn.functional.normalize(far[0] - eye, dim=-1)
+    distance = torch.linalg.cross((centre - eye).expand_as(direction), direction).norm(dim=-1)
+    front = far[0, :, 2] > 0.8 * 0.8 / 10 + 0.06
+    hidden = visible[near.shape[1] :].logical_not()
+    assert bool(hidden[front & (distance < 0.28)].all())
+    assert not bool(hidden[front & (distance > 0.32)].any())
+
+
+def test_agrees_with_rays_on_the_toy_head(toy_mesh: FaceMesh) -> None:
+    visible = vertex_visibility(
+        clip_from_world(toy_mesh.vertices, crop_camera(2, size=600)), toy_mesh.faces, (600, 600)
+    )
+    eye = torch.tensor([0.0, 0.0, 10.0], dtype=torch.float64)
+    for batch in range(2):
+        vertices = toy_mesh.vertices[batch].double()
+        a, b, c = (vertices[toy_mesh.faces[:, i]] for i in range(3))
+        direction = vertices - eye
+        p = torch.linalg.cross(direction[:, None].expand(-1, len(a), -1), (c - a)[None].expand(len(vertices), -1, -1))
+        determinant = ((b - a) * p).sum(-1)
+        q = torch.linalg.cross(eye - a, b - a)
+        u, v = ((eye - a) * p).sum(-1) / determinant, (direction[:, None] * q).sum(-1) / determinant
+        reach = ((c - a) * q).sum(-1) / determinant  # 1 at the vertex itself
+        hit = (u >= 0) & (v >= 0) & (u + v <= 1) & (reach > 0) & (reach < 1 - 0.004)  # 4 cm before: not its own faces
+        facing = (toy_mesh.normals[batch].double() * -direction).sum(-1) / direction.norm(dim=-1)
+        clear = facing.abs() > 0.15  # at grazing angles the tolerance decides
+        expected = ~hit.any(1) & (facing > 0)
+        assert float((visible[batch] == expected)[clear].double().mean()) > 0.97
+
+
+def test_points_outside_of_the_picture_are_not_visible() -> None:
+    vertices, faces = sphere(3)
+    clip = clip_from_world(vertices + torch.tensor([0.9, 0.0, 0.0]), crop_camera(size=200))
+    visible = vertex_visibility(clip, faces, (200, 200))[0]
+    column = (clip[0, :, 0] / clip[0, :, 3] + 1) * 100 - 0.5
+    assert bool(visible.any())
+    assert not bool(visible[column > 200].any())
+
+
+def test_seen_share_weighs_the_four_pixels() -> None:
+    surface = torch.tensor([[[9.0, 9.0], [math.inf, 5.0]]])
+    share = seen_share(surface, torch.tensor([[0.25]]), torch.tensor([[0.5]]), torch.tensor([[7.0]]), tolerance=0.01)
+    assert share.item() == 1 - 0.25 * 0.5  # only the lower right pixel hides it

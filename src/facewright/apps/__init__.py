@@ -1,0 +1,1 @@
+"""Rooms around the flow: what people do with reconstructed faces."""

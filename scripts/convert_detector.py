@@ -13,6 +13,7 @@ the i-th of the graph fills the i-th of the torch module. Kernels go from TFLite
 import argparse
 import hashlib
 import json
+import re
 import zipfile
 from itertools import product
 from pathlib import Path
@@ -24,13 +25,17 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
-from facewright.detect.detector import FaceDetector
+from facewright.assets import embedded_path
+from facewright.detect import MESH_MIRROR, FaceDetector, detect_faces
+from facewright.geometry.similarity import apply_similarity, similarity_from_points
+from facewright.photo import read_photo
 
 MODELS = {
     "short": "mediapipe/modules/face_detection/face_detection_short_range.tflite",
     "full": "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
     "mesh": "mediapipe/modules/face_landmark/face_landmark.tflite",
 }
+CONNECTIONS = "mediapipe/python/solutions/face_mesh_connections.py"
 DTYPES = {tflite.TensorType.FLOAT32: np.float32, tflite.TensorType.FLOAT16: np.float16}
 SPARSE_VECTORS = {
     tflite.SparseIndexVector.Int32Vector: tflite.Int32Vector,
@@ -132,7 +137,7 @@ def in_module_order(name: str, layers: list[list[NDArray[np.floating]]]) -> list
 
 
 def fill(network: nn.Module, layers: list[list[NDArray[np.floating]]]) -> None:
-    """Copy parameters into a network's convolutions and PReLUs, in order of declaration; numbers and shapes must fit."""
+    """Copy parameters into a network's convolutions and PReLUs in order of declaration; numbers and shapes must fit."""
     modules = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.PReLU)]
     for module, arrays in zip(modules, layers, strict=True):
         for parameter, array in zip(module.parameters(), arrays, strict=True):
@@ -142,11 +147,50 @@ def fill(network: nn.Module, layers: list[list[NDArray[np.floating]]]) -> None:
                 parameter.copy_(torch.from_numpy(np.ascontiguousarray(array, np.float32)))
 
 
+def mesh_triangles(connections: str) -> list[list[int]]:
+    """Triangles of the 468 points, counter-clockwise from outside, out of the wheel's list of edges.
+
+    The list names the three edges of one triangle after the other. It leaves the eyes and the mouth open.
+    """
+    listed = connections[connections.index("FACEMESH_TESSELATION") :]
+    edges = [(int(a), int(b)) for a, b in re.findall(r"\((\d+),\s*(\d+)\)", listed)]
+    triangles = [[edges[k][0], edges[k + 1][0], edges[k + 2][0]] for k in range(0, len(edges), 3)]
+    assert all(
+        edges[k] == (t[i], t[(i + 1) % 3])
+        for t, j in zip(triangles, range(0, len(edges), 3), strict=True)
+        for i, k in enumerate(range(j, j + 3))
+    )
+    return triangles
+
+
+def mean_mesh(detector: FaceDetector) -> list[list[float]]:
+    """The dense points of the embedded portraits: turned to the front by their own depth, mirrored, averaged.
+
+    Unit: the distance of the outer eye corners; x to image right, y up, z to the camera; origin between the eyes. The
+    wheel holds no canonical mesh; this stands in for it where a rough start is enough.
+    """
+    shapes = []
+    for name in ("astronaut", "grace_hopper"):
+        (face,) = detect_faces(read_photo(embedded_path(f"photos/{name}.jpg")), detector, max_faces=1)
+        assert face.mesh is not None
+        shape = face.mesh * torch.tensor([1.0, -1, -1])
+        shapes += [shape, shape[MESH_MIRROR] * torch.tensor([-1.0, 1, 1])]
+    mean = shapes[0]
+    for _ in range(5):
+        aligned = [apply_similarity(shape, *similarity_from_points(shape, mean)) for shape in shapes]
+        mean = torch.stack(aligned).mean(0)
+        mean = (mean + mean[MESH_MIRROR] * torch.tensor([-1.0, 1, 1])) / 2
+        corners = mean[[33, 263]]
+        mean = (mean - corners.mean(0)) / (corners[1] - corners[0]).norm()
+    return [[round(float(value), 4) for value in point] for point in mean]
+
+
 def main() -> None:
     """Read the wheel, write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mediapipe", type=Path, required=True, help="the wheel mediapipe-0.10.14-*.whl")
     parser.add_argument("--out", type=Path, required=True, help="detector.safetensors")
+    parser.add_argument("--mesh", type=Path, help="also write the mesh's triangles, mirror map and a mean shape: json")
     arguments = parser.parse_args()
     detector = FaceDetector()
     sources = {}
@@ -157,11 +201,16 @@ def main() -> None:
             network = getattr(detector, name)
             fill(network, in_module_order(name, Graph(content).layers()))
             print(f"{name}: {sum(p.numel() for p in network.parameters())} parameters")
+        triangles = mesh_triangles(wheel.read(CONNECTIONS).decode())
     # the published constants are half precision already: nothing is lost
     weights = {key: value.half().contiguous() for key, value in sorted(detector.state_dict().items())}
-    card = {"source": "mediapipe 0.10.14", "license": "Apache-2.0", "sha256": json.dumps(sources, sort_keys=True)}
-    save_file(weights, arguments.out, card)
+    card = {"source": "mediapipe 0.10.14", "license": "Apache-2.0", "sha256": sources}
+    # one entry: safetensors writes several in random order
+    save_file(weights, arguments.out, {"card": json.dumps(card, sort_keys=True)})
     print(f"{arguments.out}: {arguments.out.stat().st_size} bytes")
+    if arguments.mesh:
+        mesh = {"triangles": triangles, "mirror": MESH_MIRROR, "mean_points": mean_mesh(detector.eval())}
+        arguments.mesh.write_text(json.dumps(mesh) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from facewright.records import Photo
 
 SQUARE_PER_FACE = 1.5
 EYE_OUTER_CORNERS = (33, 263)
+MAX_TOGETHER = 64
 
 
 def squares_around(
@@ -91,7 +92,9 @@ def read_mesh(
     """
     size = FaceMeshNet.SIZE
     crops = torch.stack([cut_square(p, T, size) for p, T in zip(photos, T_photo_square, strict=True)])
-    points, logits = network(torch.cat([crops, crops.flip(-1)]) if mirrored else crops)
+    crops = torch.cat([crops, crops.flip(-1)]) if mirrored else crops
+    answers = [network(some) for some in crops.to(network.weight).split(MAX_TOGETHER)]
+    points, logits = (torch.cat(parts).to(crops) for parts in zip(*answers, strict=True))
     points = points / size
     if mirrored:
         straight, mirror = points.chunk(2)

@@ -37,4 +37,5 @@ def load_face_detector() -> FaceDetector:
     except (safetensors.SafetensorError, RuntimeError) as error:
         raise WeightsError(f"expected the weights of FaceDetector in {path}: {error}; reinstall facewright") from error
     # depthwise convolutions run up to twice as fast on CPUs where the channels lie together
-    return detector.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    detector.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
+    return detector.eval().requires_grad_(False)

@@ -78,12 +78,13 @@ def detect_faces_in_batch(
 ) -> list[list[FaceDetection]]:
     """Find the faces of several photos, of any sizes; the networks run on all of them together.
 
-    Every photo is searched at two sizes. Where nothing is found, it is searched again turned by 90, 180 and 270
-    degrees; where still no large face is found, once more at a larger size, for small faces.
+    Every photo is searched at two sizes. Where no face is sure, it is searched again turned by 90, 180 and 270 degrees;
+    where still no large face is found, once more at a larger size, for small faces. Of one face seen in several
+    orientations the one stays that the mesh network is surest of.
 
     Args:
-        photos: they share one device.
-        detector: from ``load_face_detector``, on the photos' device; loaded afresh if None.
+        photos: of any size and device.
+        detector: from ``load_face_detector``, on any device (small views of the photos travel there); loaded if None.
         min_score: least confidence of a face, 0..1.
         max_faces: keep only the largest; all if None.
         min_face_px: width of the smallest face of interest, photo px. None: search for small faces only in photos
@@ -120,10 +121,7 @@ def detect_faces_in_batch(
 
 
 def is_sure(face: FaceDetection) -> bool:
-    """Whether the dense points were surely read the right way up: the mesh network is, and the eye line is fairly level.
-
-    Faces read upside down reach a confidence of 0.999, rightly read ones measure 0.99999 and more.
-    """
+    """Whether the dense points were surely read the right way up: the network is sure and the eyes are fairly level."""
     across, down = (face.five[1] - face.five[0]).tolist()
     return face.mesh_score > SURE_PRESENCE and across > abs(down)
 

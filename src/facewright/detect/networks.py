@@ -18,6 +18,15 @@ NUM_KEYPOINTS = 6
 REGRESSION_SIZE = 4 + 2 * NUM_KEYPOINTS
 
 
+class Network(nn.Module):
+    """What the three have in common: where they live."""
+
+    @property
+    def weight(self) -> Tensor:
+        """Any weight; tells device and dtype."""
+        return next(self.parameters())
+
+
 class BlazeUnit(nn.Module):
     """Depthwise 3x3 and pointwise convolution beside a skip, which is max-pooled and zero-padded to the new shape."""
 
@@ -39,7 +48,7 @@ class BlazeUnit(nn.Module):
         return self.activation(skip + self.pointwise(self.depthwise(self.pad(x))))
 
 
-class BlazeFaceShort(nn.Module):
+class BlazeFaceShort(Network):
     """Short-range BlazeFace; its home size is 128 px."""
 
     SIZE = 128
@@ -91,7 +100,7 @@ class Bottleneck(nn.Module):
         return F.relu(x + self.layers(x) if self.skip else self.layers(x))
 
 
-class BlazeFaceFull(nn.Module):
+class BlazeFaceFull(Network):
     """Full-range BlazeFace: an encoder, a decoder with laterals, an anchor per four pixels; its home size is 192 px."""
 
     SIZE = 192
@@ -147,7 +156,7 @@ def depth_to_space(features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D Y X
     return F.pixel_shuffle(features.unflatten(1, (4, channels)).transpose(1, 2).flatten(1, 2), 2)
 
 
-class FaceMeshNet(nn.Module):
+class FaceMeshNet(Network):
     """468 points of the face in a 192 px crop, and whether there is a face in it."""
 
     SIZE = 192

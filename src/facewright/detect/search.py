@@ -123,15 +123,13 @@ def _starts(length: int, size: int, shared: int) -> list[int]:
 
 
 def candidates_in(views: list[View], network: BlazeFaceShort | BlazeFaceFull) -> list[Candidates]:
-    """Run one network over views, those of one size in one batch; candidates in photo px, not yet suppressed."""
+    """Run one network over views, those of one size together; candidates in photo px, not yet suppressed."""
     layers = SHORT_LAYERS if isinstance(network, BlazeFaceShort) else FULL_LAYERS
     found: dict[int, Candidates] = {}
-    same_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for i, view in enumerate(views):
-        same_size[tuple(view.image.shape)].append(i)
-    for (_, height, width), members in same_size.items():
-        anchors = anchor_points(height, width, layers).to(views[0].image)
-        regressions, logits = network(torch.stack([views[i].image for i in members]) * 2 - 1)
+    for members in _batches(views):
+        images = torch.stack([views[i].image for i in members])
+        anchors = anchor_points(images.shape[2], images.shape[3], layers).to(images)
+        regressions, logits = (answer.to(images) for answer in network(images.to(network.weight) * 2 - 1))
         for i, regression, score in zip(members, regressions, logits.sigmoid(), strict=True):
             keep = score > CANDIDATE_SCORE
             boxes, keypoints = decode_regressions(regression[keep], anchors[keep])
@@ -139,6 +137,18 @@ def candidates_in(views: list[View], network: BlazeFaceShort | BlazeFaceFull) ->
             boxes = torch.cat([corners.amin(-2), corners.amax(-2)], -1)
             found[i] = Candidates(boxes, apply_homogeneous(views[i].T_photo_view, keypoints), score[keep])
     return [found[i] for i in range(len(views))]
+
+
+def _batches(views: list[View]) -> list[list[int]]:
+    """Indices of views of one size, as many together as make the largest window."""
+    same_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, view in enumerate(views):
+        same_size[tuple(view.image.shape)].append(i)
+    batches: list[list[int]] = []
+    for (_, height, width), members in same_size.items():
+        together = max(1, WINDOW_SIZE**2 // (height * width))
+        batches.extend(members[k : k + together] for k in range(0, len(members), together))
+    return batches
 
 
 def upright_candidates(views: list[Views], detector: FaceDetector) -> list[Candidates]:

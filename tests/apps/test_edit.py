@@ -80,7 +80,7 @@ def test_relighting_replaces_the_light_for_all_faces():
 
 
 def test_light_from_a_direction_is_a_cosine_lobe_as_far_as_nine_functions_go():
-    """Second-order expansion of max(0, c) in Legendre polynomials: 1/4 + c/2 + 5/32 (3 c^2 - 1), off by 3/32 at most."""
+    """Second-order Legendre expansion of max(0, c): 1/4 + c/2 + 5/32 (3 c^2 - 1), off by 3/32 at most."""
     directions = torch.tensor([[0.0, 0.0, 3.0], [1.0, 0.0, 0.0], [-1.0, 2.0, 0.5]], dtype=torch.float64)
     normals = torch.nn.functional.normalize(torch.randn(3, 4000, 3, dtype=torch.float64), dim=-1)
     sh = light_from_direction(directions, strength=0.7, ambient=0.2)

@@ -7,7 +7,7 @@ import torch
 
 from facewright.morphable.describe import describe_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.sample import ACTIVE_EXPRESSIONS, sample_coefficients
+from facewright.morphable.sample import ACTIVE_EXPRESSIONS, plausible_blendshapes, sample_coefficients
 from facewright.morphable.toy import toy_face_model
 
 
@@ -39,6 +39,16 @@ def test_box_expressions_are_sparse_weights(rng: torch.Generator) -> None:
     count = drawn.shape[1]
     expected = min(ACTIVE_EXPRESSIONS / count, 0.5)
     assert (drawn > 0).float().mean().item() == pytest.approx(expected, abs=0.02)
+
+
+def test_arkit_weights_look_like_a_face() -> None:
+    names = ("eyeLookInLeft", "eyeLookOutLeft", "eyeLookInRight", "eyeLookOutRight", "jawOpen", "mouthClose")
+    names += ("mouthSmileLeft", "mouthSmileRight", "somethingElse")
+    drawn = torch.tensor([[0.4, 0.0, 0.9, 0.9, 0.3, 0.8, 0.8, 0.0, 0.7], [0.0, 0.0, 0.0, 0.0, 0.5, 0.2, 0.0, 0.4, 0.0]])
+    expected = torch.tensor(
+        [[0.4, 0.0, 0.0, 0.4, 0.3, 0.3, 0.8, 0.6, 0.7], [0.0, 0.0, 0.0, 0.0, 0.5, 0.2, 0.0, 0.1, 0.0]]
+    )
+    torch.testing.assert_close(plausible_blendshapes(drawn, names), expected)
 
 
 def test_neutral_faces_look_at_the_camera(toy_model: FaceModel, rng: torch.Generator) -> None:

@@ -1,6 +1,7 @@
 """Random faces out of a face model's own priors."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from facewright.morphable.linear import FaceModel
@@ -38,10 +39,38 @@ def sample_coefficients(
     id_part = _truncated_normal((batch, model.layout.id), truncation, generator)
     tex = _truncated_normal((batch, model.layout.tex), truncation, generator)
     exp = zeros.exp
-    if expressions:
-        shape = (batch, model.layout.exp)
-        exp = _sparse_box(shape, generator) if model.exp_is_box else _truncated_normal(shape, truncation, generator)
+    if expressions and model.exp_is_box:
+        exp = plausible_blendshapes(_sparse_box((batch, model.layout.exp), generator), model.exp_names)
+    elif expressions:
+        exp = _truncated_normal((batch, model.layout.exp), truncation, generator)
     return FaceCoefficients(id_part, exp, tex, zeros.angles, zeros.sh, zeros.translation)
+
+
+def plausible_blendshapes(weights: Float[Tensor, "B K"], names: tuple[str, ...]) -> Float[Tensor, "B K"]:
+    """Weights as faces show them, for the expressions that have ARKit's names; others stay as they are.
+
+    Both eyes blink, squint and turn together (looking left is out for one eye and in for the other); other left-right
+    pairs share three quarters of their weight; ``mouthClose``, which undoes the parting of the lips by ``jawOpen``,
+    never exceeds it.
+    """
+    place = {name: index for index, name in enumerate(names)}
+    plausible = weights.clone()
+    for name, left in place.items():
+        partner = place.get(_other_side(name))
+        if not name.endswith("Left") or partner is None:
+            continue
+        share = 1.0 if name.startswith("eye") else 0.75
+        plausible[:, partner] = share * weights[:, left] + (1.0 - share) * weights[:, partner]
+    if "mouthClose" in place and "jawOpen" in place:
+        jaw = plausible[:, place["jawOpen"]]
+        plausible[:, place["mouthClose"]] = torch.minimum(plausible[:, place["mouthClose"]], jaw)
+    return plausible
+
+
+def _other_side(name: str) -> str:
+    """The expression that accompanies a left one on the right: the eyes turn to one side together."""
+    turned = name.replace("LookIn", "Look?").replace("LookOut", "LookIn").replace("Look?", "LookOut")
+    return turned.removesuffix("Left") + "Right"
 
 
 def _truncated_normal(shape: tuple[int, int], limit: float, generator: torch.Generator) -> Tensor:

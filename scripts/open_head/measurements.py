@@ -47,14 +47,13 @@ ALARE, CHEILION, INFRAORBITALE = 11673, 7249, 7610
 """Vertices of `base.obj`; paired ones on the subject's left."""
 
 TRAGION_TOP = "ANSUR II, tragiontopofhead"
+ANSUR_FRONTAL = "ANSUR, p. 541"
 MEASUREMENTS = (
     Measurement("head breadth", EURION, "mirror", None, (154.3, 5.5), (147.8, 5.2), "ANSUR II, headbreadth"),
     Measurement("head length", GLABELLA, BACK_OF_HEAD, None, (199.5, 7.0), (189.8, 7.4), "ANSUR II, headlength"),
     Measurement("bizygomatic breadth", ZYGION, "mirror", None, (143.9, 6.9), (136.2, 6.5), "NIOSH, BIZYGOBR"),
     Measurement("bigonial breadth", GONION, "mirror", None, (120.7, 10.7), (111.6, 9.3), "NIOSH, BIGONLBR"),
-    Measurement(
-        "minimum frontal breadth", FRONTOTEMPORALE, "mirror", None, (105.1, 5.2), (103.3, 4.8), "ANSUR, p. 541"
-    ),
+    Measurement("minimum frontal breadth", FRONTOTEMPORALE, "mirror", None, (105.1, 5.2), (103.3, 4.8), ANSUR_FRONTAL),
     Measurement("menton-sellion length", MENTON, SELLION, None, (123.2, 7.2), (114.2, 6.5), "NIOSH, MENSELL"),
     Measurement("subnasale-sellion length", SUBNASALE, SELLION, None, (51.9, 4.1), (47.7, 3.8), "NIOSH, SUBNASAL"),
     Measurement("nose breadth", ALARE, "mirror", None, (37.8, 4.8), (35.8, 4.9), "NIOSH, NOSEBR"),
@@ -112,6 +111,12 @@ class Calipers:
         self._level = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
         self.vertices = np.unique(self._ends)
         """Ids of the vertices that any measurement touches."""
+
+    def definition(self, index: int) -> dict[str, list[list[int]] | list[float] | None]:
+        """Pairs of model vertices whose distances are averaged, and the direction of a distance along an axis."""
+        axis = int(self._axes[index])
+        along = None if axis < 0 else [round(float(value), 6) for value in self._level[axis]]
+        return {"between": np.unique(self._ends[index], axis=0).tolist(), "along": along}
 
     def __call__(self, heads: np.ndarray) -> np.ndarray:
         """(N, M) measurements, dm, of heads (N, V, 3), dm."""

@@ -1,6 +1,7 @@
 """The table of head measurements: published, of the drawn people, and of the model's own Gaussian."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from open_head.measurements import MEASUREMENTS, Calipers
@@ -26,9 +27,8 @@ def write_report(path: Path, model: FaceModel, topology: HeadTopology, heads: np
     ]
     for k, m in enumerate(MEASUREMENTS):
         cells = [f"{a[:, k].mean():.1f} ({a[:, k].std():.1f})" for a in people]
-        lines.append(
-            f"| {m.name} | {m.male[0]} ({m.male[1]}) | {cells[0]} | {m.female[0]} ({m.female[1]}) | {cells[1]} | {m.source} |"
-        )
+        known = [f"{mean:.1f} ({sd:.1f})" for mean, sd in (m.male, m.female)]
+        lines.append(f"| {m.name} | {known[0]} | {cells[0]} | {known[1]} | {cells[1]} | {m.source} |")
     lines += [
         "",
         "| measurement, mm | both sexes: published | samples of the model |",
@@ -39,6 +39,19 @@ def write_report(path: Path, model: FaceModel, topology: HeadTopology, heads: np
         own = f"{gaussian[:, k].mean():.1f} ({gaussian[:, k].std():.1f})"
         lines.append(f"| {m.name} | {average:.1f} ({sd:.1f}) | {own} |")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def published_measurements(topology: HeadTopology, mean: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Name -> vertices, and published mean and standard deviation by sex, mm: how to measure a decoded head.
+
+    ``between`` are pairs of vertices whose distances are averaged; ``along`` is the unit vector on which they are
+    projected, in the model frame, or None for straight distances.
+    """
+    calipers = Calipers(topology, mean)
+    return {
+        m.name: calipers.definition(k) | {"male_mm": list(m.male), "female_mm": list(m.female), "source": m.source}
+        for k, m in enumerate(MEASUREMENTS)
+    }
 
 
 def pooled(male: tuple[float, float], female: tuple[float, float]) -> tuple[float, float]:

@@ -10,3 +10,12 @@ def loop_vertices(topology: HeadTopology, start: int) -> np.ndarray:
     known = topology.source_ids >= 0
     place[topology.source_ids[known]] = np.flatnonzero(known)
     return place[np.array(topology.skin_loop(start))]
+
+
+def upper_and_lower(loop: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two halves of a loop around mouth or eye, each from -x to +x, both with the corners."""
+    ends = loop[[mean[loop, 0].argmin(), mean[loop, 0].argmax()]]
+    first, last = sorted(int(np.flatnonzero(loop == end)[0]) for end in ends)
+    halves = (loop[first : last + 1], np.concatenate([loop[last:], loop[: first + 1]]))
+    upper, lower = sorted(halves, key=lambda half: -mean[half, 1].mean())
+    return upper[np.argsort(mean[upper, 0])], lower[np.argsort(mean[lower, 0])]

@@ -17,8 +17,8 @@ from open_head.flatten import (
 )
 from open_head.topology import HeadTopology
 
-HEAD_BOX = (0.006, 0.994)
-"""The head's chart spans this much of u, and touches the upper bound in v."""
+HEAD_BOX = (0.006, 0.03, 0.994, 0.994)
+"""u, v of the lower left and the upper right corner of what the head's chart may fill."""
 HALF_CHARTS = {
     "left_eye": (0.94, 0.06, 0.11),
     "mouth_socket": (0.828, 0.05, 0.09),
@@ -99,17 +99,17 @@ def head_chart(topology: HeadTopology) -> Chart:
     uv = flatten(vertices[origin], corners, head_density(vertices[origin]), start=crown_first(origin, crown))
     partner = _chart_partner(corners, topology, chosen)
     uv = 0.5 * (uv + uv[partner] * [-1.0, 1.0])
-    low, high = HEAD_BOX
-    uv *= (high - low) / np.ptp(uv[:, 0])
-    return Chart(chosen, corners, uv + np.array([0.5, high - uv[:, 1].max()]))
+    left, bottom, right, top = HEAD_BOX
+    uv *= ((right - left, top - bottom) / np.ptp(uv, axis=0)).min()
+    return Chart(chosen, corners, uv + np.array([0.5, top - uv[:, 1].max()]))
 
 
 def head_density(points: np.ndarray) -> np.ndarray:
     """Wished-for texture length per length of skin: most about eyes, nose and mouth, least on the nape."""
     away = points - [0.0, 7.0, 0.5]
     angle = np.degrees(np.arctan2(np.hypot(away[:, 0], away[:, 1]), away[:, 2]))
-    under_jaw = np.interp(points[:, 1] - 0.35 * points[:, 2], [5.5, 5.9], [0.45, 1.0])
-    return np.interp(angle, [15.0, 50.0, 110.0, 180.0], [1.4, 1.0, 0.45, 0.3]) * under_jaw
+    under_jaw = np.interp(points[:, 1] - 0.35 * points[:, 2], [5.5, 5.9], [0.2, 1.0])
+    return np.interp(angle, [15.0, 45.0, 75.0, 110.0, 180.0], [1.5, 1.15, 0.6, 0.28, 0.22]) * under_jaw
 
 
 def crown_first(origin: np.ndarray, crown: int) -> int:

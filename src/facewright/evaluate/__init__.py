@@ -11,10 +11,17 @@ Metrics are pure functions of numpy arrays (float64 inside, mm where a name ends
 ``icp``               ``icp``: rigid, fixed or own scale; either direction or both; points or planes
 ``scan_fit``          ``fit_to_scan``: NoW's seven points, then seven parameters
 ``regions``           ``within_radius`` (95 mm), ``now_region``, ``below_forehead``, ``cut_out``
+``scan_protocol``     ``scan_errors`` by a ``ScanProtocol`` (``SCAN_PROTOCOLS``: tran2017, genova2018, deng2019, ganfit2019);
+                      ``vertex_errors`` in one topology (FaceWarehouse, synthetic truth)
+``realy``             ``realy_errors``: regions, rigid and non-rigid (``nonrigid.deform_onto``); ``mean_of_regions``
+``reconstruction``    ``reconstruction_nme`` (PRNet's Florence, two readings), ``rmse_3d_mm``
+``depth``             ``frontal_depth_mm``, ``depth_errors`` (RMSE, log10, relative)
+``images``            ``photometric_errors``, ``mask_iou``
 ``pooled``            ``PooledDistances``: median, mean, std of all vertices of all scans, in constant memory
 ``curves``            ``cumulative_errors``, ``area_under_ced``, ``failure_rate``
 ``bootstrap``         ``bootstrap_interval``, ``paired_difference``
 ``verification``      ``roc_curve`` (AUC, EER, TAR at FAR), ``fold_accuracy``, ``identification_ranks``, ``rank_k_rate``
+``descriptors``       ``SignedRootPca``, ``pool_sets``: Tran's 3D face recognition from coefficients
 ``frechet``           ``frechet_distance``, ``expression_fid``, ``expression_fid_per_clip``
 ``likeness``          ``identity_spread``, ``separation``, ``mirror_consistency``, ``leakage``, ``pose_drift``, jitter
 ====================  ==================================================================================================

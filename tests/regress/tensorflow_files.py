@@ -77,6 +77,7 @@ def frozen_graph(
     prefix: str = "",
     epsilon: float = 1e-5,
     packed: bool = True,
+    training: tuple[bool, ...] = (False,),
 ) -> bytes:
     """Constants for all variables, and the operations that use the convolutions among them."""
     graph = bytearray(node(f"{prefix}input_imgs", "Placeholder"))
@@ -84,8 +85,12 @@ def frozen_graph(
         graph += constant(prefix + name, array, as_values=array.ndim == 1)
     for scope, stride in strides.items():
         graph += convolution(f"{prefix}resnet_v1_50/{scope}", stride, "VALID" if stride > 1 else "SAME", packed=packed)
-        norm = attribute("epsilon", float_field(4, epsilon)) + attribute("is_training", number_field(5, 0))
-        graph += node(f"{prefix}resnet_v1_50/{scope}/BatchNorm/FusedBatchNorm", "FusedBatchNorm", (), norm)
+        for branch in training:
+            norm = attribute("epsilon", float_field(4, epsilon)) + attribute(
+                "is_training", number_field(5, int(branch))
+            )
+            name = "FusedBatchNorm" if len(training) == 1 else f"cond/FusedBatchNorm_{int(branch)}"
+            graph += node(f"{prefix}resnet_v1_50/{scope}/BatchNorm/{name}", "FusedBatchNorm", (), norm)
     pool = attribute("padding", bytes_field(2, b"SAME"))
     graph += node(f"{prefix}resnet_v1_50/pool1/MaxPool", "MaxPool", (), pool)
     versions = bytes_field(4, number_field(1, 27))

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from references import same_max_pool
 
 from facewright.regress.backbones import BACKBONES, build_backbone
 from facewright.regress.backbones.resnet import _pad_same
+from tests.regress.references import same_max_pool
 
 
 @pytest.mark.parametrize(

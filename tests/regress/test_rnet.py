@@ -1,12 +1,12 @@
 import pytest
 import torch
-from references import SLIM_HEADS, official_forward, random_official_state, slim_forward
-from tensorflow_files import frozen_graph, slim_strides, slim_variables
 
 from facewright.records import CoefficientLayout
 from facewright.regress.importers import import_weights
 from facewright.regress.official import OFFICIAL_LAYOUT
 from facewright.regress.rnet import RNet
+from tests.regress.references import SLIM_HEADS, official_forward, random_official_state, slim_forward
+from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables
 
 
 def test_full_size_has_the_official_number_of_parameters():

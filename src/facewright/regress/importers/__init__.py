@@ -108,11 +108,12 @@ def _read_graph(path: str | os.PathLike[str], layout: CoefficientLayout) -> tupl
         if scope in names and abs(epsilon - 1e-5) > 1e-9:
             variance = f"{names[scope][1]}.running_var"
             trunk[variance] = trunk[variance] + (epsilon - 1e-5)
-    if any(node.is_training for node in nodes):
-        notes = ("the graph normalises by each batch's own statistics; ours uses the stored moving ones",)
-    else:
-        notes = ()
-    return replace(network, trunk=trunk), notes
+    norms = [node for node in nodes if node.op.startswith("FusedBatchNorm")]
+    if norms and all(node.is_training for node in norms):  # a graph that can do both has a node for either
+        return replace(network, trunk=trunk), (
+            "the graph normalises by each batch's own statistics; ours uses the stored moving ones",
+        )
+    return replace(network, trunk=trunk), ()
 
 
 def _finish(

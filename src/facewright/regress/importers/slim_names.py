@@ -64,7 +64,7 @@ def check_graph(path: str, nodes: list[Node]) -> dict[str, float]:
         elif node.op == "MaxPool" and scope == "pool1" and node.padding not in ("", "SAME"):
             raise WeightsError(f"{path}: expected pool1 to pad SAME, received {node.padding}; this is another network")
         elif node.op.startswith("FusedBatchNorm") and node.epsilon is not None:
-            epsilons[scope.removesuffix("/BatchNorm")] = node.epsilon
+            epsilons[scope.partition("/BatchNorm")[0]] = node.epsilon
     for scope in slim_scopes().keys() & strides.keys():
         if strides[scope] != _slim_stride(scope):
             raise WeightsError(

@@ -76,11 +76,12 @@ def small_bfm(rng: np.random.Generator) -> SyntheticBfm:
         rng.choice(len(front), 68, replace=False),
         photometric,
         rng.random(len(front)) < 0.3,
-        *_statistics(rng, mean, count, len(trimmed)),
+        *statistics(rng, mean, count, len(trimmed)),
     )
 
 
-def _statistics(rng: np.random.Generator, mean: np.ndarray, count: int, trimmed: int) -> list[np.ndarray]:
+def statistics(rng: np.random.Generator, mean: np.ndarray, count: int, trimmed: int) -> list[np.ndarray]:
+    """Mean, 199 modes and deviations of shape, of texture; 79 of expression: the last fields of ``SyntheticBfm``."""
     return [
         mean.astype(np.float32).reshape(-1),
         orthonormal(rng, 3 * count, 199),
@@ -117,7 +118,7 @@ def full_bfm(rng: np.random.Generator, tables: Path) -> SyntheticBfm:
         keypoints,
         info["frontmask2"].ravel() > 0.5,
         info["skinmask"].ravel() > 0.5,
-        *_statistics(rng, mean, 53490, 53215),
+        *statistics(rng, mean, 53490, 53215),
     )
     return replace(bfm, exp_std=np.loadtxt(tables / "std_exp.txt"))
 
@@ -178,11 +179,13 @@ def write_expressions(path: Path, bfm: SyntheticBfm) -> None:
         modes.astype("<f4").tofile(file)
 
 
-def write_bfm2009(folder: Path, bfm: SyntheticBfm, *, similarity: bool = True) -> dict[str, Any]:
+def write_bfm2009(
+    folder: Path, bfm: SyntheticBfm, *, similarity: bool = True, compressed: bool = False
+) -> dict[str, Any]:
     """All files of an import; returns the reader's arguments."""
     tables = folder / "BFM"
     tables.mkdir(parents=True)
-    scipy.io.savemat(folder / "01_MorphableModel.mat", morphable_model_variables(bfm))
+    scipy.io.savemat(folder / "01_MorphableModel.mat", morphable_model_variables(bfm), do_compression=compressed)
     write_expressions(folder / "Exp_Pca.bin", bfm)
     for name, variables in table_variables(bfm).items():
         scipy.io.savemat(tables / name, variables)

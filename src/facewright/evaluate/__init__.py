@@ -11,7 +11,7 @@ Metrics are pure functions of numpy arrays (float64 inside, mm where a name ends
 ``icp``               ``icp``: rigid, fixed or own scale; either direction or both; points or planes
 ``scan_fit``          ``fit_to_scan``: NoW's seven points, then seven parameters
 ``regions``           ``within_radius`` (95 mm), ``now_region``, ``below_forehead``, ``cut_out``
-``scan_protocol``     ``scan_errors`` by a ``ScanProtocol`` (``SCAN_PROTOCOLS``: tran2017, genova2018, deng2019, ganfit2019);
+``scan_protocol``     ``scan_errors`` by one of ``SCAN_PROTOCOLS`` (tran2017, genova2018, deng2019, ganfit2019);
                       ``vertex_errors`` in one topology (FaceWarehouse, synthetic truth)
 ``realy``             ``realy_errors``: regions, rigid and non-rigid (``nonrigid.deform_onto``); ``mean_of_regions``
 ``reconstruction``    ``reconstruction_nme`` (PRNet's Florence, two readings), ``rmse_3d_mm``

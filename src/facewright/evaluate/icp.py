@@ -65,8 +65,9 @@ def icp(
 ) -> IcpResult:
     """Align a prediction to a scan by exact closest surface points (Besl & McKay 1992; Chen & Medioni 1992).
 
-    Residuals are measured in the truth's frame in either direction, so that a free scale cannot win by shrinking the
-    truth. The iterations run on every n-th vertex first, then on all.
+    Residuals are measured in the truth's frame, so that a free scale cannot win by shrinking the truth. It can by
+    shrinking the prediction where ``prediction_to_truth`` alone is asked for: crop both to one region, start from
+    landmarks. The iterations run on every n-th vertex first, then on all.
 
     Args:
         prediction: the mesh that moves.

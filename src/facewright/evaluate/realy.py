@@ -109,7 +109,7 @@ def align_region(
     max_iterations: int = 100,
     tolerance_mm: float = 1e-6,
 ) -> Similarity:
-    """Rigid alignment (the scale of ``start`` stays): region vertices with their closest surface points, and keypoints."""
+    """Rigid alignment (``start`` gives the scale): region vertices with their closest surface points, and keypoints."""
     numbers = list(rule.rigid_keypoints)
     count = len(region.vertices_mm)
     weights = np.concatenate([np.ones(count), np.full(len(numbers), rule.keypoint_share * count / len(numbers))])
@@ -136,8 +136,11 @@ def region_partners(
     guides = None
     if rule.bend_keypoints:
         numbers = list(rule.bend_keypoints)
-        ids = region.vertex_tree.query(scan.keypoints_mm[numbers])[1]
-        guides = Keypoints(np.asarray(ids, dtype=np.int64), keypoints_mm[numbers] / unit, KEYPOINT_WEIGHT)
+        places = scan.keypoints_mm[numbers]
+        ids = np.asarray(region.vertex_tree.query(places)[1], dtype=np.int64)
+        # The nearest vertex is not the keypoint: it should move as the keypoint does, not to where that goes.
+        targets = region.vertices_mm[ids] + keypoints_mm[numbers] - places
+        guides = Keypoints(ids, targets / unit, KEYPOINT_WEIGHT)
     bent = deform_onto(
         Surface(region.vertices_mm / unit, region.faces),
         Surface(moved.vertices_mm / unit, moved.faces),

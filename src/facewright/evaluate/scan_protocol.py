@@ -71,8 +71,9 @@ GENOVA2018 = ScanProtocol(
     direction="symmetric",
     distance="plane",
     reduce="mean",
+    crop_prediction=True,
     overlap_only=True,
-    unpublished="the global scale is the least-squares one; the overlap leaves out pairs on either mesh's rim",
+    unpublished="the global scale is the least-squares one; overlap: the same crop of both, pairs on a rim left out",
 )
 DENG2019 = ScanProtocol(
     "deng2019",
@@ -89,8 +90,9 @@ GANFIT2019 = ScanProtocol(
     direction="symmetric",
     distance="surface",
     reduce="mean",
+    crop_prediction=True,
     icp_residual="point",
-    unpublished="scans are taken as they are, not registered to a template first",
+    unpublished="scans are taken as they are, not registered to a template first; predictions are cropped like scans",
 )
 SCAN_PROTOCOLS = {protocol.name: protocol for protocol in (TRAN2017, GENOVA2018, DENG2019, GANFIT2019)}
 

@@ -127,7 +127,7 @@ def test_code_behind_a_trusted_package_is_not_run(name: str, tmp_path: Path) -> 
 
 def test_dotted_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
-    path.write_bytes(b"\x80\x04\x8c\x06chumpy\x8c\x09ch.os.nam\x93.")
+    path.write_bytes(b"\x80\x04\x8c\x06chumpy\x8c\x09ch.os.sep\x93.")
     with pytest.raises(FaceModelError, match="would call chumpy"):
         load_arrays(path)
 

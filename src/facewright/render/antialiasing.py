@@ -11,10 +11,10 @@ function of the edge's two vertices, and so is the picture.
 An edge is a silhouette if its faces lie on one side of it in the picture: a fold, or the border of an open mesh.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from facewright.records import Fragments, TensorRecord
@@ -68,126 +68,138 @@ def antialias(
     """
     edges = mesh_edges(faces) if edges is None else edges
     batch, channels, height, width = image.shape
-    silhouettes = _find_silhouettes(vertices_clip, faces, edges, (height, width))
-    if silhouettes.picture.numel() == 0:
-        return image
+    with torch.no_grad():
+        found = _find_crossings(vertices_clip, faces, edges, fragments)
     planes = image.transpose(0, 1).reshape(channels, -1)
-    steps = [_blend_weights(silhouettes, fragments, axis) for axis in (0, 1)]
-    target, other, weight = (torch.cat(parts) for parts in zip(*steps, strict=True))
+    reach = _reach(vertices_clip, found, (height, width))
+    target, other = torch.where(reach < 0.5, found.pixels, found.pixels.flip(0))
     there, here = planes.index_select(1, torch.cat([other, target])).chunk(2, 1)
-    blended = planes.index_add(1, target, weight * (there - here))
+    blended = planes.index_add(1, target, (reach - 0.5).abs() * (there - here))
     return blended.view(channels, batch, height, width).transpose(0, 1)
 
 
 @dataclass(frozen=True)
-class _Silhouettes:
-    """Silhouette edges of all pictures in one list (K).
+class _Crossings:
+    """Where silhouette edges pass between neighbouring pixels (N places), along rows and along columns.
 
     Attributes:
-        picture: batch entry.
-        start: column, row (px) and z / w of the first end; differentiable.
-        end: the same of the second end.
-        inside: 1 where the surface is on the right of start -> end as the picture is seen, -1 where on the left.
+        ends: the edge's two vertices, as places in the flattened (batch, vertex) list.
+        along_row: whether the two pixels lie in one row (else in one column).
+        line: number of that row or column.
+        inner: number of the inner pixel on that line.
+        outward: 1 where the outer pixel follows the inner one on the line, -1 where it precedes it.
+        pixels: inner and outer pixel, as places in the flattened (batch, row, column) pictures.
     """
 
-    picture: Int[Tensor, " K"]
-    start: Float[Tensor, "K 3"]
-    end: Float[Tensor, "K 3"]
-    inside: Float[Tensor, " K"]
+    ends: Int[Tensor, "2 N"]
+    along_row: Bool[Tensor, " N"]
+    line: Int[Tensor, " N"]
+    inner: Int[Tensor, " N"]
+    outward: Int[Tensor, " N"]
+    pixels: Int[Tensor, "2 N"]
+
+    def pick(self, ids: Int[Tensor, " M"]) -> "_Crossings":
+        return _Crossings(*(getattr(self, entry.name)[..., ids] for entry in fields(self)))
 
 
-def _project(clip: Float[Tensor, "*N 4"], size: tuple[int, int]) -> Float[Tensor, "*N 3"]:
+def _reach(vertices_clip: Tensor, found: _Crossings, size: tuple[int, int]) -> Float[Tensor, " N"]:
+    """How far from the inner pixel's centre to the outer one's the edge passes, 0..1; differentiable."""
+    column, row, _ = _project(vertices_clip.flatten(0, 1).index_select(0, found.ends.flatten()), size)
+    along = torch.where(found.along_row.repeat(2), row, column).view(2, -1)
+    across = torch.where(found.along_row.repeat(2), column, row).view(2, -1)
+    share = (found.line - along[0]) / (along[1] - along[0])
+    return (across[0] + share * (across[1] - across[0]) - found.inner) * found.outward
+
+
+def _project(clip: Float[Tensor, "*N 4"], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Clip space to column, row (px) and z / w."""
-    height, width = size
-    ndc = clip[..., :3] / clip[..., 3:]
-    return torch.stack([(ndc[..., 0] + 1) * (width / 2) - 0.5, (ndc[..., 1] + 1) * (height / 2) - 0.5, ndc[..., 2]], -1)
+    x, y, z, w = clip.unbind(-1)
+    return (x / w + 1) * (size[1] / 2) - 0.5, (y / w + 1) * (size[0] / 2) - 0.5, z / w
 
 
-def _find_silhouettes(vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, size: tuple[int, int]) -> _Silhouettes:
-    """Edges whose faces all lie on one side; those of a face that a rasteriser would drop are left out."""
-    with torch.no_grad():
-        column, row, depth = _project(vertices_clip, size).unbind(-1)
-        w = vertices_clip[..., 3]
-        usable = (w > 0) & (w < torch.inf) & (column.abs() < GUARD_PX) & (row.abs() < GUARD_PX) & depth.isfinite()
-        column, row = torch.where(usable, column, torch.nan), torch.where(usable, row, torch.nan)
-        (x0, x1, x2), (y0, y1, y2) = ([v.index_select(1, faces[:, i]) for i in range(3)] for v in (column, row))
-        facing = ((x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)).sign()  # 1: clockwise as seen; NaN: not drawn
-        first, second = (facing.index_select(1, edges.faces[:, i]) * edges.turns[:, i] for i in range(2))
-        picture, edge = (first * second > 0).nonzero(as_tuple=True)
-        inside = first[picture, edge]
-    corners = (edges.ends[edge] + (picture * vertices_clip.shape[1])[:, None]).T.flatten()
-    start, end = _project(vertices_clip.flatten(0, 1).index_select(0, corners), size).chunk(2)
-    return _Silhouettes(picture, start, end, inside)
-
-
-def _blend_weights(
-    silhouettes: _Silhouettes, fragments: Fragments, axis: int
-) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Float[Tensor, " N"]]:
-    """Pixels to change, the neighbours they take colour from, and how much; along rows (axis 0) or columns (axis 1)."""
+def _find_crossings(vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, fragments: Fragments) -> _Crossings:
+    """All places where an edge that is a silhouette, and not hidden, passes between two pixels."""
     _, height, width = fragments.face_index.shape
-    lines, across = (height, width) if axis == 0 else (width, height)
-    a, b = silhouettes.start, silhouettes.end
-    with torch.no_grad():
-        low, high = torch.minimum(a, b)[:, 1 - axis], torch.maximum(a, b)[:, 1 - axis]
-        first, stop = low.ceil().clamp(0, lines).long(), high.ceil().clamp(0, lines).long()
-        owner = torch.repeat_interleave(torch.arange(a.shape[0], device=a.device), stop - first)
-        line = torch.arange(owner.shape[0], device=a.device) - (((stop - first).cumsum(0) - stop)[owner])
-    a, b = a[owner], b[owner]
-    share = (line - a[:, 1 - axis]) / (b[:, 1 - axis] - a[:, 1 - axis])
-    crossing = a[:, axis] + share * (b[:, axis] - a[:, axis])
-    with torch.no_grad():
-        before = crossing.floor().long()
-        depth = a[:, 2] + share * (b[:, 2] - a[:, 2])
-        run = (b[:, 1 - axis] - a[:, 1 - axis]) * silhouettes.inside[owner] * (1 if axis == 0 else -1)
-        inner, outer = before + (run < 0), before + (run > 0)
-        in_picture = (before >= 0) & (before < across - 1)
-        base = silhouettes.picture[owner] * height * width + line * (width if axis == 0 else 1)
-        step = 1 if axis == 0 else width
-        inner, outer = (base + position.clamp(0, across - 1) * step for position in (inner, outer))
-        face, nearest = fragments.face_index.flatten(), fragments.depth.flatten()
-        kept = in_picture & (face[inner] >= 0) & (face[inner] != face[outer]) & (depth < nearest[outer])
-        slant = ((b - a)[:, 1 - axis].abs() - (b - a)[:, axis].abs()).sign() * 0.5
-        slant = torch.where(slant == 0, 0.25, slant) if axis == 0 else slant
-        kept = (kept & (_steepness(fragments, inner, outer, axis) + slant > 0)).nonzero()[:, 0]
-    inner, outer, run = inner[kept], outer[kept], run[kept]
-    reach = crossing[kept] - before[kept]
-    reach = torch.where(run > 0, reach, 1 - reach)
-    last = _outermost(inner * 2 + (run > 0), reach.detach())
-    inner, outer, reach = inner[last], outer[last], reach[last]
-    short = reach < 0.5
-    return torch.where(short, inner, outer), torch.where(short, outer, inner), (reach - 0.5).abs()
+    column, row, depth = _project(vertices_clip, (height, width))
+    picture, edge, side = _find_silhouettes(vertices_clip, column, row, faces, edges)
+    ends = edges.ends[edge].T + picture * vertices_clip.shape[1]
+    column, row, depth = (value.flatten()[ends] for value in (column, row, depth))
+    # Every edge is followed twice: from row to row, and from column to column with the axes' roles exchanged.
+    along_row = torch.arange(2 * edge.shape[0], device=edge.device) < edge.shape[0]
+    along, across = torch.cat([row, column], 1), torch.cat([column, row], 1)
+    first = along.amin(0).ceil().clamp_min(0).long()
+    stop = torch.minimum(along.amax(0).ceil(), torch.where(along_row, height, width)).long()
+    count = (stop - first).clamp_min(0)
+    owner = torch.repeat_interleave(torch.arange(count.shape[0], device=edge.device), count)
+    line = torch.arange(owner.shape[0], device=edge.device) - (count.cumsum(0) - count - first)[owner]
+    source = owner % edge.shape[0]
+    (a0, a1), (c0, c1), (d0, d1), along_row = along[:, owner], across[:, owner], depth[:, source], along_row[owner]
+    share = (line - a0) / (a1 - a0)
+    crossing = c0 + share * (c1 - c0)
+    # The surface is on the right of the edge (side 1) as seen: going down a row, that is toward lower columns.
+    toward_lower = (a1 - a0) * side[source] * torch.where(along_row, 1, -1) > 0
+    before = crossing.floor().long()
+    inner = torch.where(toward_lower, before, before + 1)
+    outward = torch.where(toward_lower, 1, -1)
+    step, base = torch.where(along_row, 1, width), torch.where(along_row, width, 1) * line
+    inside = (before >= 0) & (before + 1 < torch.where(along_row, width, height))
+    place = picture[source] * (height * width) + base + before.clamp_min(0) * step
+    pixels = torch.stack([inner, inner + outward]).sub(before).mul(step) + place
+    candidates = _Crossings(ends[:, source], along_row, line, inner, outward, pixels * inside)
+    nearest, face = fragments.depth.flatten()[candidates.pixels[1]], fragments.face_index.flatten()[candidates.pixels]
+    seen = inside & (face[0] >= 0) & (face[0] != face[1]) & (d0 + share * (d1 - d0) < nearest)
+    kept = seen.nonzero()[:, 0]
+    steeper = ((a1 - a0).abs() - (c1 - c0).abs())[kept].sign()
+    candidates, reach = candidates.pick(kept), ((crossing - inner) * outward)[kept]
+    chosen = _crossed_along(candidates, steeper, fragments).nonzero()[:, 0]
+    return candidates.pick(chosen[_outermost(candidates.pixels[:, chosen], reach[chosen])])
 
 
-def _outermost(pair: Int[Tensor, " N"], reach: Float[Tensor, " N"]) -> Int[Tensor, " M"]:
-    """Of several crossings between the same two pixels, the one that is furthest out."""
+def _find_silhouettes(
+    vertices_clip: Tensor, column: Tensor, row: Tensor, faces: Tensor, edges: MeshEdges
+) -> tuple[Int[Tensor, " K"], Int[Tensor, " K"], Float[Tensor, " K"]]:
+    """Picture, edge and side (1: surface on the right of it) of edges whose faces all lie on one side.
+
+    Edges of a face that a rasteriser would drop are left out.
+    """
+    w = vertices_clip[..., 3]
+    usable = (w > 0) & (w < torch.inf) & (column.abs() < GUARD_PX) & (row.abs() < GUARD_PX)
+    column, row = torch.where(usable, column, torch.nan), torch.where(usable, row, torch.nan)
+    (x0, x1, x2), (y0, y1, y2) = ([v.index_select(1, faces[:, i]) for i in range(3)] for v in (column, row))
+    facing = ((x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)).sign()  # 1: clockwise as seen; NaN: not drawn
+    first, second = (facing.index_select(1, edges.faces[:, i]) * edges.turns[:, i] for i in range(2))
+    picture, edge = (first * second > 0).nonzero(as_tuple=True)
+    return picture, edge, first[picture, edge]
+
+
+def _outermost(pixels: Int[Tensor, "2 N"], reach: Float[Tensor, " N"]) -> Int[Tensor, " M"]:
+    """Of several crossings from one pixel to another, the one that is furthest out."""
     order = reach.argsort(descending=True, stable=True)
-    order = order[pair[order].argsort(stable=True)]
+    for key in (pixels[1], pixels[0]):
+        order = order[key[order].argsort(stable=True)]
     first = torch.ones_like(order, dtype=torch.bool)
-    first[1:] = pair[order][1:] != pair[order][:-1]
+    first[1:] = (pixels[:, order[1:]] != pixels[:, order[:-1]]).any(0)
     return order[first]
 
 
-def _steepness(
-    fragments: Fragments, inner: Int[Tensor, " N"], outer: Int[Tensor, " N"], axis: int
-) -> Int[Tensor, " N"]:
-    """By how much the silhouette at pairs of pixels is crossed more by this axis than by the other; a whole number.
+def _crossed_along(candidates: _Crossings, steeper: Float[Tensor, " N"], fragments: Fragments) -> Bool[Tensor, " N"]:
+    """Whether the silhouette is to be counted along the line on which it was found.
 
-    Coverage along one axis is exact for edges that it crosses; to count an edge along both would double its gradient.
-    The direction comes from a Sobel filter at the inner pixel, over which pixels are nearer than the middle of the
-    pair's depths, and not from the mesh edge: fold lines of rough meshes zigzag from triangle to triangle.
+    Coverage along one axis is exact for edges that cross it steeply; to count an edge along both axes would double its
+    gradient. The direction comes from a Sobel filter at the inner pixel, over which pixels are nearer than the middle
+    of the pair's depths, and not from the mesh edge: fold lines of rough meshes zigzag from triangle to triangle. The
+    edge itself decides ties (``steeper``: 1 where it runs more across the line than along it).
     """
     _, height, width = fragments.face_index.shape
-    depth = fragments.depth.flatten()
-    middle = (depth[inner] + depth[outer]) / 2
+    depth, inner = fragments.depth.flatten(), candidates.pixels[0]
+    middle = depth[candidates.pixels].mean(0)
     row, column = inner % (height * width) // width, inner % width
-    left, right = -(column > 0).long(), (column < width - 1).long()
-    up, down = -(row > 0).long() * width, (row < height - 1).long() * width
-    nearer = {
-        (y, x): (depth[inner + dy + dx] < middle).to(torch.int8)
-        for y, dy in enumerate((up, 0, down))
-        for x, dx in enumerate((left, 0, right))
-    }
-    across = sum(weight * (nearer[y, 2] - nearer[y, 0]) for y, weight in enumerate((1, 2, 1)))
-    along = sum(weight * (nearer[2, x] - nearer[0, x]) for x, weight in enumerate((1, 2, 1)))
-    steepness = across.abs() - along.abs()
-    return steepness if axis == 0 else -steepness
+    zero = torch.zeros_like(row)
+    beside = torch.stack([-(column > 0).long(), zero, (column < width - 1).long()])
+    above = torch.stack([-(row > 0).long(), zero, (row < height - 1).long()]) * width
+    nearer = (depth[inner + above[:, None] + beside] < middle).long()  # 3 rows, 3 columns
+    sobel = torch.tensor([1, 2, 1], device=inner.device)
+    by_column = torch.einsum("yn,y->n", nearer[:, 2] - nearer[:, 0], sobel).abs()
+    by_row = torch.einsum("xn,x->n", nearer[2] - nearer[0], sobel).abs()
+    excess = (by_column - by_row) * torch.where(candidates.along_row, 2, -2) + steeper
+    return (excess > 0) | ((excess == 0) & candidates.along_row)

@@ -216,6 +216,11 @@ def without(state, *names):
         (lambda s: without(s, "backbone.conv1.weight"), "found 0; the file begins with backbone"),
         (lambda s: {"epoch": torch.tensor(3)}, "the file begins with epoch"),
         (lambda s: {}, "no tensors at all"),
+        (lambda s: s | {"final_layers.2.bias": torch.zeros(79)}, r"weight of \(80, 256, 1, 1\) with a bias of \(79,\)"),
+        (lambda s: s | {"final_layers.2.weight": torch.zeros(80)}, r"weight of \(80,\) with"),
+        (lambda s: s | {"final_layers.2.weight": torch.zeros(80, 9)}, r"on \[9, 256\]"),
+        (lambda s: s | {"backbone.conv1.weight": torch.tensor(1.0)}, r"first convolution .*received \(\)"),
+        (lambda s: s | {"backbone.conv1.weight": torch.zeros(1).expand(1 << 20, 3, 7, 7)}, "first convolution"),
         (lambda s: {"a": s, "b": s}, "found 0"),
         (lambda s: {"conv1.weight": torch.zeros(1), "fc.weight": torch.zeros(1000, 2)}, "ImageNet classifier"),
         (lambda s: {"net_recon": {"backbone.features.0.0.weight": torch.zeros(1)}}, "received a MobileNet"),
@@ -360,6 +365,14 @@ def test_an_incomplete_graph_names_what_is_missing(tmp_path, variables, missing)
     path = tmp_path / "graph.pb"
     path.write_bytes(frozen_graph(without(variables, missing), slim_strides()))
     with pytest.raises(WeightsError, match=f"expected a tensor {missing}"):
+        import_weights(path)
+
+
+@pytest.mark.parametrize("name", ["resnet_v1_50/conv1/weights", "fc-id/weights"])
+def test_flat_kernels_are_refused(tmp_path, variables, name):
+    path = tmp_path / "graph.pb"
+    path.write_bytes(frozen_graph(variables | {name: variables[name].ravel()}, slim_strides()))
+    with pytest.raises(WeightsError, match=f"expected {name} of four axes"):
         import_weights(path)
 
 

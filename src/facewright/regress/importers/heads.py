@@ -12,6 +12,9 @@ from facewright.regress.rnet import head_sizes
 WHITE_LIGHT_SAVING = 18
 """Outputs that white light needs fewer: 9 numbers instead of 27."""
 
+MOST_STEM_CHANNELS = 256
+"""More than any known network has; a damaged or hostile file is not to claim all memory."""
+
 
 @dataclass(frozen=True)
 class ImportedHeads:
@@ -52,16 +55,18 @@ def heads_from_parts(source: str, parts: list[tuple[Tensor, Tensor]]) -> Importe
 
     Args:
         source: the file, for messages.
-        parts: weight (outputs, features) and bias (outputs) of each.
+        parts: weight (outputs, features, perhaps 1, 1) and bias (outputs) of each.
 
     Raises:
         WeightsError: they are not these seven.
     """
+    parts = [_layer(source, weight, bias) for weight, bias in parts]
     sizes = [len(bias) for _, bias in parts]
-    if len(parts) < 7 or sizes[3] != 3 or sizes[4] not in (9, 27) or sizes[5:7] != [2, 1]:
+    features = {weight.shape[1] for weight, _ in parts}
+    if len(features) > 1 or len(parts) < 7 or sizes[3] != 3 or sizes[4] not in (9, 27) or sizes[5:7] != [2, 1]:
         raise WeightsError(
             f"{source}: expected output layers of id, exp, tex, 3 (angles), 27 or 9 (light), 2 and 1 (translation) "
-            f"values, received {sizes}; these weights predict something else"
+            f"values on the same features, received {sizes} on {sorted(features)}; these weights predict something else"
         )
     layout = CoefficientLayout(*sizes[:3])
     weight, bias = (torch.cat([part[i] for part in parts]) for i in (0, 1))
@@ -73,13 +78,14 @@ def heads_from_rows(source: str, weight: Tensor, bias: Tensor, layout: Coefficie
 
     Args:
         source: the file, for messages.
-        weight: (outputs, features).
+        weight: (outputs, features, perhaps 1, 1).
         bias: (outputs).
         layout: of the vector; white light is recognised by its exact length.
 
     Raises:
         WeightsError: too few outputs, or so many that it is a classifier.
     """
+    weight, bias = _layer(source, weight, bias)
     white = len(bias) == layout.size - WHITE_LIGHT_SAVING
     if not white and not layout.size <= len(bias) < 2 * layout.size:
         raise WeightsError(
@@ -87,6 +93,29 @@ def heads_from_rows(source: str, weight: Tensor, bias: Tensor, layout: Coefficie
             f"{len(bias)}; these weights predict something else, or belong to another face model"
         )
     return _heads(weight, bias, layout, light="white" if white else "color")
+
+
+def trunk_width(source: str, stem: Tensor) -> float:
+    """Factor on the channels of a trunk, from the weight of its first convolution.
+
+    Raises:
+        WeightsError: it is no 7x7 convolution of three channels, or a monstrous one.
+    """
+    if stem.shape[1:] != (3, 7, 7) or not 0 < len(stem) <= MOST_STEM_CHANNELS:
+        raise WeightsError(
+            f"{source}: expected a first convolution of shape (64, 3, 7, 7), received {tuple(stem.shape)}; "
+            "the file is damaged or of another network"
+        )
+    return len(stem) / 64
+
+
+def _layer(source: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    if weight.dim() < 2 or weight.shape[2:].numel() != 1 or bias.shape != weight.shape[:1]:
+        raise WeightsError(
+            f"{source}: expected output layers with one bias per row, received a weight of {tuple(weight.shape)} "
+            f"with a bias of {tuple(bias.shape)}; the file is damaged"
+        )
+    return weight.flatten(1), bias
 
 
 def _heads(weight: Tensor, bias: Tensor, layout: CoefficientLayout, *, light: str) -> ImportedHeads:

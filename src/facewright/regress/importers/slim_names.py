@@ -7,7 +7,13 @@ from torch import Tensor
 from facewright.errors import WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.backbones.resnet import DEPTHS
-from facewright.regress.importers.heads import ImportedHeads, ImportedNetwork, heads_from_parts, heads_from_rows
+from facewright.regress.importers.heads import (
+    ImportedHeads,
+    ImportedNetwork,
+    heads_from_parts,
+    heads_from_rows,
+    trunk_width,
+)
 from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.tf_graph import Node
 
@@ -42,7 +48,7 @@ def read_network(arrays: TensorFile[np.ndarray], layout: CoefficientLayout) -> I
     state: dict[str, Tensor] = {}
     for scope, (convolution, norm) in slim_scopes().items():
         state |= _convolution(arrays, f"{trunk}{scope}", convolution, norm)
-    width = len(state["backbone.bn1.weight"]) / 64
+    width = trunk_width(arrays.path, state["backbone.conv1.weight"])
     return ImportedNetwork(state, _heads(arrays, trunk, layout), "resnet_v1_50_slim", width)
 
 
@@ -95,10 +101,7 @@ def _trunk_prefix(arrays: TensorFile[np.ndarray]) -> str:
 
 def _convolution(arrays: TensorFile[np.ndarray], scope: str, convolution: str, norm: str) -> dict[str, Tensor]:
     """A convolution and its batch norm; one that was folded into the weights comes back as a plain shift."""
-    kernel = _tensor(arrays, f"{scope}/weights", f"{scope}/Conv2D_weights")
-    if kernel.dim() != 4:
-        raise WeightsError(f"{arrays.path}: expected {scope}/weights of four axes, received {tuple(kernel.shape)}")
-    kernel = kernel.permute(3, 2, 0, 1).contiguous()
+    kernel = _kernel(arrays, f"{scope}/weights", f"{scope}/Conv2D_weights")
     channels = len(kernel)
     if f"{scope}/BatchNorm/moving_variance" in arrays:
         mean = _tensor(arrays, f"{scope}/BatchNorm/moving_mean")
@@ -122,13 +125,13 @@ def _convolution(arrays: TensorFile[np.ndarray], scope: str, convolution: str, n
 def _heads(arrays: TensorFile[np.ndarray], trunk: str, layout: CoefficientLayout) -> ImportedHeads:
     prefix = _head_prefix(arrays, trunk)
     if prefix is None:
-        weight = _tensor(arrays, f"{trunk}logits/weights", "fc/weights")
+        weight = _kernel(arrays, f"{trunk}logits/weights", "fc/weights")
         bias = _tensor(arrays, f"{trunk}logits/biases", "fc/biases")
-        return heads_from_rows(arrays.path, weight.flatten(0, -2).T, bias, layout)
+        return heads_from_rows(arrays.path, weight, bias, layout)
     others = sorted({name.rpartition("/")[0] for name in arrays if name.startswith(f"{prefix}fc-")})
     scopes = [prefix + head for head in _HEADS]
     scopes += [scope for scope in others if scope not in scopes and f"{scope}/weights" in arrays]
-    weights = [_tensor(arrays, f"{scope}/weights").flatten(0, -2).T for scope in scopes]
+    weights = [_kernel(arrays, f"{scope}/weights") for scope in scopes]
     biases = [_tensor(arrays, f"{scope}/biases") for scope in scopes]
     return heads_from_parts(arrays.path, list(zip(weights, biases, strict=True)))
 
@@ -137,6 +140,14 @@ def _head_prefix(arrays: TensorFile[np.ndarray], trunk: str) -> str | None:
     candidates = [name.removesuffix("fc-id/weights") for name in arrays if name.endswith("fc-id/weights")]
     beside = trunk.removesuffix("resnet_v1_50/")
     return beside if beside in candidates else (candidates[0] if candidates else None)
+
+
+def _kernel(arrays: TensorFile[np.ndarray], *names: str) -> Tensor:
+    """Weights of a convolution (height, width, in, out) or full layer (in, out) in torch's order: out, in, ..."""
+    kernel = _tensor(arrays, *names)
+    if kernel.dim() not in (2, 4):
+        raise WeightsError(f"{arrays.path}: expected {names[0]} of four axes, received {tuple(kernel.shape)}")
+    return kernel.T.contiguous() if kernel.dim() == 2 else kernel.permute(3, 2, 0, 1).contiguous()
 
 
 def _tensor(arrays: TensorFile[np.ndarray], *names: str) -> Tensor:

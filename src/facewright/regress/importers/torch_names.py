@@ -8,7 +8,13 @@ from torch import Tensor
 from facewright.errors import WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.backbones.resnet import DEPTHS
-from facewright.regress.importers.heads import ImportedHeads, ImportedNetwork, heads_from_parts, heads_from_rows
+from facewright.regress.importers.heads import (
+    ImportedHeads,
+    ImportedNetwork,
+    heads_from_parts,
+    heads_from_rows,
+    trunk_width,
+)
 from facewright.regress.importers.lazy import TensorFile
 
 _STEM, _HEAD, _ONE_HEAD = "backbone.conv1.weight", "final_layers.0.weight", "backbone.fc.weight"
@@ -29,7 +35,7 @@ def find_network(names: TensorFile[Tensor]) -> str:
     expected = f"{names.path}: expected one ResNet of {_STEM!r} beside {_HEAD!r} (epoch_20.pth and its kin)"
     if any(name.endswith("backbone.features.0.0.weight") for name in names):
         raise WeightsError(f"{expected}, received a MobileNet; bring the ResNet-50 file (net_recon.pth)")
-    if any(name.endswith("fc.weight") and len(names[name]) == 1000 for name in names):
+    if any(name.endswith("fc.weight") and names[name].shape[:1] == (1000,) for name in names):
         raise WeightsError(f"{expected}, received an ImageNet classifier; it starts trainings, it reconstructs nothing")
     found = ", ".join(sorted(names)[:3]) or "no tensors at all"
     raise WeightsError(f"{expected}, found {len(roots)}; the file begins with {found}")
@@ -51,17 +57,16 @@ def read_network(tensors: TensorFile[Tensor], root: str, layout: CoefficientLayo
     for name in [name for name in state if name.endswith(".running_mean")]:
         state.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.zeros((), dtype=torch.int64))
     architecture = _architecture(tensors.path, state)
-    return ImportedNetwork(state, _heads(tensors, root, layout), architecture, len(state[_STEM]) / 64)
+    return ImportedNetwork(state, _heads(tensors, root, layout), architecture, trunk_width(tensors.path, state[_STEM]))
 
 
 def _heads(tensors: TensorFile[Tensor], root: str, layout: CoefficientLayout) -> ImportedHeads:
     if root + _HEAD not in tensors:
         stem = root + _ONE_HEAD.removesuffix("weight")
-        return heads_from_rows(tensors.path, tensors[f"{stem}weight"].flatten(1), _get(tensors, f"{stem}bias"), layout)
+        return heads_from_rows(tensors.path, tensors[f"{stem}weight"], _get(tensors, f"{stem}bias"), layout)
     parts = []
-    while (name := f"{root}final_layers.{len(parts)}.weight") in tensors:
-        bias = _get(tensors, name.replace("weight", "bias"))
-        parts.append((tensors[name].flatten(1), bias))
+    while (name := f"{root}final_layers.{len(parts)}.") + "weight" in tensors:
+        parts.append((tensors[f"{name}weight"], _get(tensors, f"{name}bias")))
     return heads_from_parts(tensors.path, parts)
 
 

@@ -29,7 +29,7 @@ def rasterize_numba(
     clip = np.ascontiguousarray(vertices_clip.detach().numpy())
     for i in range(vertices_clip.shape[0]):
         face_index, depth = fragments.face_index[i].numpy(), fragments.depth[i].numpy()
-        column, row = snapped.column[i].numpy(), snapped.row[i].numpy()
+        column, row = (places[i].numpy().astype(np.int64) for places in (snapped.column, snapped.row))
         draw(column, row, snapped.depth[i].numpy(), snapped.usable[i].numpy(), corners, face_index, depth)
         weigh(clip[i], corners, face_index, fragments.barycentrics[i].numpy())
     return fragments
@@ -61,7 +61,7 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
 
 
 def _draw(column, row, depth, usable, faces, face_index, nearest):
-    """Depth-test every triangle: test the pixel centres of its bounding box by edge functions, stepped row by row."""
+    """Depth-test every triangle: test the pixel centres of its bounding box by edge functions in whole numbers."""
     height, width = face_index.shape
     levels = np.full((height, width), 2 * DEPTH_STEPS + 1, dtype=np.int64)
     for f in range(faces.shape[0]):
@@ -69,39 +69,35 @@ def _draw(column, row, depth, usable, faces, face_index, nearest):
         if not (usable[a] and usable[b] and usable[c]):
             continue
         x0, y0, x1, y1, x2, y2 = column[a], row[a], column[b], row[b], column[c], row[c]
+        first_row, end_row = max(0, -(-min(y0, y1, y2) // STEPS_PER_PX)), -(-max(y0, y1, y2) // STEPS_PER_PX)
+        first_column, end_column = max(0, -(-min(x0, x1, x2) // STEPS_PER_PX)), -(-max(x0, x1, x2) // STEPS_PER_PX)
+        end_row, end_column = min(height, end_row), min(width, end_column)
         area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-        if area == 0:
-            continue
-        first_row = max(0, int(np.ceil(min(y0, y1, y2) / STEPS_PER_PX)))
-        end_row = min(height, int(np.ceil(max(y0, y1, y2) / STEPS_PER_PX)))
-        first_column = max(0, int(np.ceil(min(x0, x1, x2) / STEPS_PER_PX)))
-        end_column = min(width, int(np.ceil(max(x0, x1, x2) / STEPS_PER_PX)))
-        if first_row >= end_row or first_column >= end_column:
+        if first_row >= end_row or first_column >= end_column or area == 0:
             continue
         z0, z1, z2 = depth[a], depth[b], depth[c]
-        slope_x = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / area
-        slope_y = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / area
+        slope_x = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / np.float64(area)
+        slope_y = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / np.float64(area)
         # Edge i runs from corner i to the next; its function is positive inside whichever way the triangle turns.
-        turn = 1.0 if area > 0 else -1.0
+        turn = 1 if area > 0 else -1
         dx0, dy0 = turn * (x1 - x0), turn * (y1 - y0)
         dx1, dy1 = turn * (x2 - x1), turn * (y2 - y1)
         dx2, dy2 = turn * (x0 - x2), turn * (y0 - y2)
-        # Values are whole: asking edges that are neither left nor top for 1 instead of 0 excludes exact hits.
-        least0 = 0.0 if dy0 < 0 or (dy0 == 0 and dx0 > 0) else 1.0
-        least1 = 0.0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else 1.0
-        least2 = 0.0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else 1.0
+        # Values are whole: taking 1 from edges that are neither left nor top excludes centres exactly on them.
+        least0 = 0 if dy0 < 0 or (dy0 == 0 and dx0 > 0) else 1
+        least1 = 0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else 1
+        least2 = 0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else 1
         for i in range(first_row, end_row):
-            y = float(i * STEPS_PER_PX)
-            x = float(first_column * STEPS_PER_PX)
-            e0 = dx0 * (y - y0) - dy0 * (x - x0)
-            e1 = dx1 * (y - y1) - dy1 * (x - x1)
-            e2 = dx2 * (y - y2) - dy2 * (x - x2)
+            y, x = i * STEPS_PER_PX, first_column * STEPS_PER_PX
+            e0 = dx0 * (y - y0) - dy0 * (x - x0) - least0
+            e1 = dx1 * (y - y1) - dy1 * (x - x1) - least1
+            e2 = dx2 * (y - y2) - dy2 * (x - x2) - least2
             z_row = z0 + slope_y * (y - y0)
             for j in range(first_column, end_column):
-                if e0 >= least0 and e1 >= least1 and e2 >= least2:
-                    z = z_row + slope_x * (float(j * STEPS_PER_PX) - x0)
+                if (e0 | e1 | e2) >= 0:  # none is negative
+                    z = z_row + slope_x * (j * STEPS_PER_PX - x0)
                     if -1.0 <= z <= 1.0:
-                        level = np.int64(np.floor((z + 1.0) * DEPTH_STEPS))
+                        level = np.int64((z + 1.0) * DEPTH_STEPS)
                         if level < levels[i, j]:  # on equal levels the earlier, lower face id stays
                             levels[i, j] = level
                             face_index[i, j] = f

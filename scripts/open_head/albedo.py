@@ -96,32 +96,28 @@ def draw_people(count: int, rng: np.random.Generator, table: SkinTable) -> Peopl
     grey = (rng.uniform(0.0, 1.0, count) < 0.08) * rng.beta(1.5, 2.0, count)
     hair_luminance = np.clip(0.022 + 0.085 * light + (0.006 + 0.028 * light) * rng.standard_normal(count), 0.014, 0.35)
     hair, brow_hair = (_greyed(hair_rgb(k * hair_luminance, pheomelanin), k * grey) for k in (1.0, 0.4))
-    bald = rng.uniform(0.0, 1.0, count) < 0.08
-    male = rng.uniform(0.0, 1.0, count) < 0.5
-    shaven = rng.uniform(0.0, 1.0, count) < 0.4
-    stubble, full = rng.uniform(0.03, 0.25, count), rng.uniform(0.3, 0.9, count)
-    growth = np.where(rng.uniform(0.0, 1.0, count) < 0.87, stubble, full)
-    beard = male * np.where(shaven, rng.uniform(0.0, 0.15, count), growth)
-    moustache = np.clip(beard * rng.uniform(0.6, 1.4, count) + ~male * rng.uniform(0.0, 0.06, count), 0.0, 0.95)
-    normal = rng.standard_normal
+    normal, uniform = rng.standard_normal, rng.uniform
+    bald, male, shaven = (uniform(0.0, 1.0, count) < share for share in (0.08, 0.5, 0.4))
+    growth = np.where(uniform(0.0, 1.0, count) < 0.87, uniform(0.03, 0.25, count), uniform(0.3, 0.9, count))
+    beard = male * np.where(shaven, uniform(0.0, 0.15, count), growth)
     return People(
-        log_melanin,
-        log_blood,
-        0.02 * normal(count),
-        {name: mean + sd * normal(count) for name, ((mean, sd), _) in SKIN_FIELDS.items()},
-        {name: mean + sd * normal(count) for name, (_, (mean, sd)) in SKIN_FIELDS.items()},
-        hair,
-        brow_hair,
-        np.where(bald, rng.uniform(0.0, 0.5, count), rng.uniform(0.85, 1.0, count)),
-        np.clip(0.80 + 0.15 * normal(count), 0.2, 1.0),
-        np.clip(0.45 + 0.15 * normal(count), 0.1, 0.9),
-        moustache,
-        beard,
-        np.clip(0.95 - 0.9 * light * rng.beta(0.8, 2.0, count) + 0.05 * normal(count), 0.0, 1.0),
-        np.clip(1.0 + 0.07 * normal(count), 0.75, 1.2),
-        np.abs(0.5 * normal(count)),
-        np.clip(1.0 + 0.10 * normal(count), 0.7, 1.25),
-        np.abs(0.5 * normal(count)),
+        log_melanin=log_melanin,
+        log_blood=log_blood,
+        undertone=0.02 * normal(count),
+        region_melanin={name: mean + sd * normal(count) for name, ((mean, sd), _) in SKIN_FIELDS.items()},
+        region_blood={name: mean + sd * normal(count) for name, (_, (mean, sd)) in SKIN_FIELDS.items()},
+        hair=hair,
+        brow_hair=brow_hair,
+        scalp=np.where(bald, uniform(0.0, 0.5, count), uniform(0.85, 1.0, count)),
+        brows=np.clip(0.80 + 0.15 * normal(count), 0.2, 1.0),
+        lashes=np.clip(0.45 + 0.15 * normal(count), 0.1, 0.9),
+        moustache=np.clip(beard * uniform(0.6, 1.4, count) + ~male * uniform(0.0, 0.06, count), 0.0, 0.95),
+        beard=beard,
+        iris=np.clip(0.95 - 0.9 * light * rng.beta(0.8, 2.0, count) + 0.05 * normal(count), 0.0, 1.0),
+        sclera=np.clip(1.0 + 0.07 * normal(count), 0.75, 1.2),
+        redness=np.abs(0.5 * normal(count)),
+        teeth=np.clip(1.0 + 0.10 * normal(count), 0.7, 1.25),
+        stain=np.abs(0.5 * normal(count)),
     )
 
 
@@ -286,7 +282,7 @@ def laplacian_eigenfunctions(topology: HeadTopology, where: np.ndarray, count: i
         )
     mass = vertex_areas(topology)
     kept = np.flatnonzero(np.bincount(faces.ravel(), minlength=size))
-    system, weights = stiffness[kept][:, kept], sparse.diags(mass[kept])
+    system, weights = sparse.csr_matrix(stiffness)[kept][:, kept], sparse.diags(mass[kept])
     values, vectors = eigsh(system.tocsc(), count, weights.tocsc(), sigma=-0.01, v0=np.ones(len(kept)))
     vectors = vectors / np.sqrt((mass[kept, None] * vectors**2).sum(0) / mass[kept].sum())
     vectors *= np.where(vectors[np.abs(vectors).argmax(0), np.arange(count)] < 0.0, -1.0, 1.0)

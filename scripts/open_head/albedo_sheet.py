@@ -17,7 +17,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import FaceMesh
 from facewright.render import render
 
-TILE_PX = (116, 150)
+TILE_PX = (112, 144)
 YAW_DEG = (0.0, -28.0, 28.0)
 BACKGROUND = 0.10
 
@@ -30,7 +30,9 @@ def draw_sheet(model: FaceModel, rows: int, columns: int, seed: int) -> np.ndarr
     angles = torch.zeros(count, 3)
     angles[:, 1] = torch.deg2rad(torch.tensor(YAW_DEG)).repeat(count)[:count]
     middle = 0.5 * (model.mean_shape.amax(0) + model.mean_shape.amin(0))
-    vertices = pose_points((model.mean_shape - middle).expand(count, -1, -1), angles, torch.zeros(count, 3))
+    vertices = pose_points(
+        (model.mean_shape - middle).expand(count, -1, -1), angles, torch.tensor([[0.0, 0.0, -2.0]]).expand(count, 3)
+    )
     mesh = FaceMesh(vertices, vertex_normals(vertices, model.faces), model.albedo(draws).clamp(0, 1), model.faces)
     light = torch.zeros(count, 9, 3)
     light[:, 0], light[:, 1], light[:, 2], light[:, 3] = -0.1, -0.22, 0.35, -0.15

@@ -121,5 +121,5 @@ class Flattening:
         # A little of where it is now: takes away the freedom to shift.
         stay = 1e-4 * system.diagonal().mean()
         goal = sum(g.T @ pull[:, :, axis] for axis, g in enumerate(self._gradients)) + stay * uv
-        solved = splu(system + stay * sparse.identity(system.shape[0], format="csc")).solve(goal.T.ravel())
+        solved = splu(system + stay * sparse.identity(2 * len(uv), format="csc")).solve(goal.T.ravel())
         return solved.reshape(2, -1).T

@@ -11,7 +11,7 @@ from open_head.source import TEXTURES, AnnyWheel
 from open_head.topology import HeadTopology
 from PIL import Image
 from scipy import sparse
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 AXIS_Z = 0.5
 DM_PER_DEGREE = 0.014
@@ -157,4 +157,4 @@ def outer_lips(topology: HeadTopology) -> np.ndarray:
 
 def distance_to(points: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """(Q,) from each query to the nearest point."""
-    return np.asarray(cKDTree(points).query(queries)[0])
+    return np.asarray(KDTree(points).query(queries)[0])

@@ -87,7 +87,7 @@ def head_chart(topology: HeadTopology) -> Chart:
     vertices, mirror = topology.vertices, topology.mirror
     chosen = np.flatnonzero(topology.face_mask("head"))
     middle = np.intersect1d(np.flatnonzero(mirror == np.arange(len(mirror))), topology.faces[chosen])
-    crown = middle[vertices[middle, 1].argmax()]
+    crown = int(middle[vertices[middle, 1].argmax()])
     cut = middle[vertices[middle, 2] < vertices[crown, 2]]
     copy = np.arange(len(vertices))
     copy[cut] = len(vertices) + np.arange(len(cut))
@@ -96,7 +96,9 @@ def head_chart(topology: HeadTopology) -> Chart:
     faces = np.where(on_right[:, None], copy[topology.faces[chosen]], topology.faces[chosen])
     used, corners = np.unique(faces, return_inverse=True)
     corners, origin = corners.reshape(-1, 3), origin[used]
-    uv = flatten(vertices[origin], corners, head_density(vertices[origin]), start=crown_first(origin, crown))
+    uv = flatten(
+        vertices[origin], corners, head_density(vertices[origin]), start=int(np.flatnonzero(origin == crown)[0])
+    )
     partner = _chart_partner(corners, topology, chosen)
     uv = 0.5 * (uv + uv[partner] * [-1.0, 1.0])
     left, bottom, right, top = HEAD_BOX
@@ -110,11 +112,6 @@ def head_density(points: np.ndarray) -> np.ndarray:
     angle = np.degrees(np.arctan2(np.hypot(away[:, 0], away[:, 1]), away[:, 2]))
     under_jaw = np.interp(points[:, 1] - 0.35 * points[:, 2], [5.5, 5.9], [0.2, 1.0])
     return np.interp(angle, [15.0, 45.0, 75.0, 110.0, 180.0], [1.5, 1.15, 0.6, 0.28, 0.22]) * under_jaw
-
-
-def crown_first(origin: np.ndarray, crown: int) -> int:
-    """Chart id of the crown vertex."""
-    return int(np.flatnonzero(origin == crown)[0])
 
 
 def half_chart(topology: HeadTopology, part: str) -> Chart:

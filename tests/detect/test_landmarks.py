@@ -1,0 +1,86 @@
+"""The tables of the 468 points."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from facewright.detect import MESH_MIRROR, MESH_TO_IBUG68, FaceDetector, detect_faces, mesh_landmarks_68
+from facewright.detect.landmarks import FOREHEAD, LEFT_EYE, RIGHT_EYE
+from facewright.records import FaceDetection, Photo
+
+# iBUG-68 in a mirror: jaw, brows, nose bridge and base, eyes, lips
+IBUG68_MIRROR = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46]
+IBUG68_MIRROR += [
+    39,
+    38,
+    37,
+    36,
+    41,
+    40,
+    54,
+    53,
+    52,
+    51,
+    50,
+    49,
+    48,
+    59,
+    58,
+    57,
+    56,
+    55,
+    64,
+    63,
+    62,
+    61,
+    60,
+    67,
+    66,
+    65,
+]
+
+
+def test_the_mirror_map_is_an_involution() -> None:
+    assert sorted(MESH_MIRROR) == list(range(468))
+    assert all(MESH_MIRROR[MESH_MIRROR[point]] == point for point in range(468))
+    assert sum(MESH_MIRROR[point] == point for point in range(468)) == 28
+
+
+def test_the_mirror_map_keeps_the_triangles() -> None:
+    """All but twelve: six quads of the published topology are split differently on the two sides."""
+    path = Path(__file__).parents[2] / "scripts" / "open_head" / "canonical468.json"
+    triangles = json.loads(path.read_text())["triangles"]
+    known = {frozenset(triangle) for triangle in triangles}
+    assert len(known) == 852
+    assert sum(frozenset(MESH_MIRROR[v] for v in triangle) not in known for triangle in triangles) == 12
+
+
+def test_tables_are_symmetric() -> None:
+    for point, partner in enumerate(IBUG68_MIRROR):
+        assert MESH_MIRROR[MESH_TO_IBUG68[point]] == MESH_TO_IBUG68[partner], point
+    assert sorted(MESH_MIRROR[point] for point in RIGHT_EYE) == sorted(LEFT_EYE)
+    assert sorted({MESH_MIRROR[point] for point in FOREHEAD}) == sorted(set(FOREHEAD))
+    assert len(set(MESH_TO_IBUG68)) == 68
+
+
+def test_landmarks_lie_in_order_on_a_face(detector: FaceDetector, astronaut: Photo) -> None:
+    (face,) = detect_faces(astronaut, detector)
+    points = mesh_landmarks_68(face)
+    assert points.shape == (68, 3)
+    x, y = points[:, 0], points[:, 1]
+    assert (x[:17].diff() > 0).all(), "the jaw line runs from image left to right"
+    assert (x[17:27].diff() > 0).all(), "so do the brows"
+    assert (y[27:31].diff() > 0).all(), "the bridge of the nose runs down"
+    assert y[17:27].max() < y[36:48].min() < y[31:36].min() < y[51] < y[57] < y[8]
+    assert points[:, 2].argmin().item() == 30, "the nose tip is nearest to the camera"
+    assert face.mesh is not None
+    forehead = face.mesh[FOREHEAD, 1]
+    assert forehead.max() < y[36:48].min()
+    assert forehead.mean() < face.box[1], "the box begins at the brows"
+
+
+def test_a_detection_without_a_mesh_has_no_68_points() -> None:
+    with pytest.raises(ValueError, match="five points only"):
+        mesh_landmarks_68(FaceDetection(torch.zeros(4), 1.0, torch.zeros(5, 2)))

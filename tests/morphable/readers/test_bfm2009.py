@@ -180,6 +180,9 @@ def test_missing_files_are_all_named(tmp_path: Path) -> None:
         import_bfm2009(tmp_path / "a.mat", tmp_path / "b.bin", tmp_path / "BFM")
     for text in ("01_MorphableModel.mat", "Exp_Pca.bin", "Deep3DFaceRecon", "faces.dmi.unibas.ch", "other models"):
         assert text in str(error.value)
+    assert str(error.value).count("Deep3DFaceRecon checkout") == 1  # four files, one remark
+    with pytest.raises(AssetNotFoundError, match=r"01_MorphableModel"):
+        import_bfm2009(tmp_path, tmp_path, tmp_path)  # folders are no files
 
 
 def test_bfm2017_given_as_2009(broken: dict[str, Any]) -> None:

@@ -16,12 +16,16 @@ def require_files(wanted: Iterable[tuple[Path, MissingPart]]) -> None:
     """Make sure that every file is there, and name all that are not at once.
 
     Raises:
-        AssetNotFoundError: at least one is missing.
+        AssetNotFoundError: at least one is missing (or is a folder).
     """
-    absent = [f"  {path}\n    {part.line()}" for path, part in wanted if not path.exists()]
+    absent: dict[MissingPart, list[str]] = {}
+    for path, part in wanted:
+        if not path.is_file():
+            absent.setdefault(part, []).append(f"  {path}")
     if absent:
+        listed = "\n".join("\n".join([*paths, f"    {part.line()}"]) for part, paths in absent.items())
         raise AssetNotFoundError(
-            "expected these files, found none of them:\n" + "\n".join(absent) + "\nobtain them and give their paths"
+            f"expected these files, found none of them:\n{listed}\nobtain them and give their paths"
         )
 
 

@@ -135,8 +135,9 @@ def import_bfm2009(
         AssetNotFoundError: files are missing; all of them are named.
         FaceModelError: a file is malformed, or belongs to another model.
     """
-    optional_uv = [(uv, UV)] if uv is not None else []
-    require_files([(morphable_model, MORPHABLE_MODEL), (expression, EXPRESSION), (tables, TABLES), *optional_uv])
+    table_files = [tables / name for name in _TABLE_FILES]
+    wanted = [(morphable_model, MORPHABLE_MODEL), (expression, EXPRESSION), *((path, TABLES) for path in table_files)]
+    require_files([*wanted, *([(uv, UV)] if uv is not None else [])])
     progress("index tables", 0.0)
     index = _read_tables(tables)
     rows = _crop_rows(index, crop)
@@ -169,7 +170,7 @@ def import_bfm2009(
         regions=regions,
         face_parts={"photometric": faces_inside(faces, regions["photometric"] > 0.5)},
     )
-    sources = [morphable_model, expression, *(tables / name for name in _TABLE_FILES), *([uv] if uv else [])]
+    sources = [morphable_model, expression, *table_files, *([uv] if uv else [])]
     model = face_model_from_source(
         source,
         frame,
@@ -192,7 +193,6 @@ _TABLE_FILES = ("BFM_exp_idx.mat", "BFM_front_idx.mat", "facemodel_info.mat", "s
 
 
 def _read_tables(folder: Path) -> _Tables:
-    require_files((folder / name, TABLES) for name in _TABLE_FILES)
     trim = vector(
         read_matlab(folder / "BFM_exp_idx.mat", ["trimIndex"])["trimIndex"], None, "BFM_exp_idx.mat: trimIndex"
     )

@@ -1,6 +1,7 @@
 """Basel 2017 and 2019: units, variances, the mean expression and the frame, against the formulas."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.errors import AssetNotFoundError, FaceModelError
+from facewright.errors import AssetNotFoundError, FaceModelError, MissingExtraError
 from facewright.morphable.readers.bfm_h5 import import_bfm_h5
 from facewright.morphable.readers.frame import source_from_model
 from tests.morphable.readers.synthetic_head import (
@@ -199,3 +200,12 @@ def test_truncated_missing_and_foreign_files(head: SyntheticHead, tmp_path: Path
         import_bfm_h5(path, year="2019")
     with pytest.raises(AssetNotFoundError, match=r"bfm2019\.html"):
         import_bfm_h5(tmp_path / "absent.h5", year="2019")
+
+
+def test_without_h5py_the_line_that_installs_it_is_named(
+    head: SyntheticHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "model.h5", contents(head))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'facewright\[import\]'"):
+        import_bfm_h5(path, year="2017")

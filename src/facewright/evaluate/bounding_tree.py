@@ -60,41 +60,31 @@ def build_tree(triangles: Float[ndarray, "F 3 3"]) -> BoundingTree:
     return BoundingTree(np.concatenate(low), np.concatenate(high), corners, groups.ravel(), leaf_size)
 
 
-def search_numpy(
-    tree: BoundingTree, points: Float[ndarray, "N 3"], hints: Int[ndarray, " N"] | None = None
-) -> tuple[Int[ndarray, " N"], Float[ndarray, "N 3"]]:
-    """Slot of the closest triangle and the weights of its corners at the closest point.
-
-    Args:
-        tree: over the triangles.
-        points: queries.
-        hints: slots that are probably close (those of a moment ago); they speed up the search and change nothing.
-    """
+def search_numpy(tree: BoundingTree, points: Float[ndarray, "N 3"]) -> tuple[Int[ndarray, " N"], Float[ndarray, "N 3"]]:
+    """Slot of each point's closest triangle, and the weights of its corners at the closest point."""
     slots, weights = np.zeros(len(points), np.int64), np.zeros((len(points), 3))
     for start in range(0, len(points), CHUNK):
         part = slice(start, start + CHUNK)
-        slots[part], weights[part] = _search_chunk(tree, points[part], None if hints is None else hints[part])
+        slots[part], weights[part] = _search_chunk(tree, points[part])
     return slots, weights
 
 
-def _search_chunk(tree: BoundingTree, points: ndarray, hints: ndarray | None) -> tuple[ndarray, ndarray]:
+def _search_chunk(tree: BoundingTree, points: ndarray) -> tuple[ndarray, ndarray]:
     """Pairs of query and node move down the levels together; those whose box is farther than a known triangle leave."""
-    guess = _descend(tree, points) if hints is None else hints
-    bound = np.square(points - _closest_on(tree.corners[guess], points)[1]).sum(-1)
+    guess = _descend(tree, points)[:, None] + np.arange(tree.leaf_size)
+    bound = _distances2(tree, points, guess)[0].min(1) * (1 + 1e-9) + 1e-300  # wider by far more than rounding
     query, node = np.arange(len(points)), np.zeros(len(points), np.int64)
     while node[0] < tree.first_leaf:
         query, node = np.repeat(query, 2), (2 * node[:, None] + (1, 2)).ravel()
-        # The nearest box may not be lost to rounding: the bound is widened by far more than it.
-        near = _box_distance2(tree, points[query], node) <= bound[query] * (1 + 1e-9) + 1e-300
+        near = _box_distance2(tree, points[query], node) <= bound[query]
         query, node = query[near], node[near]
     slot = ((node - tree.first_leaf) * tree.leaf_size)[:, None] + np.arange(tree.leaf_size)
-    weights, closest = _closest_on(tree.corners[slot], points[query][:, None])
-    distance2 = np.square(points[query][:, None] - closest).sum(-1)
+    distance2, weights = _distances2(tree, points[query], slot)
     # Pairs are still ordered by query: a stable sort by (query, distance) puts each query's best first.
     flat_query = np.repeat(query, tree.leaf_size)
     order = np.lexsort((distance2.ravel(), flat_query))
     best = order[np.searchsorted(flat_query, np.arange(len(points)))]
-    return slot.ravel()[best], weights.reshape(-1, 3)[best]
+    return slot.ravel()[best], weights[best]
 
 
 def _descend(tree: BoundingTree, points: ndarray) -> ndarray:
@@ -112,29 +102,36 @@ def _box_distance2(tree: BoundingTree, points: ndarray, node: ndarray) -> ndarra
     return np.square(outside).sum(-1)
 
 
-def _closest_on(corners: Float[ndarray, "*N 3 3"], points: Float[ndarray, "*N 3"]) -> tuple[ndarray, ndarray]:
-    """Weights and position of the closest point on each triangle: the best of its inside and its three edges.
+def _distances2(tree: BoundingTree, points: ndarray, slots: ndarray) -> tuple[ndarray, ndarray]:
+    """Squared distance of each point to its row of slots; weights of the closest points, one row per pair."""
+    corners, repeated = tree.corners[slots.ravel()], np.repeat(points, slots.shape[1], axis=0)
+    weights = _closest_weights(corners, repeated)
+    closest = np.einsum("nc,ncd->nd", weights, corners)
+    return np.square(repeated - closest).sum(-1).reshape(slots.shape), weights
+
+
+def _closest_weights(corners: Float[ndarray, "N 3 3"], points: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
+    """Weights of the corners at the closest point of each triangle: the best of its inside and its three edges.
 
     Every candidate lies on the triangle, so that slivers, segments and single points need no case of their own.
     """
-    a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     ab, ac, ap = b - a, c - a, points - a
     normal = np.cross(ab, ac)
     area2 = np.square(normal).sum(-1)
     safe = np.where(area2 > 0, area2, 1.0)
     at_b, at_c = (np.cross(ap, ac) * normal).sum(-1) / safe, (np.cross(ab, ap) * normal).sum(-1) / safe
     inside = (area2 > 0) & (at_b >= 0) & (at_c >= 0) & (at_b + at_c <= 1)
-    first = np.where(inside[..., None], np.stack([1 - at_b - at_c, at_b, at_c], -1), [1.0, 0.0, 0.0])
-    candidates = [np.broadcast_to(first, (*ap.shape[:-1], 3))]
+    candidates = [np.where(inside[:, None], np.stack([1 - at_b - at_c, at_b, at_c], -1), [1.0, 0.0, 0.0])]
     for i, j in ((0, 1), (1, 2), (2, 0)):
-        edge = corners[..., j, :] - corners[..., i, :]
+        edge = corners[:, j] - corners[:, i]
         length2 = np.square(edge).sum(-1)
-        along = ((points - corners[..., i, :]) * edge).sum(-1) / np.where(length2 > 0, length2, 1.0)
-        weights = np.zeros((*ap.shape[:-1], 3))
-        weights[..., j] = along.clip(0.0, 1.0)
-        weights[..., i] = 1.0 - weights[..., j]
+        along = ((points - corners[:, i]) * edge).sum(-1) / np.where(length2 > 0, length2, 1.0)
+        weights = np.zeros((len(points), 3))
+        weights[:, j] = along.clip(0.0, 1.0)
+        weights[:, i] = 1.0 - weights[:, j]
         candidates.append(weights)
-    weights = np.stack(candidates)
-    places = np.einsum("k...c,...cd->k...d", weights, np.broadcast_to(corners, (*ap.shape[:-1], 3, 3)))
-    best = np.square(places - points).sum(-1).argmin(0)[None, ..., None]
-    return np.take_along_axis(weights, best, 0)[0], np.take_along_axis(places, best, 0)[0]
+    stacked = np.stack(candidates)
+    places = np.einsum("knc,ncd->knd", stacked, corners)
+    best = np.square(places - points).sum(-1).argmin(0)
+    return stacked[best, np.arange(len(points))]

@@ -15,15 +15,12 @@ from facewright.errors import MissingExtraError
 from facewright.evaluate.bounding_tree import BoundingTree
 
 
-def search_numba(
-    tree: BoundingTree, points: Float[ndarray, "N 3"], hints: Int[ndarray, " N"] | None = None
-) -> tuple[Int[ndarray, " N"], Float[ndarray, "N 3"]]:
+def search_numba(tree: BoundingTree, points: Float[ndarray, "N 3"]) -> tuple[Int[ndarray, " N"], Float[ndarray, "N 3"]]:
     """See ``bounding_tree.search_numpy``. Runs on as many threads as torch does."""
     walk, count = _kernel(), len(points)
-    slots = np.full(count, -1, np.int64) if hints is None else hints.astype(np.int64)
-    weights = np.zeros((count, 3))
+    slots, weights = np.zeros(count, np.int64), np.zeros((count, 3))
     workers = max(1, min(torch.get_num_threads(), count // 1024))
-    edges = np.linspace(0, count, workers + 1).astype(int)
+    edges = np.linspace(0, count, workers + 1).astype(int).tolist()
 
     def run(start: int, end: int) -> None:
         walk(tree.low, tree.high, tree.corners, tree.leaf_size, points[start:end], slots[start:end], weights[start:end])
@@ -68,45 +65,36 @@ def _walk(low, high, corners, leaf_size, points, slots, weights):  # noqa: C901 
         px, py, pz = points[n, 0], points[n, 1], points[n, 2]
         best = np.inf
         stack[0], stack_distance2[0], height = 0, 0.0, 1
-        hint = slots[n]
-        opened_hint = False
-        while height > 0 or (hint >= 0 and not opened_hint):
-            first, last = 0, 0
-            if hint >= 0 and not opened_hint:
-                opened_hint = True
-                first, last = hint, hint + 1
-            else:
-                height -= 1
-                node = stack[height]
-                if stack_distance2[height] >= best:
-                    continue
-                if node >= first_leaf:
-                    first = (node - first_leaf) * leaf_size
-                    last = first + leaf_size
-                else:
-                    left = 2 * node + 1
-                    near, far = 0.0, 0.0
-                    for side in range(2):
-                        child = left + side
-                        dx = max(low[child, 0] - px, px - high[child, 0], 0.0)
-                        dy = max(low[child, 1] - py, py - high[child, 1], 0.0)
-                        dz = max(low[child, 2] - pz, pz - high[child, 2], 0.0)
-                        if side == 0:
-                            near = dx * dx + dy * dy + dz * dz
-                        else:
-                            far = dx * dx + dy * dy + dz * dz
-                    near_child, far_child = left, left + 1
-                    if far < near:
-                        near, far = far, near
-                        near_child, far_child = left + 1, left
-                    if far < best:
-                        stack[height], stack_distance2[height] = far_child, far
-                        height += 1
-                    if near < best:
-                        stack[height], stack_distance2[height] = near_child, near
-                        height += 1
-                    continue
-            for slot in range(first, last):
+        while height > 0:
+            height -= 1
+            node = stack[height]
+            if stack_distance2[height] >= best:
+                continue
+            if node < first_leaf:
+                left = 2 * node + 1
+                near, far = 0.0, 0.0
+                for side in range(2):
+                    child = left + side
+                    dx = max(low[child, 0] - px, px - high[child, 0], 0.0)
+                    dy = max(low[child, 1] - py, py - high[child, 1], 0.0)
+                    dz = max(low[child, 2] - pz, pz - high[child, 2], 0.0)
+                    if side == 0:
+                        near = dx * dx + dy * dy + dz * dz
+                    else:
+                        far = dx * dx + dy * dy + dz * dz
+                near_child, far_child = left, left + 1
+                if far < near:
+                    near, far = far, near
+                    near_child, far_child = left + 1, left
+                if far < best:
+                    stack[height], stack_distance2[height] = far_child, far
+                    height += 1
+                if near < best:
+                    stack[height], stack_distance2[height] = near_child, near
+                    height += 1
+                continue
+            first = (node - first_leaf) * leaf_size
+            for slot in range(first, first + leaf_size):
                 ax, ay, az = corners[slot, 0, 0], corners[slot, 0, 1], corners[slot, 0, 2]
                 abx, aby, abz = corners[slot, 1, 0] - ax, corners[slot, 1, 1] - ay, corners[slot, 1, 2] - az
                 acx, acy, acz = corners[slot, 2, 0] - ax, corners[slot, 2, 1] - ay, corners[slot, 2, 2] - az

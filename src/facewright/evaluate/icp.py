@@ -103,7 +103,7 @@ def icp(
 
 
 class _Seeker:
-    """Finds the pairs of an alignment; remembers each point's last partner only to be faster the next time."""
+    """Finds the pairs of an alignment."""
 
     def __init__(
         self, prediction: Surface, truth: Surface, truth_ids: ndarray, prediction_ids: ndarray, overlap_only: bool
@@ -111,21 +111,16 @@ class _Seeker:
         self.prediction, self.truth, self.overlap_only = prediction, truth, overlap_only
         self.truth_points = truth.vertices_mm[truth_ids]
         self.prediction_points = prediction.vertices_mm[prediction_ids]
-        self.hints: dict[str, ndarray | None] = {"prediction": None, "truth": None}
 
     def __call__(self, alignment: Similarity) -> _Pairs:
         parts = []
         if len(self.truth_points):
-            found = closest_points(
-                alignment.inverse().apply(self.truth_points), self.prediction, hints=self.hints["prediction"]
-            )
-            self.hints["prediction"] = found.slots
+            found = closest_points(alignment.inverse().apply(self.truth_points), self.prediction)
             normals = self.prediction.face_normals[found.face_index] @ alignment.rotation.T
             used = ~on_rim(found, self.prediction) if self.overlap_only else np.ones(len(normals), bool)
             parts.append((found.points_mm[used], self.truth_points[used], normals[used]))
         if len(self.prediction_points):
-            found = closest_points(alignment.apply(self.prediction_points), self.truth, hints=self.hints["truth"])
-            self.hints["truth"] = found.slots
+            found = closest_points(alignment.apply(self.prediction_points), self.truth)
             normals = self.truth.face_normals[found.face_index]
             used = ~on_rim(found, self.truth) if self.overlap_only else np.ones(len(normals), bool)
             parts.append((self.prediction_points[used], found.points_mm[used], normals[used]))

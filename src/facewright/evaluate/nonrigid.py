@@ -60,11 +60,9 @@ def deform_onto(
     nothing = np.zeros(len(places))
     if keypoint_step_stiffness is not None:
         places = system.solve(keypoint_step_stiffness, nothing, places)
-    hints = None
     for alpha in stiffness:
         for _ in range(inner_steps):
-            found = closest_points(places, target, hints=hints)
-            hints = found.slots
+            found = closest_points(places, target)
             pull = (~on_rim(found, target)).astype(np.float64)
             before, places = places, system.solve(alpha, pull, found.points_mm)
             if np.linalg.norm(places - before, axis=1).mean() < tolerance:

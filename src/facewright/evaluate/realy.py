@@ -114,10 +114,9 @@ def align_region(
     count = len(region.vertices_mm)
     weights = np.concatenate([np.ones(count), np.full(len(numbers), rule.keypoint_share * count / len(numbers))])
     target = np.concatenate([region.vertices_mm, scan_keypoints_mm[numbers]])
-    alignment, last, hints = start, np.inf, None
+    alignment, last = start, np.inf
     for _ in range(max_iterations):
-        found = closest_points(alignment.inverse().apply(region.vertices_mm), prediction, hints=hints)
-        hints = found.slots
+        found = closest_points(alignment.inverse().apply(region.vertices_mm), prediction)
         source = np.concatenate([found.points_mm, keypoints_mm[numbers]])
         alignment = procrustes(source, target, scale=start.scale, weights=weights)
         error = float(np.average(np.linalg.norm(alignment.apply(source) - target, axis=-1), weights=weights))

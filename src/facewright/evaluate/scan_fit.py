@@ -75,7 +75,6 @@ class _Problem:
         self.prediction, self.scan, self.start, self.metrical = prediction, scan_mm, start, metrical
         self.middle = scan_mm.mean(0)
         self.size = float(np.linalg.norm(scan_mm - self.middle, axis=1).mean())
-        self.hints: ndarray | None = None
 
     def alignment(self, parameters: ndarray) -> Similarity:
         turn = Rotation.from_rotvec(parameters[:3]).as_matrix()
@@ -86,8 +85,7 @@ class _Problem:
     def _offsets(self, parameters: ndarray) -> tuple[ndarray, ndarray]:
         """From each scan vertex's closest point on the moved prediction to the vertex; and that point."""
         alignment = self.alignment(parameters)
-        found = closest_points(alignment.inverse().apply(self.scan), self.prediction, hints=self.hints)
-        self.hints = found.slots
+        found = closest_points(alignment.inverse().apply(self.scan), self.prediction)
         touched = alignment.apply(found.points_mm)
         return self.scan - touched, touched
 

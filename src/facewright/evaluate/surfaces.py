@@ -83,29 +83,20 @@ class ClosestPoints:
         distances_mm: how far they are.
         face_index: the face of each.
         barycentrics: weights of the face's corners.
-        slots: of the search tree, as ``hints`` of the next search of points that moved a little.
     """
 
     points_mm: Float[ndarray, "N 3"]
     distances_mm: Float[ndarray, " N"]
     face_index: Int[ndarray, " N"]
     barycentrics: Float[ndarray, "N 3"]
-    slots: Int[ndarray, " N"]
 
 
-def closest_points(
-    points_mm: Float[ndarray, "N 3"],
-    surface: Surface,
-    *,
-    hints: Int[ndarray, " N"] | None = None,
-    backend: Backend = "auto",
-) -> ClosestPoints:
+def closest_points(points_mm: Float[ndarray, "N 3"], surface: Surface, *, backend: Backend = "auto") -> ClosestPoints:
     """Exact closest points on a triangle mesh.
 
     Args:
         points_mm: queries.
         surface: the mesh.
-        hints: ``slots`` of an earlier answer; only speed depends on them.
         backend: ``numba`` (extra ``fast``), ``numpy``, or ``auto``: numba where it is installed.
 
     Raises:
@@ -114,10 +105,10 @@ def closest_points(
     search = search_numba if backend == "numba" or (backend == "auto" and find_spec("numba")) else search_numpy
     tree = surface.tree
     points = np.ascontiguousarray(points_mm, dtype=np.float64)
-    slots, weights = search(tree, points, hints)
+    slots, weights = search(tree, points)
     closest = np.einsum("nc,ncd->nd", weights, tree.corners[slots])
     distances = np.linalg.norm(points - closest, axis=-1)
-    return ClosestPoints(closest, distances, tree.face_index[slots], weights, slots)
+    return ClosestPoints(closest, distances, tree.face_index[slots], weights)
 
 
 def on_rim(closest: ClosestPoints, surface: Surface) -> Bool[ndarray, " N"]:

@@ -1,0 +1,143 @@
+"""Closest points: trimesh and scipy as oracles, both backends as twins, degenerate triangles, rims."""
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.optimize import minimize
+from scipy.spatial import KDTree
+
+from facewright.evaluate.bounding_tree import LEAF_SIZE, build_tree
+from facewright.evaluate.surfaces import (
+    Surface,
+    closest_points,
+    distances_mm,
+    on_rim,
+    point_to_plane_mm,
+    point_to_point_mm,
+    point_to_surface_mm,
+)
+
+BACKENDS = ("numpy", "numba")
+
+
+def queries(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 3)) * 70
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_closest_points_are_trimesh_s(head, backend):
+    points = queries(400)
+    found = closest_points(points, head, backend=backend)
+    places, distances, _ = trimesh.proximity.closest_point_naive(trimesh.Trimesh(head.vertices_mm, head.faces), points)
+    np.testing.assert_allclose(found.distances_mm, distances, atol=1e-9)
+    np.testing.assert_allclose(found.points_mm, places, atol=1e-6)  # a tie may be answered by either triangle
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_answer_is_consistent_with_itself(head, backend):
+    points = queries(300, seed=1)
+    found = closest_points(points, head, backend=backend)
+    corners = head.vertices_mm[head.faces[found.face_index]]
+    np.testing.assert_allclose(np.einsum("nc,ncd->nd", found.barycentrics, corners), found.points_mm, atol=1e-9)
+    np.testing.assert_allclose(found.barycentrics.sum(1), 1.0, atol=1e-12)
+    assert found.barycentrics.min() >= 0
+    np.testing.assert_allclose(np.linalg.norm(points - found.points_mm, axis=1), found.distances_mm, atol=1e-12)
+
+
+def test_backends_are_twins(head):
+    points = queries(3000, seed=2)
+    slow, fast = closest_points(points, head, backend="numpy"), closest_points(points, head, backend="numba")
+    np.testing.assert_allclose(slow.distances_mm, fast.distances_mm, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_soup_of_slivers_segments_and_points(backend):
+    """Triangles of all shapes and sizes, some without area, against a numerical minimum over each."""
+    rng = np.random.default_rng(3)
+    corners = rng.normal(size=(60, 3, 3)) * np.exp(rng.uniform(-3, 2, size=(60, 1, 1)))
+    corners[:10, 2] = corners[:10, 1]  # segments
+    corners[10:20, 2] = 0.3 * corners[10:20, 0] + 0.7 * corners[10:20, 1]  # collinear
+    corners[20:25] = corners[20:25, :1]  # points
+    corners[25:35, 2] = corners[25:35, 1] + 1e-7 * rng.normal(size=(10, 3))  # slivers
+    soup = Surface(corners.reshape(-1, 3), np.arange(180).reshape(-1, 3))
+    points = rng.normal(size=(40, 3)) * 3
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 41)] * 2), -1).reshape(-1, 2)
+    grid = grid[grid.sum(1) <= 1]
+    weights = np.concatenate([1 - grid.sum(1, keepdims=True), grid], 1)
+    samples = np.einsum("wc,fcd->fwd", weights, corners).reshape(-1, 3)
+    found = closest_points(points, soup, backend=backend)
+    sampled, nearest = KDTree(samples).query(points)
+    assert (found.distances_mm <= sampled + 1e-12).all()
+    for i in range(len(points)):  # polish the best sample; nothing may be nearer than the answer
+
+        def squared(w: np.ndarray, i: int = i) -> float:
+            a, b, c = corners[nearest[i] // len(weights)]
+            return float(np.square(a + w[0] * (b - a) + w[1] * (c - a) - points[i]).sum())
+
+        start = weights[nearest[i] % len(weights), 1:]
+        rule = {"type": "ineq", "fun": lambda w: 1 - w.sum()}
+        best = minimize(squared, start, bounds=[(0, 1)] * 2, constraints=rule, options={"ftol": 1e-14}).fun
+        assert found.distances_mm[i] <= np.sqrt(max(best, 0)) + 1e-6
+
+
+@pytest.mark.parametrize("count", [1, 2, LEAF_SIZE, LEAF_SIZE + 1, 37])
+def test_tree_holds_every_triangle_in_its_boxes(count):
+    triangles = np.random.default_rng(count).normal(size=(count, 3, 3))
+    tree = build_tree(triangles)
+    assert set(tree.face_index) == set(range(count))
+    leaves = tree.corners.reshape(-1, tree.leaf_size * 3, 3)
+    low, high = tree.low[tree.first_leaf :], tree.high[tree.first_leaf :]
+    assert (leaves >= low[:, None]).all()
+    assert (leaves <= high[:, None]).all()
+    children = np.arange(1, len(tree.low))
+    assert (tree.low[(children - 1) // 2] <= tree.low[children]).all()
+    assert (tree.high[(children - 1) // 2] >= tree.high[children]).all()
+    single = Surface(triangles.reshape(-1, 3), np.arange(3 * count).reshape(-1, 3))
+    for backend in BACKENDS:
+        assert point_to_surface_mm(triangles.mean(1), single).max() < 1e-12, backend
+
+
+def test_kinds_of_distance(head):
+    """On a plane of unit spacing: to vertices, to the tangent plane, to the surface."""
+    grid = trimesh.creation.box(extents=(10, 10, 0.0001)).subdivide_to_size(1.5)
+    plane = Surface(np.asarray(grid.vertices), np.asarray(grid.faces))
+    rng = np.random.default_rng(0)
+    points = np.column_stack([rng.uniform(-4, 4, (50, 2)), rng.uniform(1, 2, 50)])
+    above = points[:, 2] - 0.00005
+    np.testing.assert_allclose(distances_mm(points, plane, "surface"), above, atol=1e-9)
+    np.testing.assert_allclose(distances_mm(points, plane, "plane"), above, atol=1e-3)
+    np.testing.assert_allclose(distances_mm(points, plane, "point"), KDTree(plane.vertices_mm).query(points)[0])
+    far = queries(200)
+    assert (point_to_point_mm(far, head) >= point_to_surface_mm(far, head) - 1e-12).all()
+
+
+def test_half_normal_noise(head):
+    """Normal noise of deviation sigma: mean 0.798 sigma, median 0.674 sigma (on a tangent plane, where it is exact)."""
+    sigma = 0.2
+    noise = np.random.default_rng(0).normal(size=len(head.vertices_mm)) * sigma
+    points = head.vertices_mm + noise[:, None] * head.vertex_normals
+    for measured in (point_to_plane_mm(points, head), point_to_surface_mm(points, head)):
+        assert measured.mean() / sigma == pytest.approx(0.798, abs=0.025)
+        assert np.median(measured) / sigma == pytest.approx(0.674, abs=0.03)
+
+
+def test_rim_is_found():
+    """A square of two triangles: points over its inside have inner partners, points beside it end on the rim."""
+    square = Surface(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]]))
+    points = np.array([[0.3, 0.6, 1.0], [0.5, 0.5, 1.0], [1.4, 0.5, 0.2], [-0.1, -0.1, 0.0]])
+    assert on_rim(closest_points(points, square), square).tolist() == [False, False, True, True]
+    assert square.open_edges.sum() == 4
+
+
+def test_a_closed_mesh_has_no_rim(head):
+    assert not head.open_edges.any()
+
+
+def test_bad_meshes_are_refused():
+    triangle = np.array([[0, 1, 2]])
+    with pytest.raises(ValueError, match="at least one face"):
+        Surface(np.zeros((3, 3)), np.zeros((0, 3), int))
+    with pytest.raises(ValueError, match="ids up to 2"):
+        Surface(np.zeros((2, 3)), triangle)
+    with pytest.raises(ValueError, match="NaN"):
+        Surface(np.array([[0, 0, 0], [1, 0, 0], [np.nan, 0, 0]]), triangle)

@@ -17,7 +17,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import FaceMesh
 from facewright.render import render
 
-TILE_PX = (112, 144)
+TILE_PX = (104, 134)
 YAW_DEG = (0.0, -28.0, 28.0)
 BACKGROUND = 0.10
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from open_head.albedo import build_albedo
 from open_head.expressions import expression_basis
-from open_head.frame import model_pose
+from open_head.frame import placement, upright
 from open_head.identity import (
     People,
     alignment_pose,
@@ -78,8 +78,7 @@ def build_shape(wheel: AnnyWheel, topology: HeadTopology, ibug68: np.ndarray, nu
     """Population, calibration, identity modes, expressions, frame."""
     people = draw_people(wheel, num_heads, SEED)
     raw = build_heads(wheel, topology, people)
-    upright = model_pose(topology, raw.mean(0, dtype=np.float64), ibug68)[0]
-    raw = raw @ upright.T.astype(raw.dtype)
+    raw = raw @ upright(topology, raw.mean(0, dtype=np.float64)).T.astype(raw.dtype)
     rest = raw.mean(0, dtype=np.float64)
     warps = mean_warp(topology, rest)
     heads = calibrate(topology, raw, people.male, warps)
@@ -88,13 +87,13 @@ def build_shape(wheel: AnnyWheel, topology: HeadTopology, ibug68: np.ndarray, nu
     mean, id_basis, kept = symmetric_pca(heads, topology.mirror, weights, NUM_ID)
     pose = alignment_pose(topology, rest)
     exp_basis, names = expression_basis(wheel, topology, rest, mean, pose, warps)
-    rotation, translation = model_pose(topology, mean, ibug68)
+    translation = placement(mean, ibug68)
     return Shape(
-        mean=mean @ rotation.T + translation,
-        id_basis=np.einsum("cd,vdk->vck", rotation, id_basis),
-        exp_basis=np.einsum("cd,vdk->vck", rotation, exp_basis),
+        mean=mean + translation,
+        id_basis=id_basis,
+        exp_basis=exp_basis,
         exp_names=names,
-        heads=heads @ rotation.T.astype(heads.dtype) + translation.astype(heads.dtype),
+        heads=heads + translation.astype(heads.dtype),
         people=people,
         variance_kept=kept,
     )

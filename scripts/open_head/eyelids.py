@@ -14,7 +14,7 @@ REACH = 0.07
 
 
 def seat_eyelids(topology: HeadTopology, heads: np.ndarray, radius: float) -> np.ndarray:
-    """Heads (N, V, 3) with spherical eyeballs of one radius at the old centres, and lid margins laid onto them.
+    """Heads (N, V, 3) with round eyeballs of one size behind the old pupils, looking ahead, and lids laid onto them.
 
     Args:
         topology: of the heads.
@@ -26,7 +26,7 @@ def seat_eyelids(topology: HeadTopology, heads: np.ndarray, radius: float) -> np
     mean = heads.mean(0)
     for part, margin in (("left_eye", left_margin), ("right_eye", topology.mirror[left_margin])):
         ball = np.flatnonzero(topology.vertex_mask(part))
-        centre = eye_centres(heads[:, ball], topology.eye_angle[ball])
+        centre = heads[:, ball[topology.eye_angle[ball] == 0.0][0]] - np.array([0.0, 0.0, radius], heads.dtype)
         angle, azimuth = topology.eye_angle[ball], topology.eye_azimuth[ball]
         directions = np.stack([np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), np.cos(angle)], 1)
         seated[:, ball] = centre[:, None] + radius * directions.astype(heads.dtype)
@@ -36,13 +36,6 @@ def seat_eyelids(topology: HeadTopology, heads: np.ndarray, radius: float) -> np
         shift = (radius - SINK - distance) * outward / distance
         seated[:, skin] += np.einsum("sm,nmc->nsc", follow.astype(heads.dtype), shift, optimize=True)
     return seated
-
-
-def eye_centres(balls: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """(N, 3) middles of eyeballs (N, v, 3): between the means of opposite halves of the equator's rings."""
-    around = np.abs(np.sin(angle)) > 0.95
-    front, back = balls[:, angle == 0.0].mean(1), balls[:, angle == np.pi].mean(1)
-    return (0.5 * (front + back) + balls[:, around].mean(1)) / 2.0
 
 
 def sphere_radius(head: np.ndarray, topology: HeadTopology) -> float:

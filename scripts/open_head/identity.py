@@ -184,7 +184,7 @@ def alignment_pose(topology: HeadTopology, mean: np.ndarray) -> np.ndarray:
 
 
 def calibrate(
-    topology: HeadTopology, heads: np.ndarray, male: np.ndarray, warps: list[SpaceWarp], rounds: int = 4
+    topology: HeadTopology, heads: np.ndarray, male: np.ndarray, warps: list[SpaceWarp], rounds: int = 6
 ) -> np.ndarray:
     """Bring each sex's measurements to the published means and deviations, each head by a smooth deformation.
 

@@ -24,8 +24,7 @@ class Measurement:
         name: of the dimension.
         first: a vertex of `base.obj`, or "pupil".
         second: the same; "mirror" is the mirror image of ``first``.
-        axis: coordinate along which it is taken (1 up, 2 to the front), the head held with tragion and lower orbit
-            level (Frankfurt plane); None is the straight distance.
+        axis: coordinate along which it is taken (1 up, 2 to the front) of a level head; None is the straight distance.
         male: mean and standard deviation, mm.
         female: the same.
         source: survey and column or page of the PDF.
@@ -67,12 +66,18 @@ MEASUREMENTS = (
     Measurement("menton to back of head", MENTON, BACK_OF_HEAD, 2, (182.4, 10.5), (173.3, 9.8), "ANSUR, p. 531"),
 )
 
+UPPER_LIP, LOWER_LIP = (474, 455), (493, 492)
+"""Where the lips meet and where their red ends, in the middle."""
+
 APPEARANCE = (
     Measurement("eye fissure length", 13365, 13377, None, (27.5, 1.5), (26.9, 1.4), "between the visible lid margins"),
     Measurement("eye fissure height", 13353, 13370, None, (9.6, 1.1), (10.2, 1.1), "with relaxed lids"),
+    Measurement("upper lip height", *UPPER_LIP, None, (9.2, 1.6), (9.0, 1.5), "the red only, all populations"),
+    Measurement("lower lip height", *LOWER_LIP, None, (10.6, 1.7), (10.2, 1.6), "the red only, all populations"),
+    Measurement("pupil to subnasale height", "pupil", SUBNASALE, 1, (47.4, 3.6), (43.4, 3.4), "4 mm below sellion"),
     Measurement("sellion to top of head", SELLION, TOP_OF_HEAD, 1, (112.0, 6.9), (105.3, 6.6), "ANSUR, p. 553"),
 )
-"""Calibrated too, but not claimed: the lids' margins are no landmarks of a survey, and height is covered above."""
+"""Calibrated too, but not claimed: what surveys with calipers do not take, and what the table covers already."""
 
 
 def published(sex: str, measurements: tuple[Measurement, ...] = MEASUREMENTS) -> tuple[np.ndarray, np.ndarray]:
@@ -81,12 +86,29 @@ def published(sex: str, measurements: tuple[Measurement, ...] = MEASUREMENTS) ->
     return values[:, 0], values[:, 1]
 
 
+FRAME_NOD_DEG = -1.6
+"""A level head (tragion and lower orbit at one height: the Frankfurt plane) nods by this angle into the model frame."""
+
+
+def nodding(angle: float) -> np.ndarray:
+    """(3, 3) rotation about x, radians; positive angles nod the head."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+
+
+def levelling(topology: HeadTopology, mean: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation that makes a head (V, 3) level."""
+    place = {int(source): vertex for vertex, source in enumerate(topology.source_ids) if source >= 0}
+    slope = mean[place[INFRAORBITALE]] - mean[place[TRAGION]]
+    return nodding(float(np.arctan2(slope[1], slope[2])))
+
+
 class Calipers:
     """Takes all measurements of heads of one topology.
 
     Args:
         topology: of the heads.
-        mean: (V, 3) head that fixes the level (Frankfurt) posture, dm.
+        mean: (V, 3) any head of it, upright in the model frame's orientation, dm.
         measurements: what to take.
     """
 
@@ -105,10 +127,7 @@ class Calipers:
             ends.append([(first, second), twin])
         self._ends = np.array(ends)
         self._axes = np.array([-1 if m.axis is None else m.axis for m in measurements])
-        slope = mean[place[INFRAORBITALE]] - mean[place[TRAGION]]
-        self.pitch = float(np.arctan2(slope[1], slope[2]))
-        cos, sin = np.cos(self.pitch), np.sin(self.pitch)
-        self._level = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+        self._level = nodding(-np.radians(FRAME_NOD_DEG))
         self.vertices = np.unique(self._ends)
         """Ids of the vertices that any measurement touches."""
 

@@ -66,5 +66,5 @@ def gridded_sphere(rows: int = 40, columns: int = 60) -> tuple[Tensor, Tensor, T
                 if len(set(ids)) == 3:
                     faces.append(ids)
                     faces_uv.append([a * (columns + 1) + b for a, b in corners])
-    as_tensors = (torch.tensor(values) for values in (faces, uv, faces_uv, mirror))
-    return 0.9 * torch.tensor(vertices), *as_tensors
+    tables = [torch.tensor(values) for values in (faces, uv, faces_uv, mirror)]
+    return 0.9 * torch.tensor(vertices), tables[0], tables[1], tables[2], tables[3]

@@ -1,7 +1,11 @@
 """From the texels a photo shows to a whole texture: the mirrored side, then the model's own colours, without seams."""
 
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from facewright.records import VisibilityMap
@@ -24,7 +28,8 @@ def complete_texture(
     Seen texels stay. Hidden ones come from the mirrored side where that is seen, re-lit by the ratio of the fallback's
     two sides, else from the fallback. Each source is brought to the seen texels by a membrane: their difference is
     extended smoothly from where both are known (seamless cloning, Perez 2003, with soft weights), so there is no seam
-    and no difference in overall colour.
+    and no difference in overall colour. Charts (separate patches of covered texels) do not influence one another; one
+    that is not seen at all stays as the fallback has it.
 
     Args:
         texture: from ``bake_texture``, 0..1.
@@ -34,14 +39,36 @@ def complete_texture(
     """
     covered = visibility.covered.to(texture)
     seen = _smoothstep(visibility.confidence, *TRUSTED) * covered
+    mirrored, mirrored_seen = torch.zeros_like(texture), torch.zeros_like(seen)
     if mirror_uv is not None:
         mirrored, mirrored_seen = _mirrored(texture, seen, fallback, mirror_uv)
-        mirrored = mirrored + extend(texture - mirrored, seen * mirrored_seen)
-        borrowed = (1 - seen) * mirrored_seen * covered
-        texture = (seen * texture + borrowed * mirrored) / (seen + borrowed).clamp_min(1e-6)
-        seen = seen + borrowed
-    matched = fallback + extend(texture - fallback, seen)
-    return extend((seen * texture + (1 - seen) * matched).clamp(0, 1), covered)
+    completed = fallback.clone()
+    for rows, columns, chart in _charts(visibility.covered):
+        layers = (texture, mirrored, fallback, seen, mirrored_seen)
+        photo, other, guess, own, others = (layer[..., rows, columns] for layer in layers)
+        filled = _fill_chart(photo, other, guess, own * chart, others * chart)
+        completed[:, rows, columns] = torch.where(chart, filled, completed[:, rows, columns])
+    return extend(completed.clamp(0, 1), covered)
+
+
+def _charts(covered: Bool[Tensor, "S S"]) -> Iterator[tuple[slice, slice, Bool[Tensor, "H W"]]]:
+    """Rows, columns and mask of each connected patch of covered texels."""
+    _, numbers, boxes, _ = cv2.connectedComponentsWithStats(covered.cpu().numpy().astype(np.uint8), connectivity=4)
+    for number, (left, top, width, height, _) in enumerate(boxes.tolist()[1:], start=1):  # number 0 is not covered
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        yield rows, columns, torch.from_numpy(numbers[rows, columns] == number).to(covered.device)
+
+
+def _fill_chart(
+    texture: Tensor, mirrored: Tensor, fallback: Tensor, seen: Tensor, mirrored_seen: Tensor
+) -> Float[Tensor, "3 H W"]:
+    """One chart, or the box around it: nothing is matched across charts, lest teeth take the colour of hair."""
+    mirrored = mirrored + extend(texture - mirrored, seen * mirrored_seen)
+    borrowed = (1 - seen) * mirrored_seen
+    known = seen + borrowed
+    texture = (seen * texture + borrowed * mirrored) / known.clamp_min(1e-6)
+    matched = fallback + extend(texture - fallback, known)
+    return known * texture + (1 - known) * matched
 
 
 def mirror_texels(
@@ -67,7 +94,7 @@ def mirror_texels(
     return picture.index_copy(0, samples.pixels, values).view(size, size, 2)
 
 
-def extend(values: Float[Tensor, "C S S"], weights: Float[Tensor, "S S"], *, sweeps: int = 4) -> Float[Tensor, "C S S"]:
+def extend(values: Float[Tensor, "C H W"], weights: Float[Tensor, "H W"], *, sweeps: int = 3) -> Float[Tensor, "C H W"]:
     """Extend values smoothly from where their weight is high to where it is zero, over the whole picture.
 
     Push-pull: averaged down a pyramid by weight, then filled from coarse to fine; a few relaxation sweeps a level bring
@@ -80,9 +107,9 @@ def extend(values: Float[Tensor, "C S S"], weights: Float[Tensor, "S S"], *, swe
         mass = _halve(weight)
         levels.append((_halve(value * weight) / mass.clamp_min(1e-12), (4 * mass).clamp_max(1)))
     filled = levels[-1][0]
-    for value, weight in reversed(levels[:-1]):
+    for depth, (value, weight) in reversed(list(enumerate(levels[:-1]))):
         filled = torch.nn.functional.interpolate(filled[None], value.shape[1:], mode="bilinear")[0]
-        for _ in range(sweeps):
+        for _ in range(sweeps if depth else 0):  # the finest level adds no more than its known values
             filled = weight * value + (1 - weight) * _neighbours(filled)
         filled = weight * value + (1 - weight) * filled
     return filled

@@ -13,8 +13,11 @@ from facewright.render.interpolation import SurfaceSamples, sample_surface
 from facewright.render.rasterizers import Backend, rasterize
 from facewright.render.visibility import TOLERANCE_DM, seen_share, surface_distance
 
-DEPTH_BUFFER_PX = 768
+DEPTH_BUFFER_PX = 512
 """Longer side of the depth buffer that visibility is asked of."""
+
+MARGIN_STEPS = 6
+"""Steps in which confidence falls to zero toward silhouettes."""
 
 
 def sample_atlas(
@@ -63,7 +66,7 @@ def bake_texture(
     faces_uv: Int[Tensor, "F 3"],
     size: int = 1024,
     *,
-    margin: float = 0.008,
+    margin: float = 0.025,
 ) -> tuple[Float[Tensor, "3 S S"], VisibilityMap]:
     """Read the colour of every texel from the photo.
 
@@ -142,9 +145,10 @@ def _away_from_edges(
     step = 10 * TOLERANCE_DM
     place = row.round().clamp(0, height - 1).long() * width + column.round().clamp(0, width - 1).long()
     nearness = torch.where(surface.isfinite(), -surface, torch.inf)  # emptiness is an edge too
+    stride = max(1, reach // MARGIN_STEPS)
     share = torch.ones_like(column)
-    for radius in range(1, reach + 1):
-        nearness = torch.nn.functional.max_pool2d(nearness[None], 3, stride=1, padding=1)[0]
+    for inner in range(0, reach, stride):
+        nearness = torch.nn.functional.max_pool2d(nearness[None], 2 * stride + 1, stride=1, padding=stride)[0]
         clear = -nearness.flatten()[place] >= distance - step
-        share = torch.where(clear, share, share.clamp_max((radius - 1) / reach))
+        share = torch.where(clear, share, share.clamp_max(inner / reach))
     return share

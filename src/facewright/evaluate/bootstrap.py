@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
 Statistic = Callable[[ndarray], float]
@@ -36,7 +36,7 @@ class Interval:
 
 
 def bootstrap_interval(
-    values: Float[ndarray, "N ..."],
+    values: Num[ndarray, "N ..."],
     statistic: Statistic = np.mean,  # pyright: ignore[reportArgumentType] - numpy scalars are floats
     *,
     groups: Int[ndarray, " N"] | None = None,

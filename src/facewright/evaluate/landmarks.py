@@ -32,12 +32,12 @@ inner, inner, middle, outer), eyes (corner, centre, corner, twice), ear lobe as 
 as jaw 14, mouth (right, centre, left), chin."""
 
 
-def aflw21_from_ibug68(points: Float[ndarray, "*B 68 D"]) -> Float[ndarray, "*B 21 D"]:
+def aflw21_from_ibug68(points: Float[ndarray, "N 68 D"]) -> Float[ndarray, "N 21 D"]:
     """The 21 AFLW points of 68-point sets."""
     return np.stack([points[..., group, :].mean(-2) for group in _AFLW_21], -2)
 
 
-def box_size(truth: Float[ndarray, "*B L D"]) -> Float[ndarray, "*B"]:
+def box_size(truth: Float[ndarray, "N L D"]) -> Float[ndarray, " N"]:
     """Square root of width times height of the tight box around points, in their unit (evaluation.md section 4).
 
     The diagonal sqrt(w w + h h), which also circulates, gives errors about 0.7 times as large.
@@ -46,20 +46,20 @@ def box_size(truth: Float[ndarray, "*B L D"]) -> Float[ndarray, "*B"]:
     return np.sqrt(extent[..., 0] * extent[..., 1])
 
 
-def eye_distance(truth: Float[ndarray, "*B 68 D"], kind: Literal["outer_eyes", "pupils"]) -> Float[ndarray, "*B"]:
+def eye_distance(truth: Float[ndarray, "N 68 D"], kind: Literal["outer_eyes", "pupils"]) -> Float[ndarray, " N"]:
     """Distance between the outer eye corners or between the eye centres, in all the dimensions that are given."""
     right, left = ([36], [45]) if kind == "outer_eyes" else (range(36, 42), range(42, 48))
     return np.linalg.norm(truth[..., list(right), :].mean(-2) - truth[..., list(left), :].mean(-2), axis=-1)
 
 
 def nme(
-    predicted: Float[ndarray, "*B L D"],
-    truth: Float[ndarray, "*B L D"],
-    size: Float[ndarray, "*B"],
+    predicted: Float[ndarray, "N L D"],
+    truth: Float[ndarray, "N L D"],
+    size: Float[ndarray, " N"],
     *,
-    valid: Bool[ndarray, "*B L"] | None = None,
+    valid: Bool[ndarray, "N L"] | None = None,
     depth_zero: DepthZero = "none",
-) -> Float[ndarray, "*B"]:
+) -> Float[ndarray, " N"]:
     """Mean distance of matched points over a size, per face; 0.03 is the "3 %" of the tables.
 
     Args:
@@ -88,13 +88,13 @@ def nme(
 
 
 def nme_68(
-    predicted: Float[ndarray, "*B 68 D"],
-    truth: Float[ndarray, "*B 68 D"],
+    predicted: Float[ndarray, "N 68 D"],
+    truth: Float[ndarray, "N 68 D"],
     *,
     normalizer: Normalizer = "box",
     points: Int[ndarray, " L"] = ALL_68,
     depth_zero: DepthZero = "none",
-) -> Float[ndarray, "*B"]:
+) -> Float[ndarray, " N"]:
     """NME of (a subset of) the iBUG-68 points; the normaliser always comes from all 68 true ones."""
     size = box_size(truth) if normalizer == "box" else eye_distance(truth, normalizer)
     return nme(predicted[..., points, :], truth[..., points, :], size, depth_zero=depth_zero)

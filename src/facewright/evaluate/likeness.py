@@ -84,11 +84,11 @@ def separation(descriptors: Float[ndarray, "N K"], subjects: Int[ndarray, " N"])
 
 
 def mirror_consistency(
-    points: Float[ndarray, "*B N D"],
-    of_mirrored: Float[ndarray, "*B N D"],
+    points: Float[ndarray, "B N D"],
+    of_mirrored: Float[ndarray, "B N D"],
     partner: Int[ndarray, " N"],
     axis_sum: float,
-) -> Float[ndarray, "*B"]:
+) -> Float[ndarray, " B"]:
     """Mean distance between a face's points and those of its mirrored photo, mirrored back; 0 is consistent.
 
     Args:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.detect import read_landmarks
-from facewright.detect.landmark_files import five_from_ibug68, landmarks_beside
+from facewright.detect import landmarks_of, read_landmarks
 from facewright.errors import LandmarksError
 
 FIVE = "142.84\t207.18\n222.02\t203.9\n159.24\t253.57\n146.59\t290.93\n227.52\t284.74\n"
@@ -28,8 +27,8 @@ def test_sixty_eight_points_become_five(tmp_path: Path, rng: torch.Generator) ->
     path = tmp_path / "photo.txt"
     np.savetxt(path, points.numpy())
     five = read_landmarks(path).five
-    torch.testing.assert_close(five, five_from_ibug68(points), rtol=0, atol=1e-3)
-    torch.testing.assert_close(five[0], points[36:42].mean(0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(five[0], (points[36] + points[39]) / 2, rtol=0, atol=1e-3)  # corners, not lids
+    torch.testing.assert_close(five[1], (points[42] + points[45]) / 2, rtol=0, atol=1e-3)
     torch.testing.assert_close(five[4], points[54], rtol=0, atol=1e-3)
 
 
@@ -61,11 +60,12 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         read_landmarks(tmp_path)
 
 
-def test_files_are_found_beside_their_photo(tmp_path: Path) -> None:
-    photo = tmp_path / "photo.jpg"
-    assert landmarks_beside(photo) is None
-    (tmp_path / "photo.txt").write_text(FIVE)
-    assert landmarks_beside(photo) == tmp_path / "photo.txt"
+def test_a_photos_file_is_found_in_the_folder_or_its_detections(tmp_path: Path) -> None:
+    photo = tmp_path / "elsewhere" / "me.and.you.jpg"
+    with pytest.raises(LandmarksError, match=r"me\.and\.you\.jpg.*detections"):
+        landmarks_of(photo, tmp_path)
     (tmp_path / "detections").mkdir()
-    (tmp_path / "detections" / "photo.txt").write_text(FIVE)
-    assert landmarks_beside(photo) == tmp_path / "detections" / "photo.txt"
+    (tmp_path / "detections" / "me.and.you.txt").write_text(FIVE)
+    assert landmarks_of(photo, tmp_path) == tmp_path / "detections" / "me.and.you.txt"
+    (tmp_path / "me.and.you.txt").write_text(FIVE)
+    assert landmarks_of(photo, tmp_path) == tmp_path / "me.and.you.txt"

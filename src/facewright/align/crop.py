@@ -13,8 +13,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from facewright.align.template import deep3d_template, five_from_68
 from facewright.errors import ReconstructionError
+from facewright.geometry.five_points import deep3d_template, five_from_68
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous
 from facewright.records import AlignedFace, Camera, Photo
 

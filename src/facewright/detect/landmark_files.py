@@ -5,14 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from facewright.errors import LandmarksError
+from facewright.geometry.five_points import five_from_68
 from facewright.records import FaceDetection
 
-# iBUG-68: the lids (36-41 right, 42-47 left), the nose tip, the outer mouth corners
-RIGHT_LIDS, LEFT_LIDS, NOSE_TIP, RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = slice(36, 42), slice(42, 48), 30, 48, 54
 MAX_BYTES = 100_000
 
 
@@ -20,7 +17,7 @@ def read_landmarks(path: str | PathLike[str]) -> FaceDetection:
     """Read one face from a text file of 5 or 68 lines, each ``x y`` in photo pixels (y down, separated by white space).
 
     Five points are: right eye centre (image left), left eye centre, nose tip, right and left mouth corner, as in the
-    official Deep3D ``detections`` folders. 68 points are iBUG's; the five are taken from them.
+    official Deep3D ``detections`` folders. 68 points are iBUG's; the five are taken from them as alignment does.
 
     Returns:
         A detection without a mesh, score 1. Its box bounds the points (five points span less than the face).
@@ -29,22 +26,27 @@ def read_landmarks(path: str | PathLike[str]) -> FaceDetection:
         LandmarksError: the file is missing, too large, not numbers, or holds another number of points.
     """
     points = torch.from_numpy(_numbers(Path(path)))
-    five = points if len(points) == 5 else five_from_ibug68(points)
+    five = points if len(points) == 5 else five_from_68(points)
     return FaceDetection(torch.cat([points.amin(0), points.amax(0)]), 1.0, five)
 
 
-def landmarks_beside(photo_path: str | PathLike[str]) -> Path | None:
-    """The landmarks file of a photo: ``detections/<name>.txt`` beside it (the official layout), else ``<name>.txt``."""
-    photo_path = Path(photo_path)
-    name = photo_path.with_suffix(".txt").name
-    choices = [photo_path.parent / "detections" / name, photo_path.parent / name]
-    return next((path for path in choices if path.is_file()), None)
+def landmarks_of(photo_path: str | PathLike[str], folder: Path) -> Path:
+    """The landmarks file of a photo in a folder: ``<name>.txt``, else ``detections/<name>.txt`` (the official layout).
 
+    So the folder of an official checkout's photos will do as well as the ``detections`` in it.
 
-def five_from_ibug68(points: Float[Tensor, "68 2"]) -> Float[Tensor, "5 2"]:
-    """Eye centres (mean of the lids), nose tip and outer mouth corners of iBUG-68 landmarks."""
-    eyes = [points[RIGHT_LIDS].mean(0), points[LEFT_LIDS].mean(0)]
-    return torch.stack([*eyes, points[NOSE_TIP], points[RIGHT_MOUTH_CORNER], points[LEFT_MOUTH_CORNER]])
+    Raises:
+        LandmarksError: neither is there.
+    """
+    name = f"{Path(photo_path).stem}.txt"
+    choices = [folder / name, folder / "detections" / name]
+    found = next((path for path in choices if path.is_file()), None)
+    if found is None:
+        raise LandmarksError(
+            f"expected the points of {Path(photo_path).name} at {choices[0]} or {choices[1]}, found neither; "
+            "mark the face there, or leave out --landmarks to have it detected"
+        )
+    return found
 
 
 def _numbers(path: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facewright import __version__
-from facewright.detect import read_landmarks
+from facewright.detect import landmarks_of, read_landmarks
 from facewright.errors import FacewrightError, PhotoError
 from facewright.export.json import write_json
 from facewright.photo import read_photo
@@ -173,7 +173,7 @@ def _one(
     start = time.perf_counter()
     photo = read_photo(path) if max_pixels is None else read_photo(path, max_pixels=max_pixels)
     seconds["read"] = time.perf_counter() - start
-    detections = None if landmarks is None else [read_landmarks(landmarks / f"{path.stem}.txt")]
+    detections = None if landmarks is None else [read_landmarks(landmarks_of(path, landmarks))]
     found = reconstructor.faces_in(photo, faces=faces, detections=detections)
     for stage in found[0].seconds:
         # Every face carries the photo's detection time; stages of its own add up.

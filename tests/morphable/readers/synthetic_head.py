@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facewright.morphable.readers.frame import TEMPLATE_FIVE_DM, five_points
+from facewright.geometry.five_points import deep3d_template
+from facewright.morphable.readers.frame import five_points
 from facewright.morphable.toy import toy_face_model
 from facewright.records import FaceCoefficients
 
@@ -74,7 +75,7 @@ def assert_stands_in_the_deep3d_frame(mean_dm: np.ndarray, five: np.ndarray) -> 
     points = five_points(mean_dm, five)
 
     def misfit(moved: np.ndarray) -> float:
-        return float(((moved - TEMPLATE_FIVE_DM) ** 2).sum())
+        return float(((moved - deep3d_template().numpy()) ** 2).sum())
 
     assert np.sqrt(misfit(points) / 5) < 0.1
     for step in 0.02 * np.concatenate([np.eye(3), -np.eye(3)]):

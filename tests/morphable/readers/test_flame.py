@@ -12,8 +12,9 @@ from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
 from facewright.errors import AssetNotFoundError, FaceModelError
+from facewright.geometry.five_points import deep3d_template
 from facewright.morphable.readers.flame import JOINTS, import_flame
-from facewright.morphable.readers.frame import TEMPLATE_FIVE_DM, source_from_model
+from facewright.morphable.readers.frame import source_from_model
 from tests.morphable.readers.synthetic_head import (
     SyntheticHead,
     assert_stands_in_the_deep3d_frame,
@@ -144,7 +145,7 @@ def test_without_landmarks_the_eyes_place_it(flame: Flame, tmp_path: Path) -> No
     moved = model.mean_shape.double().numpy() - 10.0 * flame.head.mean
     assert np.abs(moved - moved[0]).max() < 1e-6  # not turned
     eyes = (10.0 * flame.joints[3:] + moved[0]).mean(0)
-    assert np.allclose(eyes, TEMPLATE_FIVE_DM[:2].mean(0) - [0, 0, 0.12], atol=1e-6)
+    assert np.allclose(eyes, deep3d_template().numpy()[:2].mean(0) - [0, 0, 0.12], atol=1e-6)
     assert {part.name.split(" (")[0] for part in report.missing} >= {"68 landmarks", "regions", "texture coordinates"}
 
 

@@ -15,7 +15,6 @@ from facewright.morphable.readers.deep3d_topology import (
     read_topology,
     released_photometric_faces,
 )
-from facewright.morphable.readers.frame import FIVE_OF_68, TEMPLATE_FIVE_DM
 from facewright.morphable.readers.topology import faces_inside
 
 LANDMARK_IDS_FROM_ONE = """
@@ -111,9 +110,3 @@ def test_mean_face_landmarks_project_as_published(shared_dir: Path) -> None:
         # the official numbers measure from the corner of pixel 0 and upwards: half a pixel off the centres, 223.5 flips
         assert pixels[point, 0].item() + 0.5 == pytest.approx(u, abs=1e-3)
         assert 223.5 - pixels[point, 1].item() == pytest.approx(v_up, abs=1e-3)
-
-
-def test_the_template_is_the_mean_face(shared_dir: Path) -> None:
-    landmarks = scipy.io.loadmat(shared_dir / "bfm_tables" / "similarity_Lm3D_all.mat")["lm"].astype(np.float64)
-    five = [landmarks[ids[ids >= 0]].mean(0) for ids in FIVE_OF_68]
-    assert np.allclose(five, TEMPLATE_FIVE_DM, atol=1e-4)

@@ -21,7 +21,7 @@ from facewright.morphable.readers.arrays import (
 )
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.deep3d_topology import LICENCE, Deep3dTopology, read_topology
-from facewright.morphable.readers.frame import ModelFrame, five_from_68
+from facewright.morphable.readers.frame import ModelFrame, five_ids_from_68
 from facewright.morphable.readers.matlab import read_matlab
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import cropped_faces, extend_smoothly, faces_inside
@@ -166,7 +166,7 @@ def import_bfm2009(
         uv=None if uv is None else _read_uv(uv, index, rows),
         faces_uv=None if uv is None else faces,
         ibug68=ibug68,
-        five=five_from_68(ibug68),
+        five=five_ids_from_68(ibug68),
         regions=regions,
         face_parts={"photometric": faces_inside(faces, regions["photometric"] > 0.5)},
     )

@@ -10,7 +10,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import file_digests, interleaved, require_files, shaped, vector
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.deep3d_topology import LICENCE, read_topology
-from facewright.morphable.readers.frame import ModelFrame, five_from_68
+from facewright.morphable.readers.frame import ModelFrame, five_ids_from_68
 from facewright.morphable.readers.matlab import read_matlab
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import faces_inside
@@ -67,7 +67,7 @@ def import_bfm_front(model: Path, *, progress: ImportProgress = silent) -> tuple
         mean_albedo=mean_albedo / 255.0,
         albedo_basis=bases["texBase"] / np.float32(255.0),
         ibug68=topology.ibug68,
-        five=five_from_68(topology.ibug68),
+        five=five_ids_from_68(topology.ibug68),
         regions=topology.regions(np.arange(count), count),
         face_parts={"photometric": faces_inside(topology.faces, topology.photometric)},
     )

@@ -21,7 +21,7 @@ from facewright.morphable.readers.arrays import (
     vector,
 )
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
-from facewright.morphable.readers.frame import five_from_68, five_points, frame_from_five
+from facewright.morphable.readers.frame import five_ids_from_68, five_points, frame_from_five
 from facewright.morphable.readers.hdf5 import open_hdf5
 from facewright.morphable.readers.landmarks import nearest_vertices, read_landmark_ids
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
@@ -139,7 +139,7 @@ def import_bfm_h5(
         faces = faces[:, ::-1]
         notes.append("triangles were turned to be counter-clockwise from outside")
     ibug68 = read_landmark_ids(landmarks, len(mean)) if landmarks else None
-    five = _five_from_names(named, mean, model.name) if ibug68 is None else five_from_68(ibug68)
+    five = _five_from_names(named, mean, model.name) if ibug68 is None else five_ids_from_68(ibug68)
     frame = frame_from_five(five_points(mean, five), unit="millimetre", scale=_MM_TO_DM, what=model.name)
     built = face_model_from_source(
         SourceMesh(

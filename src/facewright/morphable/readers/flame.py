@@ -9,13 +9,13 @@ from jaxtyping import Float, Int
 from scipy.sparse import issparse
 
 from facewright.errors import FaceModelError
+from facewright.geometry.five_points import deep3d_template
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import file_digests, first_modes, ids_from_zero, pick, require_files, shaped
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.frame import (
-    TEMPLATE_FIVE_DM,
     ModelFrame,
-    five_from_68,
+    five_ids_from_68,
     five_points,
     frame_from_five,
 )
@@ -125,7 +125,7 @@ def import_flame(
         faces, faces_uv = faces[:, ::-1], None if faces_uv is None else faces_uv[:, ::-1]
         notes.append("triangles were turned to be counter-clockwise from outside")
     ids = None if landmarks is None else _read_landmarks(landmarks, arrays, count, file)
-    five = None if ids is None else five_from_68(ids)
+    five = None if ids is None else five_ids_from_68(ids)
     progress("assembling", 0.8)
     if five is None:
         notes.append("no landmarks: the model was placed by its eye joints, not turned")
@@ -191,7 +191,7 @@ class _Rig:
     def frame_from_eyes(self) -> ModelFrame:
         """FLAME's axes are ours; its eyeball centres lie a little behind the middle of the lids' corners."""
         eyes = _M_TO_DM * self.positions[[JOINTS["left_eye"], JOINTS["right_eye"]]].mean(0)
-        target = TEMPLATE_FIVE_DM[:2].mean(0) - [0.0, 0.0, _EYE_CENTRE_DEPTH_DM]
+        target = deep3d_template().numpy()[:2].mean(0) - [0.0, 0.0, _EYE_CENTRE_DEPTH_DM]
         return ModelFrame("metre", _M_TO_DM, np.eye(3), target - eyes)
 
 

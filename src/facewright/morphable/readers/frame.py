@@ -8,21 +8,8 @@ import torch
 from jaxtyping import Float, Int
 
 from facewright.errors import FaceModelError
+from facewright.geometry.five_points import FIVE_OF_68, deep3d_template
 from facewright.geometry.similarity import similarity_from_points
-
-TEMPLATE_FIVE_DM = np.array(
-    [
-        [-0.3115, 0.2904, 0.1338],
-        [0.3098, 0.2897, 0.1318],
-        [0.0033, -0.0462, 0.5524],
-        [-0.2522, -0.3813, 0.2241],
-        [0.2485, -0.3813, 0.2224],
-    ]
-)
-"""Right and left eye centre, nose tip, right and left mouth corner of the mean face, dm (deep3d.md section 4)."""
-
-FIVE_OF_68 = np.array([[36, 39], [42, 45], [30, -1], [48, -1], [54, -1]])
-"""iBUG-68 points whose mean is each of the five; -1 pads."""
 
 _FIT_TOLERANCE_DM = 0.2
 
@@ -81,9 +68,9 @@ def source_from_model(points_dm: Float[np.ndarray, "*N 3"], metadata: dict[str, 
     return (points_dm - np.asarray(frame["translation"])) @ np.asarray(frame["rotation"]) / frame["scale"]
 
 
-def five_from_68(ids_68: Int[np.ndarray, "68"]) -> Int[np.ndarray, "5 2"]:
+def five_ids_from_68(ids_68: Int[np.ndarray, "68"]) -> Int[np.ndarray, "5 2"]:
     """Vertex ids whose mean is each of the five points; padded with -1."""
-    return np.where(FIVE_OF_68 >= 0, ids_68[FIVE_OF_68], -1)
+    return np.array([[ids_68[of[0]], ids_68[of[1]] if len(of) > 1 else -1] for of in FIVE_OF_68])
 
 
 def five_points(vertices: Float[np.ndarray, "V 3"], five: Int[np.ndarray, "5 N"]) -> Float[np.ndarray, "5 3"]:
@@ -107,11 +94,9 @@ def frame_from_five(five: Float[np.ndarray, "5 3"], *, unit: str, scale: float, 
         FaceModelError: the points are not a face of human size: wrong unit, wrong order, or wrong axes.
     """
     points = scale * np.asarray(five, np.float64)
-    _, rotation, translation = similarity_from_points(
-        torch.from_numpy(points), torch.from_numpy(TEMPLATE_FIVE_DM), with_scale=False
-    )
+    _, rotation, translation = similarity_from_points(torch.from_numpy(points), deep3d_template(), with_scale=False)
     frame = ModelFrame(unit, scale, rotation.numpy(), translation.numpy())
-    error = np.sqrt(((frame.points(five) - TEMPLATE_FIVE_DM) ** 2).sum(1).mean())
+    error = np.sqrt(((frame.points(five) - deep3d_template().numpy()) ** 2).sum(1).mean())
     if not error < _FIT_TOLERANCE_DM:
         apart = np.linalg.norm(points[0] - points[1])
         raise FaceModelError(

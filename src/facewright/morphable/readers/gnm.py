@@ -11,7 +11,7 @@ from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import file_digests, ids_from_zero, pick, require_files, shaped
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
-from facewright.morphable.readers.frame import five_from_68, five_points, frame_from_five
+from facewright.morphable.readers.frame import five_ids_from_68, five_points, frame_from_five
 from facewright.morphable.readers.landmarks import heaviest_corners, jaw_in_order
 from facewright.morphable.readers.npz import read_npz
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
@@ -95,7 +95,7 @@ def import_gnm(
         faces, corner_uv = faces[:, ::-1], corner_uv[:, ::-1]
         notes.append("triangles were turned to be counter-clockwise from outside")
     uv, faces_uv = shared_corners(in_unit_square(corner_uv.reshape(-1, 2)).reshape(-1, 3, 2))
-    five = five_from_68(ids_68)
+    five = five_ids_from_68(ids_68)
     frame = frame_from_five(five_points(mean[kept], five), unit="metre", scale=_M_TO_DM, what=file)
     progress("assembling", 0.9)
     regions = {name: mask[kept].astype(np.float32) for name, mask in groups.items() if mask[kept].any()}

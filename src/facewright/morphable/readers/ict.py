@@ -12,7 +12,7 @@ from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import file_digests, first_modes, ids_from_zero, pick, require_files, vector
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
-from facewright.morphable.readers.frame import five_from_68, five_points, frame_from_five
+from facewright.morphable.readers.frame import five_ids_from_68, five_points, frame_from_five
 from facewright.morphable.readers.obj import ObjMesh, read_obj, read_vertices
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import cropped_faces, faces_inside, winds_outwards
@@ -106,7 +106,7 @@ def import_ict(
     require_files((path, CLONE) for path in [*exp_paths, *([] if id_paths else [root / "identity000.obj"])])
     mesh, notes = _crop(neutral, kept)
     ids_68 = _landmarks(config, kept, config_path.name)
-    five = five_from_68(ids_68)
+    five = five_ids_from_68(ids_68)
     frame = frame_from_five(five_points(mesh.vertices, five), unit="centimetre", scale=_CM_TO_DM, what=config_path.name)
     offsets = _read_offsets([*id_paths, *exp_paths], neutral.vertices, kept, progress)
     progress("principal axes", 0.85)

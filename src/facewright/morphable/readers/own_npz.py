@@ -19,7 +19,7 @@ from facewright.morphable.readers.arrays import (
     vector,
 )
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
-from facewright.morphable.readers.frame import ModelFrame, five_from_68, five_points, frame_from_five
+from facewright.morphable.readers.frame import ModelFrame, five_ids_from_68, five_points, frame_from_five
 from facewright.morphable.readers.npz import read_npz
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import winds_outwards
@@ -103,7 +103,7 @@ def import_own_npz(
     ibug68 = None
     if "ibug68" in arrays:
         ibug68 = ids_from_zero(vector(arrays["ibug68"], 68, f"{file}: ibug68"), count, f"{file}: ibug68")
-    five = None if ibug68 is None else five_from_68(ibug68)
+    five = None if ibug68 is None else five_ids_from_68(ibug68)
     progress("modes", 0.3)
     exp_basis = _basis(arrays, "exp", count, file)
     source = SourceMesh(

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 import torch
 
-from facewright.align import deep3d_template, five_from_68
+from facewright.geometry.five_points import deep3d_template, five_from_68
 
 
 def test_five_from_68_picks_and_averages_the_right_points(rng: torch.Generator) -> None:

@@ -1,0 +1,31 @@
+"""The five points that align a face: out of the iBUG-68, and where they lie on the Deep3D mean face.
+
+In this order everywhere: right eye (image left), left eye, nose tip, right and left mouth corner.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+FIVE_OF_68 = ((36, 39), (42, 45), (30,), (48,), (54,))
+"""iBUG-68 points whose mean is each of the five; an eye is the middle of its two corners, not of its lids."""
+
+# `similarity_Lm3D_all.mat` of both official repositories, through the formula of `five_from_68` (deep3d.md section 4).
+DEEP3D_FIVE_DM = (
+    (-0.3114866, 0.2903608, 0.1337795),
+    (0.3097989, 0.2897204, 0.1317953),
+    (0.0032535, -0.0461793, 0.5524424),
+    (-0.2521693, -0.3813392, 0.2240573),
+    (0.2484662, -0.3812824, 0.2223577),
+)
+"""Decimetres, y up, z out of the face."""
+
+
+def deep3d_template() -> Float[Tensor, "5 3"]:
+    """Where the five points of the mean face lie in the model frame of Deep3D, dm, float64."""
+    return torch.tensor(DEEP3D_FIVE_DM, dtype=torch.float64)
+
+
+def five_from_68(points: Float[Tensor, "*B 68 D"]) -> Float[Tensor, "*B 5 D"]:
+    """The five points out of iBUG-68 points, 2D or 3D, as officially taken (deep3d.md section 4)."""
+    return torch.stack([points[..., list(of), :].mean(-2) for of in FIVE_OF_68], -2)

@@ -21,13 +21,13 @@ def face_of(surface: Surface) -> Surface:
 @pytest.mark.parametrize("direction", ["truth_to_prediction", "prediction_to_truth", "symmetric"])
 @pytest.mark.parametrize("scale", [None, 1.07])
 def test_known_motion_is_found(head, other_head, motion, direction, scale):
-    """Other vertices on the same shape, moved and scaled; the mesh's facets leave about 0.1 mm."""
+    """Other vertices on the same shape, moved and scaled; coarse facets leave about 0.1 mm."""
     result = icp(head, moved(face_of(other_head), motion), scale=scale, direction=direction)
     assert result.converged
     assert result.alignment.scale == pytest.approx(1.07, abs=2e-3 if scale is None else 1e-12)
-    np.testing.assert_allclose(result.alignment.rotation, motion.rotation, atol=2e-3)
+    np.testing.assert_allclose(result.alignment.rotation, motion.rotation, atol=6e-3)
     np.testing.assert_allclose(result.alignment.translation_mm, motion.translation_mm, atol=0.15)
-    assert result.mean_mm < 0.1
+    assert result.mean_mm < 0.15
 
 
 def test_point_steps_arrive_at_the_same_place_slowly(head, other_head):

@@ -66,7 +66,7 @@ def test_soup_of_slivers_segments_and_points(backend):
     weights = np.concatenate([1 - grid.sum(1, keepdims=True), grid], 1)
     samples = np.einsum("wc,fcd->fwd", weights, corners).reshape(-1, 3)
     found = closest_points(points, soup, backend=backend)
-    sampled, nearest = KDTree(samples).query(points)
+    sampled, nearest = (np.asarray(answer) for answer in KDTree(samples).query(points))
     assert (found.distances_mm <= sampled + 1e-12).all()
     for i in range(len(points)):  # polish the best sample; nothing may be nearer than the answer
 
@@ -99,8 +99,8 @@ def test_tree_holds_every_triangle_in_its_boxes(count):
 
 def test_kinds_of_distance(head):
     """On a plane of unit spacing: to vertices, to the tangent plane, to the surface."""
-    grid = trimesh.creation.box(extents=(10, 10, 0.0001)).subdivide_to_size(1.5)
-    plane = Surface(np.asarray(grid.vertices), np.asarray(grid.faces))
+    box = trimesh.creation.box(extents=(10, 10, 0.0001))
+    plane = Surface(*trimesh.remesh.subdivide_to_size(box.vertices, box.faces, 1.5)[:2])
     rng = np.random.default_rng(0)
     points = np.column_stack([rng.uniform(-4, 4, (50, 2)), rng.uniform(1, 2, 50)])
     above = points[:, 2] - 0.00005

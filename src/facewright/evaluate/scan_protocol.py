@@ -168,6 +168,9 @@ def scan_errors(
     if protocol.crop_prediction:
         radius = protocol.crop_radius_mm / start.scale
         near = within_radius(prediction.vertices_mm, prediction_points.nose_tip_mm, radius)
+        if protocol.direction == "truth_to_prediction":
+            # One ring of faces more, or the scan's outermost vertices would measure how coarse the prediction is.
+            near[prediction.faces[near[prediction.faces].any(1)]] = True
         prediction, _ = cut_out(prediction, near)
     aligned = icp(
         prediction,

@@ -5,7 +5,12 @@ import torch
 
 from facewright.geometry.frames import clip_from_world, crop_camera
 from facewright.records import FaceMesh, Fragments
-from facewright.render.interpolation import interpolate, sample_surface
+from facewright.render.interpolation import (
+    interpolate,
+    sample_surface,
+    take_gradients,
+    take_gradients_compiled,
+)
 from facewright.render.rasterizers import rasterize
 from tests.render.scenes import clip_from_pixels, random_triangles
 
@@ -89,11 +94,32 @@ def test_backends_give_the_references_gradients(backend, toy_mesh: FaceMesh, rng
         torch.testing.assert_close(got / scale, expected / scale, rtol=0, atol=1e-5)  # weights differ by rounding
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("with_clip", [True, False])
+def test_compiled_gradients_are_the_tensor_ones(
+    dtype: torch.dtype, with_clip: bool, toy_mesh: FaceMesh, rng: torch.Generator
+) -> None:
+    clip = clip_from_world(toy_mesh.vertices, crop_camera(2, size=40)).to(dtype)
+    table = toy_mesh.albedo.flatten(0, 1).to(dtype)
+    samples = sample_surface(clip, toy_mesh.faces, rasterize(clip, toy_mesh.faces, (40, 40)))
+    gradient = torch.randn(len(samples.pixels), 3, generator=rng).to(dtype)
+    arguments = (gradient, table, clip.flatten(0, 1) if with_clip else None, samples)
+    for got, expected in zip(take_gradients_compiled(*arguments), take_gradients(*arguments), strict=True):
+        if expected is None:
+            assert got is None
+        else:
+            assert float(expected.abs().max()) > 0
+            tolerance = 2e-5 if dtype == torch.float32 else 1e-12  # sums run in another order
+            torch.testing.assert_close(
+                got / expected.abs().max(), expected / expected.abs().max(), rtol=0, atol=tolerance
+            )
+
+
 def test_no_gradient_means_no_graph(toy_mesh: FaceMesh) -> None:
     clip = clip_from_world(toy_mesh.vertices, crop_camera(2, size=32))
     fragments = rasterize(clip, toy_mesh.faces, (32, 32))
-    assert not sample_surface(clip, toy_mesh.faces, fragments).weights.requires_grad
-    assert sample_surface(clip.requires_grad_(), toy_mesh.faces, fragments).weights.requires_grad
+    assert not interpolate(toy_mesh.albedo, clip, toy_mesh.faces, fragments).requires_grad
+    assert interpolate(toy_mesh.albedo, clip.requires_grad_(), toy_mesh.faces, fragments).requires_grad
     with torch.no_grad():
         assert not interpolate(toy_mesh.albedo, clip, toy_mesh.faces, fragments).requires_grad
 

@@ -12,8 +12,8 @@ from facewright.errors import MissingExtraError
 from facewright.geometry.frames import clip_from_world, crop_camera
 from facewright.records import FaceMesh
 from facewright.render import rasterizers
+from facewright.render.compiled import compiled
 from facewright.render.rasterizers import rasterize, vectorized
-from facewright.render.rasterizers.numba_backend import _kernels
 from tests.render.scenes import CPU_BACKENDS, clip_from_pixels, random_triangles, sphere
 
 
@@ -215,7 +215,7 @@ def test_missing_packages_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_extras)
-    _kernels.cache_clear()
+    compiled.cache_clear()
     clip, faces = torch.ones(1, 3, 4), torch.tensor([[0, 1, 2]])
     with pytest.raises(MissingExtraError, match=r"facewright\[fast\]"):
         rasterize(clip, faces, (4, 4), backend="numba")

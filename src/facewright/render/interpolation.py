@@ -6,15 +6,17 @@ proportional to the area u_j v_k - u_k v_j, (i, j, k) cyclic: at the point where
 sum of weight_i (u_i, v_i) = 0. No division by w is needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from facewright.records import Fragments
+from facewright.render.compiled import can_compile, compiled
 
 
 @dataclass(frozen=True)
@@ -26,38 +28,40 @@ class SurfaceSamples:
         corners: place of the three corners in flattened (batch, vertex) lists.
         weights: barycentric weights on the 3D triangle.
         shape: batch, height, width of the pictures.
+        clip: flattened clip coordinates that the weights depend on; None where no gradient is asked for.
     """
 
     pixels: Int[Tensor, " P"]
     corners: Int[Tensor, "P 3"]
     weights: Float[Tensor, "P 3"]
     shape: tuple[int, int, int]
+    clip: Float[Tensor, "N 4"] | None = None
 
     def take(self, attributes: Float[Tensor, "B V C"]) -> Float[Tensor, "P C"]:
         """Interpolated vertex values at the covered pixels."""
-        return _Blend.apply(attributes.flatten(0, 1), self.corners, self.weights)  # pyright: ignore[reportReturnType]
+        values: Any = _Take.apply(attributes.flatten(0, 1), self.clip, self)
+        return values
 
     def put(self, values: Float[Tensor, "P C"]) -> Float[Tensor, "B C H W"]:
         """Pictures of values at the covered pixels, zero elsewhere."""
         batch, height, width = self.shape
-        planes: Tensor = _Place.apply(values, self.pixels, batch * height * width)  # pyright: ignore[reportAssignmentType]
+        planes: Any = _Put.apply(values, self.pixels, batch * height * width)
         return planes.view(-1, batch, height, width).transpose(0, 1)
 
 
 def sample_surface(
     vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], fragments: Fragments
 ) -> SurfaceSamples:
-    """The covered pixels; weights carry a gradient to ``vertices_clip`` where that asks for one."""
+    """The covered pixels; what is taken there has a gradient to ``vertices_clip`` where that asks for one."""
     face_index = fragments.face_index
     pixels = (face_index.flatten() >= 0).nonzero()[:, 0]
     batch, height, width = face_index.shape
-    corners = faces[face_index.flatten()[pixels]]
+    corners = faces.index_select(0, face_index.flatten().index_select(0, pixels))
     if batch > 1:
         corners = corners + (pixels // (height * width) * vertices_clip.shape[1])[:, None]
     weights = fragments.barycentrics.flatten(0, 2).index_select(0, pixels).to(vertices_clip)
-    if vertices_clip.requires_grad and torch.is_grad_enabled():
-        weights = _Weights.apply(vertices_clip.flatten(0, 1), weights, corners, pixels, (batch, height, width))
-    return SurfaceSamples(pixels, corners, weights, (batch, height, width))  # pyright: ignore[reportArgumentType]
+    clip = vertices_clip.flatten(0, 1) if vertices_clip.requires_grad and torch.is_grad_enabled() else None
+    return SurfaceSamples(pixels, corners, weights, (batch, height, width), clip)
 
 
 def interpolate(
@@ -118,71 +122,32 @@ def _corner_areas(u: Float[Tensor, "3 P"], v: Float[Tensor, "3 P"]) -> Float[Ten
     return torch.stack([u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]])
 
 
-class _Weights(torch.autograd.Function):
-    """Known barycentric weights b = a / sum(a) of areas a(u, v), with their analytic derivative by clip coordinates.
+class _Take(torch.autograd.Function):
+    """Weighted sum of three rows of a table, with analytic derivatives by the table and by clip coordinates.
 
-    The graph of some thirty small tensor operations would cost more than the picture itself. Columns are kept apart:
-    scattering rows is slower.
+    The graph of the thirty small operations behind the weights would cost more than the picture itself.
     """
 
     @staticmethod
-    def forward(ctx: Any, clip: Tensor, weights: Tensor, corners: Tensor, pixels: Tensor, shape: Any) -> Tensor:
-        ctx.save_for_backward(clip, weights, corners, pixels)
-        ctx.shape = shape
-        return weights.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        clip, weights, corners, pixels = ctx.saved_tensors
-        weights, gradient, corners = (value.T.contiguous() for value in (weights, gradients[0], corners))
-        px, py = _pixel_ndc(pixels, ctx.shape, clip.dtype)
-        u, v = _from_ray(clip, corners, (px, py))
-        # For the loss: d b_i / d a_j = ([i = j] - b_i) / sum(a). Clamped corners take no part.
-        kept = weights > 0
-        total = (_corner_areas(u, v) * kept).sum(0)
-        by_area = (gradient - (weights * gradient).sum(0)) * kept / torch.where(total == 0, torch.inf, total)
-        by_clip = torch.zeros_like(clip.T, memory_format=torch.contiguous_format)
-        for i, after, before in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-            by_u = by_area[before] * v[after] - by_area[after] * v[before]
-            by_v = by_area[after] * u[before] - by_area[before] * u[after]
-            by_w = -(px * by_u + py * by_v)
-            for column, value in ((0, by_u), (1, by_v), (3, by_w)):
-                by_clip[column].scatter_add_(0, corners[i], value)
-        return by_clip.T, None, None, None, None
-
-
-class _Blend(torch.autograd.Function):
-    """Weighted sum of three rows of a table. ``embedding_bag`` is fast forward, but several times slower backward."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(table, corners, weights)
-        if corners.shape[0] == 0:
+    def forward(ctx: Any, table: Tensor, clip: Tensor | None, samples: SurfaceSamples) -> Tensor:
+        ctx.save_for_backward(table, clip)
+        ctx.samples = replace(samples, clip=None)
+        if len(samples.corners) == 0:
             return table.new_zeros(0, table.shape[1])
-        return torch.nn.functional.embedding_bag(corners, table, per_sample_weights=weights.to(table), mode="sum")
+        weights = samples.weights.to(table)
+        return torch.nn.functional.embedding_bag(samples.corners, table, per_sample_weights=weights, mode="sum")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        table, corners, weights = ctx.saved_tensors
-        gradient = gradients[0]
-        by_table, by_weights = None, None
-        if ctx.needs_input_grad[0]:
-            columns = torch.zeros_like(table.T, memory_format=torch.contiguous_format)
-            shares, owners = weights.T.to(table).contiguous(), corners.T.contiguous()
-            for column, value in zip(columns, gradient.T.contiguous(), strict=True):
-                for owner, share in zip(owners, shares, strict=True):
-                    column.scatter_add_(0, owner, value * share)
-            by_table = columns.T
-        if ctx.needs_input_grad[2]:
-            rows = table.index_select(0, corners.flatten()).view(*corners.shape, table.shape[1])
-            by_weights = torch.bmm(rows, gradient[:, :, None])[..., 0].to(weights)
-        return by_table, None, by_weights
+        table, clip = ctx.saved_tensors
+        derive = take_gradients_compiled if table.device.type == "cpu" and can_compile() else take_gradients
+        by_table, by_clip = derive(gradients[0], table, clip, ctx.samples)
+        return by_table, by_clip, None
 
 
-class _Place(torch.autograd.Function):
-    """Columns of values to planes of pixels, zero where none goes."""
+class _Put(torch.autograd.Function):
+    """Columns of values to planes of pixels, zero where none goes. Whole columns at a time: rows are slower."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, pixels: Tensor, size: int) -> Tensor:
@@ -198,3 +163,88 @@ class _Place(torch.autograd.Function):
         (pixels,) = ctx.saved_tensors
         columns = [plane.index_select(0, pixels) for plane in gradients[0].contiguous()]
         return torch.stack(columns, -1), None, None
+
+
+def take_gradients(
+    gradient: Float[Tensor, "P C"],
+    table: Float[Tensor, "N C"],
+    clip: Float[Tensor, "N 4"] | None,
+    samples: SurfaceSamples,
+) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N 4"] | None]:
+    """Derivatives of a loss by the table and the clip coordinates, given those by the values taken.
+
+    With weights b = a / sum(a) of areas a(u, v): d b_i / d a_j = ([i = j] - b_i) / sum(a). Clamped corners take no part.
+    """
+    corners, weights = samples.corners.T.contiguous(), samples.weights.T.to(table).contiguous()
+    by_table = torch.zeros_like(table.T, memory_format=torch.contiguous_format)
+    for column, value in zip(by_table, gradient.T.contiguous(), strict=True):
+        for corner, weight in zip(corners, weights, strict=True):
+            column.scatter_add_(0, corner, value * weight)
+    if clip is None:
+        return by_table.T, None
+    rows = table.index_select(0, samples.corners.flatten()).view(*samples.corners.shape, table.shape[1])
+    by_weight = torch.bmm(rows, gradient[:, :, None])[..., 0].T.to(clip)
+    px, py = _pixel_ndc(samples.pixels, samples.shape, clip.dtype)
+    u, v = _from_ray(clip, corners, (px, py))
+    kept = weights > 0
+    total = (_corner_areas(u, v) * kept).sum(0)
+    by_area = (by_weight - (weights * by_weight).sum(0)) * kept / torch.where(total == 0, torch.inf, total)
+    by_clip = torch.zeros_like(clip.T, memory_format=torch.contiguous_format)
+    for i, after, before in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        by_u = by_area[before] * v[after] - by_area[after] * v[before]
+        by_v = by_area[after] * u[before] - by_area[before] * u[after]
+        for column, value in ((0, by_u), (1, by_v), (3, -(px * by_u + py * by_v))):
+            by_clip[column].scatter_add_(0, corners[i], value)
+    return by_table.T, by_clip.T
+
+
+def take_gradients_compiled(
+    gradient: Float[Tensor, "P C"],
+    table: Float[Tensor, "N C"],
+    clip: Float[Tensor, "N 4"] | None,
+    samples: SurfaceSamples,
+) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N 4"] | None]:
+    """``take_gradients`` in one pass over the pixels."""
+    by_table = torch.zeros_like(table)
+    by_clip = torch.zeros_like(table[:0, :0]) if clip is None else torch.zeros_like(clip)
+    given = (gradient, table, by_clip if clip is None else clip, samples.weights, samples.corners, samples.pixels)
+    arrays = [value.detach().contiguous().numpy() for value in given]
+    compiled(_gather_gradients)(*arrays, samples.shape[1], samples.shape[2], by_table.numpy(), by_clip.numpy())
+    return by_table, None if clip is None else by_clip
+
+
+def _gather_gradients(gradient, table, clip, weights, corners, pixels, height, width, by_table, by_clip):
+    """The loop of ``take_gradients``; ``clip`` is empty where no gradient to it is asked for. For numba."""
+    by_area = np.zeros(3)
+    u, v = np.zeros(3), np.zeros(3)
+    for p in range(pixels.shape[0]):
+        for i in range(3):
+            total = 0.0
+            for c in range(table.shape[1]):
+                by_table[corners[p, i], c] += weights[p, i] * gradient[p, c]
+                total += table[corners[p, i], c] * gradient[p, c]
+            by_area[i] = total
+        if clip.shape[0] == 0:
+            continue
+        place = pixels[p] % (height * width)
+        px, py = (2.0 * (place % width) + 1.0) / width - 1.0, (2.0 * (place // width) + 1.0) / height - 1.0
+        for i in range(3):
+            x, y, w = clip[corners[p, i], 0], clip[corners[p, i], 1], clip[corners[p, i], 3]
+            u[i], v[i] = x - px * w, y - py * w
+        area, mean = 0.0, 0.0
+        for i in range(3):
+            j, k = (i + 1) % 3, (i + 2) % 3
+            mean += weights[p, i] * by_area[i]
+            if weights[p, i] > 0:
+                area += u[j] * v[k] - u[k] * v[j]
+        if area == 0:
+            continue
+        for i in range(3):
+            by_area[i] = (by_area[i] - mean) / area if weights[p, i] > 0 else 0.0
+        for i in range(3):
+            j, k = (i + 1) % 3, (i + 2) % 3
+            by_u = by_area[k] * v[j] - by_area[j] * v[k]
+            by_v = by_area[j] * u[k] - by_area[k] * u[j]
+            by_clip[corners[p, i], 0] += by_u
+            by_clip[corners[p, i], 1] += by_v
+            by_clip[corners[p, i], 3] -= px * by_u + py * by_v

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.records import Fragments
+from facewright.render.compiled import can_compile
 from facewright.render.rasterizers.numba_backend import rasterize_numba
 from facewright.render.rasterizers.nvdiffrast_adapter import rasterize_nvdiffrast
 from facewright.render.rasterizers.reference import rasterize_reference
@@ -59,7 +59,7 @@ def _resolve(backend: Backend, device_type: str) -> str:
     """The backend that ``auto`` stands for; cached, so that the choice is logged once per device type."""
     if backend != "auto":
         return backend
-    if device_type == "cpu" and find_spec("numba"):
+    if device_type == "cpu" and can_compile():
         name, reason = "numba", "CPU tensors and numba is installed"
     else:
         name, reason = "torch", "numba is not installed" if device_type == "cpu" else f"{device_type} tensors"

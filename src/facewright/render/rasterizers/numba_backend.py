@@ -1,30 +1,30 @@
-"""Rasterisation compiled for the CPU by numba, at the first call (kept on disk where the place can be written)."""
-
-import inspect
-from collections.abc import Callable
-from functools import cache
-from typing import Any
+"""Rasterisation by loops over triangles and pixels, compiled for the CPU."""
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.errors import MissingExtraError
 from facewright.records import Fragments
+from facewright.render.compiled import compiled
 from facewright.render.rasterizers.snapping import DEPTH_STEPS, STEPS_PER_PX, empty_fragments, snap_vertices
 
 
 def rasterize_numba(
     vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], size: tuple[int, int]
 ) -> Fragments:
-    """Rasterise by the rule of ``snapping``; see ``rasterize`` for arguments and result. CPU tensors only."""
+    """Rasterise by the rule of ``snapping``; see ``rasterize`` for arguments and result.
+
+    Raises:
+        ValueError: the vertices are not on the CPU.
+        MissingExtraError: numba is not installed.
+    """
     if vertices_clip.device.type != "cpu":
         raise ValueError(
             f"the numba rasteriser draws CPU tensors, received {vertices_clip.device}; use backend='torch' or 'auto'"
         )
     snapped = snap_vertices(vertices_clip, size)
     fragments = empty_fragments(vertices_clip, size)
-    draw, weigh = _kernels()
+    draw, weigh = compiled(_draw), compiled(_weigh)
     corners = np.ascontiguousarray(faces.numpy(), dtype=np.int64)
     clip = np.ascontiguousarray(vertices_clip.detach().numpy())
     for i in range(vertices_clip.shape[0]):
@@ -33,31 +33,6 @@ def rasterize_numba(
         draw(column, row, snapped.depth[i].numpy(), snapped.usable[i].numpy(), corners, face_index, depth)
         weigh(clip[i], corners, face_index, fragments.barycentrics[i].numpy())
     return fragments
-
-
-@cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
-    """Compiled ``_draw`` and ``_weigh``.
-
-    Raises:
-        MissingExtraError: numba is not installed.
-    """
-    try:
-        import numba
-    except ImportError as error:
-        raise MissingExtraError(
-            "backend='numba' expects the package numba, which is not installed: pip install 'facewright[fast]', "
-            "or use backend='torch'"
-        ) from error
-
-    def compiled(function: Callable[..., None]) -> Any:
-        function = inspect.unwrap(function)  # the runtime shape checks of the tests wrap what numba must see bare
-        try:
-            return numba.njit(cache=True, nogil=True)(function)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            return numba.njit(nogil=True)(function)
-
-    return compiled(_draw), compiled(_weigh)
 
 
 def _draw(column, row, depth, usable, faces, face_index, nearest):

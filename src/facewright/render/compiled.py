@@ -1,0 +1,35 @@
+"""Loops compiled for the CPU by numba (extra ``fast``): at the first call, never at import; kept on disk."""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+
+from facewright.errors import MissingExtraError
+
+
+@cache
+def can_compile() -> bool:
+    """Whether numba is installed (it is not imported)."""
+    return find_spec("numba") is not None
+
+
+@cache
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """The function, compiled without the interpreter's lock.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    try:
+        import numba
+    except ImportError as error:
+        raise MissingExtraError(
+            "compiled loops expect the package numba, which is not installed: pip install 'facewright[fast]', "
+            "or use backend='torch'"
+        ) from error
+    bare = inspect.unwrap(function)  # the runtime shape checks of the tests wrap what numba must see bare
+    try:
+        return numba.njit(cache=True, nogil=True)(bare)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(nogil=True)(bare)

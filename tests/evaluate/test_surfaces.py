@@ -129,6 +129,18 @@ def test_rim_is_found():
     assert square.open_edges.sum() == 4
 
 
+@pytest.mark.parametrize("first", range(3))
+def test_rim_is_found_at_a_corner_whose_face_has_no_open_edge(first):
+    """A fan of three faces around a hub; the middle one's edges at the hub are shared, yet the hub is an end."""
+    angles = np.linspace(0, np.pi / 2, 4)
+    rim = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(4)])
+    faces = np.roll([[0, 1, 2], [0, 2, 3], [0, 3, 4]], first, axis=0)  # of faces alike the first one answers
+    fan = Surface(np.concatenate([np.zeros((1, 3)), rim]), faces)
+    points = np.array([[-0.3, -0.3, 0.0], [-0.1, -0.2, 0.4], [0.3, 0.3, 0.5]])
+    for backend in BACKENDS:
+        assert on_rim(closest_points(points, fan, backend=backend), fan).tolist() == [True, True, False]
+
+
 def test_a_closed_mesh_has_no_rim(head):
     assert not head.open_edges.any()
 

@@ -73,6 +73,12 @@ class Surface:
         _, inverse, counts = np.unique(edges, axis=0, return_inverse=True, return_counts=True)
         return (counts == 1)[inverse].reshape(-1, 3)
 
+    @cached_property
+    def open_vertices(self) -> Bool[ndarray, " V"]:
+        """Whether a vertex ends an open edge."""
+        ends = np.stack([self.faces, np.roll(self.faces, -1, axis=1)], -1)[self.open_edges]
+        return np.isin(np.arange(len(self.vertices_mm)), ends)
+
 
 @dataclass(frozen=True)
 class ClosestPoints:
@@ -113,9 +119,11 @@ def closest_points(points_mm: Float[ndarray, "N 3"], surface: Surface, *, backen
 
 def on_rim(closest: ClosestPoints, surface: Surface) -> Bool[ndarray, " N"]:
     """Whether closest points lie on an open edge: there the surface ended and the true partner is probably missing."""
-    weights = closest.barycentrics
+    weights, index = closest.barycentrics, closest.face_index
     on_edge = np.roll(weights, 1, axis=1) <= 0  # the corner opposite of edge i is i + 2, that is i - 1
-    return np.any(on_edge & surface.open_edges[closest.face_index], axis=1)
+    at_corner = weights >= 1  # of a face, perhaps, that has no open edge of its own
+    at_end = at_corner & surface.open_vertices[surface.faces[index]]
+    return np.any((on_edge & surface.open_edges[index]) | at_end, axis=1)
 
 
 def point_to_point_mm(points_mm: Float[ndarray, "N 3"], surface: Surface) -> Float[ndarray, " N"]:

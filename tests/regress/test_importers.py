@@ -1,18 +1,15 @@
 import os
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import tyro
 from safetensors.torch import save_file
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.importers import import_weights
-from facewright.regress.importers.command import WeightsImport, run_import
 from facewright.regress.importers.protobuf import MalformedMessageError, read_fields
 from facewright.regress.importers.tf_graph import decode_tensor
 from facewright.regress.weights import load_weights, save_weights
@@ -466,21 +463,3 @@ def test_constants_are_decoded_in_every_spelling(message, expected):
 
 def test_head_sizes_of_the_references_are_the_published_ones():
     assert sum(TORCH_HEADS) == sum(SLIM_HEADS.values()) == 257
-
-
-def test_the_command_writes_a_file_that_loads_and_says_what_it_found(tmp_path, crops):
-    white = random_official_state(4, width=WIDTH, heads=(80, 64, 80, 3, 9, 2, 1))
-    torch.save({"net_recon": white, "opt_00": adam_state(white)}, tmp_path / "epoch_20.pth")
-    out = tmp_path / "folder" / "net.safetensors"
-    lines = run_import(WeightsImport(tmp_path / "epoch_20.pth", out))
-    assert lines[0] == "found PyTorch checkpoint epoch_20.pth: R-Net for bfm2009, white light"
-    assert lines[1] == "note: white light (9 values) was repeated for red, green and blue"
-    assert lines[-1] == f"wrote {out}"
-    raw = official_forward(white, crops)
-    expected = torch.cat([raw[:, :227], raw[:, 227:236].repeat(1, 3), raw[:, 236:239]], 1)
-    assert_same(load_weights(out, face_model="bfm2009-front"), crops, expected)
-
-
-def test_the_command_line_is_parsed(tmp_path):
-    arguments = tyro.cli(WeightsImport, args=["a.pth", "--out", "b.safetensors", "--half"])
-    assert arguments == WeightsImport(Path("a.pth"), Path("b.safetensors"), half=True)

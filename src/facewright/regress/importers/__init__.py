@@ -38,6 +38,11 @@ class ImportReport:
     card: WeightsCard
     notes: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """The report as text, one fact a line."""
+        found = f"{self.kind} {self.card.source}: R-Net for {self.card.face_model}, {self.card.light} light"
+        return [f"found    {found}", *(f"note     {note}" for note in self.notes)]
+
 
 def convert_weights(
     path: str | os.PathLike[str],

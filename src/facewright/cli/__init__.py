@@ -1,0 +1,49 @@
+"""The ``facewright`` command: subcommands as frozen dataclasses, one file a group. The only room that prints.
+
+Exit codes: 0 all done; 1 some inputs failed (the others are written, each failure is named); 2 the command is wrong.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from facewright.cli.console import SOME_FAILED, WRONG_COMMAND, complain
+from facewright.cli.decode import Decode
+from facewright.cli.model import Model
+from facewright.cli.reconstruct import Reconstruct
+from facewright.cli.weights import Weights
+from facewright.errors import FacewrightError
+
+Command = (
+    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Decode, tyro.conf.subcommand("decode")]
+    | Annotated[Model, tyro.conf.subcommand("model")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
+)
+
+
+def parse(args: Sequence[str] | None = None) -> Command:
+    """The command that a command line (the program's own if None) asks for; leaves the program if it asks for none."""
+    return tyro.cli(
+        Command,
+        prog="facewright",
+        description="Photographs in, 3D faces out.",
+        args=args,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs),
+    )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (2 for a wrong command, from the parser too)."""
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    command = parse(args)
+    try:
+        return command.run()
+    except FacewrightError as error:
+        complain(f"{type(error).__name__}:", str(error))
+        return WRONG_COMMAND
+    except KeyboardInterrupt:
+        complain("interrupted;", "what was done before is kept")
+        return SOME_FAILED

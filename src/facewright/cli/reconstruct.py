@@ -1,0 +1,107 @@
+"""``facewright reconstruct``: photographs to 3D faces."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import rich.progress
+import torch
+import tyro
+from rich.markup import escape
+from rich.table import Table
+
+from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, error_console, out_console, say
+from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
+from facewright.pipeline.flow import FacesChoice, Method, load_reconstructor
+from facewright.pipeline.outputs import ALL_FORMATS, Format, OutputOptions
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Turn photographs into 3D faces."""
+
+    photos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Pictures, or folders of pictures."""
+    out: Path
+    """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
+    method: Method = "fit"
+    """How coefficients are found: ``fit`` is analysis by synthesis and needs no network; ``rnet`` needs --weights."""
+    weights: Path | None = None
+    """R-Net weights (.safetensors), made for the face model."""
+    refine: int = 0
+    """Rounds of the fit after R-Net."""
+    faces: FacesChoice = "all"
+    """All faces of a photo, or only the largest."""
+    formats: tuple[Format, ...] = ALL_FORMATS
+    """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``."""
+    face_model: str = "open"
+    """``open`` is the embedded CC0 head; or the file of an imported model."""
+    landmarks: Path | None = None
+    """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down) to use
+    instead of the detector."""
+    texture_size: int = 1024
+    """Side of the texture, px."""
+    max_megapixels: float = 200.0
+    """Refuse larger photos before decoding them."""
+    device: str = "cpu"
+    """Torch device: cpu, cuda, mps."""
+    quiet: bool = False
+    """No progress bar and no summary; failures are still named on stderr."""
+
+    def run(self) -> int:
+        """Reconstruct all photos."""
+        if not self.photos:
+            raise CommandError(
+                "expected at least one photo or folder, received none: facewright reconstruct PHOTO --out DIR"
+            )
+        if self.landmarks is not None and not self.landmarks.is_dir():
+            raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")
+        _require_device(self.device)
+        reconstructor = load_reconstructor(
+            face_model=self.face_model,
+            method=self.method,
+            weights=self.weights,
+            refine=self.refine,
+            device=self.device,
+        )
+        total = len(photo_paths(self.photos))
+        with rich.progress.Progress(console=error_console, transient=True, disable=self.quiet) as progress:
+            task = progress.add_task("reconstructing", total=total)
+
+            def advance(report: InputReport) -> None:
+                if report.error is not None:
+                    complain("failed", f"{report.input}: {report.error}")
+                progress.advance(task)
+
+            reports = reconstruct_files(
+                self.photos,
+                self.out,
+                reconstructor,
+                faces=self.faces,
+                options=OutputOptions(self.formats, self.texture_size),
+                landmarks=self.landmarks,
+                max_pixels=int(self.max_megapixels * 1e6),
+                on_done=advance,
+            )
+        if not self.quiet:
+            _print_summary(reports, self.out)
+        return SOME_FAILED if any(report.status == "failed" for report in reports) else DONE
+
+
+def _require_device(name: str) -> None:
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0]
+        raise CommandError(f"expected a torch device that this machine has, received {name!r}: {first_line}") from error
+
+
+def _print_summary(reports: list[InputReport], out: Path) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("input", "faces", "seconds", "files"):
+        table.add_column(column, overflow="fold")
+    for report in reports:
+        made = ", ".join(report.outputs) if report.status == "done" else "[red]failed[/red]"
+        table.add_row(escape(report.input), str(report.faces), f"{sum(report.seconds.values()):.1f}", made)
+    out_console.print(table)
+    say(f"written to {out}; what became of each input is in report.json")

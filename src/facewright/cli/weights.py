@@ -1,0 +1,62 @@
+"""``facewright weights``: look into weights files, import those of others."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from facewright.cli.console import DONE, error_console, out_console, say
+from facewright.export.json import format_json, plain
+from facewright.regress.importers import convert_weights
+from facewright.regress.official import OFFICIAL_FACE_MODEL
+from facewright.regress.weights import describe_weights
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Say what a weights file is and what it fits."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Weights file (.safetensors)."""
+
+    def run(self) -> int:
+        """Print its card as JSON."""
+        out_console.print_json(format_json(plain(describe_weights(self.file))))
+        return DONE
+
+
+@dataclass(frozen=True)
+class WeightsImport:
+    """Convert the R-Net of another project (Deep3D, SadTalker, 3DDFA-V3, ...) into a weights file."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """epoch_20.pth, net_recon.pth, a state dict, a safetensors bundle, FaceReconModel.pb or a checkpoint's .index."""
+    out: Path
+    """Weights file to write (.safetensors)."""
+    face_model: str = OFFICIAL_FACE_MODEL
+    """Name of the face model that its coefficients belong to; its crops (bfm2009-front, ...) fit too."""
+    half: bool = False
+    """Store float16: half the size, results change in the fourth digit."""
+
+    def run(self) -> int:
+        """Import, report, write."""
+        with error_console.status("importing"):
+            report = convert_weights(self.file, self.out, face_model=self.face_model, half=self.half)
+        for line in report.lines():
+            say(line)
+        say(f"wrote    {self.out}")
+        return DONE
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Network weights: import them, look inside."""
+
+    action: (
+        Annotated[WeightsImport, tyro.conf.subcommand("import")] | Annotated[WeightsInfo, tyro.conf.subcommand("info")]
+    )
+
+    def run(self) -> int:
+        """Run the chosen action."""
+        return self.action.run()

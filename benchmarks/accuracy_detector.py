@@ -3,8 +3,8 @@
     python benchmarks/accuracy_detector.py --photos FOLDER [--no-stability]
 
 Per photo: faces found, confidences, mean distance of the largest face's five points from the given ones as a share of
-the eye distance, milliseconds (best of five). Then, over all photos, how far the five points move when the photo is shifted, scaled,
-compressed, mirrored or turned (moved back; share of the face's size, the square root of its box area).
+the eye distance, milliseconds (best of five). Then, over all photos, how far the five points move when the photo is
+shifted, scaled, compressed, mirrored or turned (moved back; share of the face's size, the root of its box area).
 """
 
 import io

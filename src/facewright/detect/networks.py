@@ -38,7 +38,7 @@ class BlazeUnit(nn.Module):
         self.pad = nn.ZeroPad2d((0, 1, 0, 1)) if stride == 2 else nn.ZeroPad2d(1)
         self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, groups=inputs)
         self.pointwise = nn.Conv2d(inputs, outputs, 1)
-        self.activation = nn.PReLU(outputs) if prelu else nn.ReLU()
+        self.activation = nn.PReLU(outputs) if prelu else nn.ReLU(inplace=True)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D Y X"]:
         """One unit."""
@@ -56,7 +56,7 @@ class BlazeFaceShort(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(3, 24, 5, 2), nn.ReLU())
+        self.stem = nn.Sequential(nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(3, 24, 5, 2), nn.ReLU(inplace=True))
         widths = [24, 24, 28, 32, 36, 42, 48, 56, 64, 72, 80, 88]
         self.fine = nn.Sequential(*(BlazeUnit(a, b, stride=2 if b in (32, 48) else 1) for a, b in pairwise(widths)))
         self.coarse = nn.Sequential(BlazeUnit(88, 96, stride=2), *(BlazeUnit(96, 96) for _ in range(4)))
@@ -90,14 +90,14 @@ class Bottleneck(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs),
             nn.Conv2d(inputs, middle, 1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(middle, middle, 3, 1, 1, groups=middle),
             nn.Conv2d(middle, outputs, 1),
         )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D Y X"]:
         """One unit."""
-        return F.relu(x + self.layers(x) if self.skip else self.layers(x))
+        return (x + self.layers(x) if self.skip else self.layers(x)).relu_()
 
 
 class BlazeFaceFull(Network):
@@ -108,7 +108,9 @@ class BlazeFaceFull(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), *(Bottleneck(32, 8, 32) for _ in range(2)))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(inplace=True), *(Bottleneck(32, 8, 32) for _ in range(2))
+        )
         self.down4, self.lateral4 = self._level(32, 16, 64, 2), self._narrow(64, 48)
         self.down8, self.lateral8 = self._level(64, 32, 128, 2), self._narrow(128, 64)
         self.down16, self.lateral16 = self._level(128, 48, 192, 2), self._narrow(192, 96)
@@ -126,7 +128,7 @@ class BlazeFaceFull(Network):
 
     @staticmethod
     def _narrow(inputs: int, outputs: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU())
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B A 16"], Float[Tensor, "B A"]]:
         """Regressions (px, relative to the anchor) and score logits per anchor.

@@ -4,7 +4,8 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 import scipy.io
 import torch
+from jaxtyping import Float
 from scipy.io.matlab import MatReadError
+from torch import Tensor
 
-from facewright.errors import CoefficientsError
+from facewright.align.official import trans_params_from_mat
+from facewright.errors import CoefficientsError, ReconstructionError
 from facewright.morphable.linear import FaceModel
-from facewright.records import FaceCoefficients
+from facewright.records import Camera, FaceCoefficients
+from facewright.regress.official import coefficients_from_official
 
 MAX_BYTES = 500_000_000
 
@@ -24,9 +29,10 @@ MAX_BYTES = 500_000_000
 def read_coefficients(path: Path, model: FaceModel, *, face: int = 0) -> FaceCoefficients:
     """Read the coefficients of one face.
 
-    Accepted are our ``.json`` and ``.npz``, and MATLAB files with ``coeff`` (packed vectors of the model's length; the
-    TensorFlow spelling) or with ``id``, ``exp``, ``tex``, ``angle``, ``gamma``, ``trans`` (the PyTorch spelling).
-    Pose and light are zero where a file does not hold them.
+    Accepted are our ``.json`` and ``.npz``, and MATLAB files with ``coeff`` (packed vectors; the TensorFlow spelling)
+    or with ``id``, ``exp``, ``tex``, ``angle``, ``gamma``, ``trans`` (the PyTorch spelling). Packed vectors have the
+    model's length; or up to three more, which some released graphs emit and which are dropped; or 18 fewer: white
+    light, whose 9 numbers are repeated for the three channels. Pose and light are zero where a file has none.
 
     Args:
         path: the file.
@@ -37,20 +43,54 @@ def read_coefficients(path: Path, model: FaceModel, *, face: int = 0) -> FaceCoe
         CoefficientsError: unreadable, malformed, not finite, or of another model.
     """
     readers = {".json": _from_json, ".npz": _from_npz, ".mat": _from_mat}
-    if path.suffix.lower() not in readers:
-        raise CoefficientsError(f"expected coefficients in .json, .npz or .mat, received {str(path)!r}")
+    with _reading(path, readers):
+        return readers[path.suffix.lower()](path, model, face)
+
+
+def read_trans_params(path: Path, *, face: int = 0) -> Float[Tensor, "5"]:
+    """Crop parameters W, H, s, tx, ty of one face, out of a ``.json``, ``.npz`` or ``.mat``; float64.
+
+    Raises:
+        CoefficientsError: unreadable, malformed, or without them (the official PyTorch program does not write them).
+    """
+    readers = {".json": _trans_params_of_json, ".npz": _trans_params_of_npz, ".mat": _trans_params_of_mat}
+    with _reading(path, readers):
+        return trans_params_from_mat({"trans_params": readers[path.suffix.lower()](path, face)})
+
+
+def read_camera(path: Path, *, face: int = 0) -> Camera:
+    """Camera of the whole photo, out of our ``.json``.
+
+    Raises:
+        CoefficientsError: unreadable, malformed, or another kind of file.
+    """
+    with _reading(path, [".json"]):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        camera, photo = _entry(content["faces"], face, path)["camera"], content["photo"]
+        focal, cx, cy = (torch.tensor([float(camera[name])]) for name in ("focal_px", "cx", "cy"))
+        return Camera(focal, cx, cy, int(photo["width"]), int(photo["height"]))
+
+
+@contextmanager
+def _reading(path: Path, suffixes: Collection[str]) -> Iterator[None]:
+    """Say what was expected whatever goes wrong inside."""
+    known = ", ".join(suffixes)
+    if path.suffix.lower() not in suffixes:
+        raise CoefficientsError(f"expected one of {known}, received {str(path)!r}")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CoefficientsError(f"expected a file of coefficients, {path} has {path.stat().st_size} bytes")
-        return readers[path.suffix.lower()](path, model, face)
+        yield
     except CoefficientsError:
         raise
     except FileNotFoundError as error:
         raise CoefficientsError(f"expected a file at {path}, found none") from error
+    except ReconstructionError as error:
+        raise CoefficientsError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, MatReadError) as error:
         raise CoefficientsError(
-            f"cannot read coefficients from {path}: {error or type(error).__name__}; "
-            "expected a .json, .npz or .mat as facewright or Deep3DFaceRecon write it"
+            f"cannot read {path}: {error or type(error).__name__}; "
+            f"expected {known} as facewright or Deep3DFaceRecon write it"
         ) from error
 
 
@@ -86,19 +126,37 @@ def _from_mat(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
     spelled = {"id": "id", "exp": "exp", "tex": "tex", "angle": "angles", "trans": "translation"}
     parts = {ours: _row(_entry(content[name], face, path), None) for name, ours in spelled.items() if name in content}
     if "gamma" in content:
-        parts["sh"] = _row(np.asarray(_entry(content["gamma"], face, path)).reshape(3, 9).T, None)
+        gamma = np.asarray(_entry(content["gamma"], face, path)).reshape(-1, 9)  # one row of white light, or R, G, B
+        parts["sh"] = _row(np.broadcast_to(gamma, (3, 9)).T, None)
     return _checked(parts, model, path)
 
 
 def _unpacked(coeff: Any, model: FaceModel, face: int, path: Path) -> FaceCoefficients:
     vectors = np.atleast_2d(np.asarray(coeff, np.float64))
-    if vectors.ndim != 2 or vectors.shape[1] != model.layout.size:
+    size = model.layout.size
+    if vectors.ndim != 2 or vectors.shape[1] not in (size - 18, *range(size, size + 4)):
         raise CoefficientsError(
-            f"{path}: expected 'coeff' of {model.layout.size} values per face for face model {model.name!r} "
+            f"{path}: expected 'coeff' of {size} values per face for face model {model.name!r} "
             f"({model.layout}), received shape {vectors.shape}; pass the model that they belong to with --face-model"
         )
-    unpacked = model.layout.unpack(_row(_entry(vectors, face, path), 1).to(model.mean_shape))
-    return _finite(unpacked, path)
+    vector = _row(_entry(vectors, face, path), 1).to(model.mean_shape)
+    return _finite(coefficients_from_official(vector, layout=model.layout), path)
+
+
+def _trans_params_of_json(path: Path, face: int) -> Any:
+    return _entry(json.loads(path.read_text(encoding="utf-8"))["faces"], face, path)["trans_params"]
+
+
+def _trans_params_of_npz(path: Path, face: int) -> Any:
+    with np.load(path, allow_pickle=False) as arrays:
+        return _entry(arrays["trans_params"].reshape(-1, 5), face, path)
+
+
+def _trans_params_of_mat(path: Path, face: int) -> Any:
+    content = scipy.io.loadmat(path, variable_names=["trans_params"])
+    if "trans_params" not in content:
+        return trans_params_from_mat(content)  # says why
+    return _entry(content["trans_params"].reshape(-1, 5), face, path)
 
 
 def _entry(faces: Any, face: int, path: Path) -> Any:

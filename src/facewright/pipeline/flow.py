@@ -101,9 +101,7 @@ class Reconstruction:
     @property
     def pose(self) -> dict[str, float | list[float]]:
         """Angles in degrees (yaw: nose to image right; pitch: nodding down; roll: counter-clockwise as seen) and dm."""
-        pitch, yaw, roll = torch.rad2deg(self.coefficients.angles[0]).tolist()
-        translation = self.coefficients.translation[0].tolist()
-        return {"yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": roll, "translation_dm": translation}
+        return pose_document(self.coefficients)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the textured face; the suffix chooses the format (.glb .obj .ply .npz .json .png ...)."""
@@ -120,6 +118,13 @@ def posed_mesh(mesh_model: FaceMesh, coefficients: FaceCoefficients) -> FaceMesh
         vertices=pose_points(mesh_model.vertices, coefficients.angles, coefficients.translation),
         normals=mesh_model.normals @ rotation.transpose(-1, -2),
     )
+
+
+def pose_document(coefficients: FaceCoefficients) -> dict[str, float | list[float]]:
+    """``Reconstruction.pose`` of the first face."""
+    pitch, yaw, roll = torch.rad2deg(coefficients.angles[0]).tolist()
+    translation = coefficients.translation[0].tolist()
+    return {"yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": roll, "translation_dm": translation}
 
 
 def photo_points(

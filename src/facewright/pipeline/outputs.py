@@ -19,7 +19,7 @@ from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import Reconstruction
+from facewright.pipeline.flow import Reconstruction, pose_document
 from facewright.pipeline.texture import face_texture, lit_vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
 from facewright.records import FaceCoefficients, MeshAsset
@@ -203,20 +203,28 @@ def document(faces: list[Reconstruction]) -> dict[str, Any]:
     }
 
 
+def coefficients_document(model: FaceModel, coefficients: FaceCoefficients) -> dict[str, Any]:
+    """The part of the ``.json`` that decodes to a face: pose, coefficients (of the first face), named expressions."""
+    c = coefficients
+    return {
+        "pose": pose_document(c),
+        "coefficients": {"id": c.id[0], "exp": c.exp[0], "tex": c.tex[0], "sh": c.sh[0]},
+        "expression": {name: float(c.exp[0, k]) for k, name in enumerate(model.exp_names) if name},
+        "face_model": model.name,
+    }
+
+
 def _face_document(face: Reconstruction) -> dict[str, Any]:
-    c, camera, model = face.coefficients, face.camera, face.face_model
-    named = {name: float(c.exp[0, k]) for k, name in enumerate(model.exp_names) if name}
+    camera = face.camera
     return {
         "box": face.detection.box,
         "score": face.detection.score,
         "landmarks_68": face.landmarks,
         "landmarks_68_3d": face.landmarks_3d,
-        "pose": face.pose,
         "camera": {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]},
-        "coefficients": {"id": c.id[0], "exp": c.exp[0], "tex": c.tex[0], "sh": c.sh[0]},
-        "expression": named,
+        "trans_params": face.aligned.trans_params,
+        **coefficients_document(face.face_model, face.coefficients),
         "residuals": face.residuals,
-        "face_model": model.name,
         "weights": face.weights,
         "method": face.method,
     }

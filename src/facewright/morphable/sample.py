@@ -9,6 +9,7 @@ from facewright.records import FaceCoefficients
 
 ACTIVE_EXPRESSIONS = 4
 """How many blendshapes a random face shows on average."""
+_TURNED_TOGETHER = {"eyeLookInLeft": "eyeLookOutRight", "eyeLookOutLeft": "eyeLookInRight"}
 
 
 def sample_coefficients(
@@ -69,8 +70,7 @@ def plausible_blendshapes(weights: Float[Tensor, "B K"], names: tuple[str, ...])
 
 def _other_side(name: str) -> str:
     """The expression that accompanies a left one on the right: the eyes turn to one side together."""
-    turned = name.replace("LookIn", "Look?").replace("LookOut", "LookIn").replace("Look?", "LookOut")
-    return turned.removesuffix("Left") + "Right"
+    return _TURNED_TOGETHER.get(name, name.removesuffix("Left") + "Right")
 
 
 def _truncated_normal(shape: tuple[int, int], limit: float, generator: torch.Generator) -> Tensor:

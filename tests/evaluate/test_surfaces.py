@@ -6,6 +6,7 @@ import trimesh
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
 
+from facewright.evaluate import surfaces
 from facewright.evaluate.bounding_tree import LEAF_SIZE, build_tree
 from facewright.evaluate.surfaces import (
     Surface,
@@ -48,6 +49,17 @@ def test_backends_are_twins(head):
     points = queries(3000, seed=2)
     slow, fast = closest_points(points, head, backend="numpy"), closest_points(points, head, backend="numba")
     np.testing.assert_allclose(slow.distances_mm, fast.distances_mm, atol=1e-10)
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+def test_numba_is_used_where_it_can_be(head, monkeypatch, compiles):
+    used = []
+    monkeypatch.setattr(surfaces, "can_compile", lambda: compiles)
+    for name in ("search_numpy", "search_numba"):
+        search = getattr(surfaces, name)
+        monkeypatch.setattr(surfaces, name, lambda *a, name=name, search=search: used.append(name) or search(*a))
+    closest_points(queries(5), head)
+    assert used == ["search_numba" if compiles else "search_numpy"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,23 +1,19 @@
 """Closest points on triangles, compiled for the CPU by numba at the first call: the fast twin of ``bounding_tree``."""
 
-import inspect
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from facewright.errors import MissingExtraError
 from facewright.evaluate.bounding_tree import BoundingTree
+from facewright.render.compiled import compiled
 
 
 def search_numba(tree: BoundingTree, points: Float[ndarray, "N 3"]) -> tuple[Int[ndarray, " N"], Float[ndarray, "N 3"]]:
     """See ``bounding_tree.search_numpy``. Runs on as many threads as torch does."""
-    walk, count = _kernel(), len(points)
+    walk, count = compiled(_walk), len(points)
     slots, weights = np.zeros(count, np.int64), np.zeros((count, 3))
     workers = max(1, min(torch.get_num_threads(), count // 1024))
     edges = np.linspace(0, count, workers + 1).astype(int).tolist()
@@ -28,31 +24,6 @@ def search_numba(tree: BoundingTree, points: Float[ndarray, "N 3"]) -> tuple[Int
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(run, edges[:-1], edges[1:]))
     return slots, weights
-
-
-@cache
-def _kernel() -> Callable[..., None]:
-    """Compiled ``_walk``.
-
-    Raises:
-        MissingExtraError: numba is not installed.
-    """
-    try:
-        import numba
-    except ImportError as error:
-        raise MissingExtraError(
-            "backend='numba' expects the package numba, which is not installed: pip install 'facewright[fast]', "
-            "or use backend='numpy'"
-        ) from error
-
-    def compiled(function: Callable[..., Any], **options: Any) -> Any:
-        function = inspect.unwrap(function)  # the runtime shape checks of the tests wrap what numba must see bare
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            return numba.njit(nogil=True, **options)(function)
-
-    return compiled(_walk)
 
 
 def _walk(low, high, corners, leaf_size, points, slots, weights):  # noqa: C901 - numba compiles and caches it whole

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.spatial import KDTree
 from facewright.evaluate.bounding_tree import BoundingTree, build_tree, search_numpy
 from facewright.evaluate.closest_point_numba import search_numba
 from facewright.geometry.mesh import face_normals, vertex_normals
+from facewright.render.compiled import can_compile
 
 Distance = Literal["point", "plane", "surface"]
 """What a point's distance is measured to: nearest vertex, that vertex's tangent plane, or the triangles themselves."""
@@ -108,7 +108,7 @@ def closest_points(points_mm: Float[ndarray, "N 3"], surface: Surface, *, backen
     Raises:
         MissingExtraError: numba is asked for and not installed.
     """
-    search = search_numba if backend == "numba" or (backend == "auto" and find_spec("numba")) else search_numpy
+    search = search_numba if backend == "numba" or (backend == "auto" and can_compile()) else search_numpy
     tree = surface.tree
     points = np.ascontiguousarray(points_mm, dtype=np.float64)
     slots, weights = search(tree, points)

@@ -10,7 +10,9 @@ from typing import Annotated
 import tyro
 
 from facewright.cli.console import SOME_FAILED, WRONG_COMMAND, complain
+from facewright.cli.convert import Convert
 from facewright.cli.decode import Decode
+from facewright.cli.edit import Edit
 from facewright.cli.model import Model
 from facewright.cli.reconstruct import Reconstruct
 from facewright.cli.weights import Weights
@@ -19,6 +21,8 @@ from facewright.errors import FacewrightError
 Command = (
     Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Decode, tyro.conf.subcommand("decode")]
+    | Annotated[Edit, tyro.conf.subcommand("edit")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Model, tyro.conf.subcommand("model")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
 )

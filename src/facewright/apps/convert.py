@@ -1,0 +1,113 @@
+"""Reconstructions for other programs: talking heads, EG3D, NoW and REALY."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from facewright.apps.edit import neutralise
+from facewright.errors import CoefficientsError, ExportError
+from facewright.export.benchmarks import write_benchmark_mesh
+from facewright.export.eg3d import eg3d_camera, eg3d_dataset
+from facewright.export.json import write_json
+from facewright.export.mat import write_mat
+from facewright.export.talking_head import talking_head_mat
+from facewright.morphable.linear import FaceModel
+from facewright.pipeline.coefficient_files import read_coefficients, read_trans_params
+from facewright.records import FaceCoefficients
+
+Target = Literal["talking-head", "eg3d", "now", "realy"]
+"""Which programs are to read the files: ``write_talking_head``, ``write_eg3d``, ``write_now``, ``write_realy``."""
+
+
+def convert_results(results: list[Path], target: Target, out: Path, model: FaceModel, *, face: int = 0) -> list[Path]:
+    """Write reconstructions the way another program reads them.
+
+    Args:
+        results: ``.json``, ``.npz`` or ``.mat`` of one face each; for talking heads one per frame, in order.
+        target: the program.
+        out: file (talking heads ``.mat``, EG3D ``.json``) or folder (NoW, REALY) to write.
+        model: what the coefficients belong to.
+        face: which one of files with several.
+
+    Returns:
+        The files written.
+
+    Raises:
+        CoefficientsError: a result is malformed, lacks what is needed, or has the same name as another.
+        ExportError: the face model does not fit the program, or a file cannot be written.
+    """
+    writers: dict[Target, Callable[[list[Path], Path, FaceModel, int], list[Path]]] = {
+        "talking-head": write_talking_head,
+        "eg3d": write_eg3d,
+        "now": write_now,
+        "realy": write_realy,
+    }
+    assert set(writers) == set(get_args(Target))
+    return writers[target](results, out, model, face)
+
+
+def write_talking_head(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
+    """``coeff_3dmm`` (T, 73) and ``full_3dmm`` (T, 257), one row per result (SadTalker, video-retalking, StyleHEAT)."""
+    _require_suffix(out, ".mat")
+    rows = [read_coefficients(path, model, face=face) for path in results]
+    trans_params = torch.stack([read_trans_params(path, face=face) for path in results])
+    write_mat(out, talking_head_mat(_stacked(rows), trans_params))
+    return [out]
+
+
+def write_eg3d(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
+    """``labels`` as in EG3D's ``dataset.json`` (25 numbers per ``<name>.png``), and ``cameras`` with the matrices."""
+    _require_suffix(out, ".json")
+    _require_different_stems(results)
+    cameras = {f"{path.stem}.png": eg3d_camera(read_coefficients(path, model, face=face)) for path in results}
+    write_json(out, eg3d_dataset(cameras) | {"cameras": cameras})
+    return [out]
+
+
+def write_now(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
+    """Per result a neutral mesh ``<name>.obj``, seven points ``.npy`` and 68 points ``.txt``; mm, no pose."""
+    return _write_benchmark(results, out, model, face, neutralise)
+
+
+def write_realy(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
+    """The same with the expression."""
+    return _write_benchmark(results, out, model, face, lambda coefficients: coefficients)
+
+
+def _write_benchmark(
+    results: list[Path],
+    out: Path,
+    model: FaceModel,
+    face: int,
+    change: Callable[[FaceCoefficients], FaceCoefficients],
+) -> list[Path]:
+    ids = model.annotations.ibug68
+    if ids is None:
+        raise ExportError(f"face model {model.name!r} has no iBUG-68 table; import it again with its landmarks")
+    _require_different_stems(results)
+    for path in results:
+        coefficients = change(read_coefficients(path, model, face=face))
+        vertices = model.shape(coefficients.id, coefficients.exp)[0]
+        write_benchmark_mesh(vertices, model.faces, vertices[ids], out / f"{path.stem}.obj")
+    return [out / f"{path.stem}{suffix}" for path in results for suffix in (".obj", ".npy", ".txt")]
+
+
+def _stacked(rows: list[FaceCoefficients]) -> FaceCoefficients:
+    return FaceCoefficients(
+        *(torch.cat([getattr(row, entry.name) for row in rows]) for entry in fields(FaceCoefficients))
+    )
+
+
+def _require_suffix(out: Path, suffix: str) -> None:
+    if out.suffix.lower() != suffix:
+        raise ExportError(f"expected --out to end in {suffix}, received {str(out)!r}")
+
+
+def _require_different_stems(results: list[Path]) -> None:
+    stems = [path.stem for path in results]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise CoefficientsError(f"expected results of different names, received several called {', '.join(twice)}")

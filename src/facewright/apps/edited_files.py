@@ -1,0 +1,99 @@
+"""An edited face as files: a mesh, coefficients to go on with, a picture."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.errors import ExportError
+from facewright.export.json import write_json
+from facewright.export.meshes import MESH_WRITERS, export_mesh
+from facewright.export.pictures import on_backdrop, overlay
+from facewright.export.png import write_png
+from facewright.geometry.frames import crop_camera
+from facewright.morphable.linear import FaceModel
+from facewright.pipeline.flow import posed_mesh
+from facewright.pipeline.outputs import coefficients_document, model_asset
+from facewright.pipeline.texture import lit_vertex_colors
+from facewright.pipeline.views import display_picture
+from facewright.records import Camera, FaceCoefficients, MeshAsset, Photo
+from facewright.render.renderer import render
+
+
+def write_edited(
+    path: Path,
+    model: FaceModel,
+    coefficients: FaceCoefficients,
+    *,
+    camera: Camera | None = None,
+    photo: Photo | None = None,
+    size_px: int = 512,
+) -> None:
+    """Write one face; the suffix chooses: a mesh (``lit_asset``), ``.json`` for coefficients, ``.png`` for a picture.
+
+    Args:
+        path: of the file.
+        model: face model of the coefficients.
+        coefficients: one face.
+        camera: of the whole photo, kept in the ``.json``.
+        photo: draw the picture on it, through that camera; else on a dark ground, through the crop's camera.
+        size_px: side of the picture without a photo.
+
+    Raises:
+        ExportError: the suffix is unknown, a number is not finite, or the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        write_json(path, _document(model, coefficients, camera, photo))
+    elif suffix == ".png":
+        write_png(path, picture(model, coefficients, camera=camera, photo=photo, size_px=size_px))
+    elif suffix in MESH_WRITERS:
+        export_mesh(lit_asset(model, coefficients, name=path.stem), path)
+    else:
+        known = ", ".join((*MESH_WRITERS, ".json", ".png"))
+        raise ExportError(f"expected a file name that ends in one of {known}, received {str(path)!r}")
+
+
+def lit_asset(model: FaceModel, coefficients: FaceCoefficients, *, name: str) -> MeshAsset:
+    """The face in the model frame with its expression, in the colours that its light and pose give it."""
+    colors = lit_vertex_colors(posed_mesh(model.decode(coefficients), coefficients), coefficients.sh)[0]
+    return replace(model_asset(model, coefficients, 0, name=name), colors=colors)
+
+
+def picture(
+    model: FaceModel,
+    coefficients: FaceCoefficients,
+    *,
+    camera: Camera | None = None,
+    photo: Photo | None = None,
+    size_px: int = 512,
+) -> Float[Tensor, "3 H W"]:
+    """The posed and lit face, sRGB; arguments as ``write_edited``.
+
+    Raises:
+        ExportError: a photo without its camera, or one of another size.
+    """
+    mesh = posed_mesh(model.decode(coefficients), coefficients)
+    if photo is None:
+        rendering = render(mesh, crop_camera(size=size_px, like=mesh.vertices), coefficients.sh)
+        return on_backdrop(display_picture(rendering, mesh), rendering.mask[0])
+    if camera is None or (camera.width, camera.height) != (photo.width, photo.height):
+        known = "none" if camera is None else f"that of a {camera.width} x {camera.height} photo"
+        raise ExportError(
+            f"expected the camera of the {photo.width} x {photo.height} photo, received {known}; "
+            "the .json of that photo's reconstruction has it"
+        )
+    rendering = render(mesh, camera.to(mesh.vertices.device), coefficients.sh)
+    return overlay(photo.srgb, display_picture(rendering, mesh), rendering.mask[0])
+
+
+def _document(
+    model: FaceModel, coefficients: FaceCoefficients, camera: Camera | None, photo: Photo | None
+) -> dict[str, object]:
+    face = coefficients_document(model, coefficients) | {"method": "edit"}
+    if camera is None:
+        return {"faces": [face]}
+    place = {"camera": {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]}}
+    size = {"path": "" if photo is None else photo.path, "width": camera.width, "height": camera.height}
+    return {"photo": size, "faces": [place | face]}

@@ -198,8 +198,8 @@ def _crossed_along(candidates: _Crossings, steeper: Float[Tensor, " N"], fragmen
     beside = torch.stack([-(column > 0).long(), zero, (column < width - 1).long()])
     above = torch.stack([-(row > 0).long(), zero, (row < height - 1).long()]) * width
     nearer = (depth[inner + above[:, None] + beside] < middle).long()  # 3 rows, 3 columns
-    sobel = torch.tensor([1, 2, 1], device=inner.device)
-    by_column = torch.einsum("yn,y->n", nearer[:, 2] - nearer[:, 0], sobel).abs()
-    by_row = torch.einsum("xn,x->n", nearer[2] - nearer[0], sobel).abs()
+    sobel = torch.tensor([[1], [2], [1]], device=inner.device)
+    by_column = ((nearer[:, 2] - nearer[:, 0]) * sobel).sum(0).abs()
+    by_row = ((nearer[2] - nearer[0]) * sobel).sum(0).abs()
     excess = (by_column - by_row) * torch.where(candidates.along_row, 2, -2) + steeper
     return (excess > 0) | ((excess == 0) & candidates.along_row)

@@ -146,6 +146,18 @@ def test_moving_along_the_gradient_covers_the_target() -> None:
     torch.testing.assert_close(corners[:, :2] + shift.detach(), rectangle(2.3, 2.3, 8.4, 7.6)[:, :2], rtol=0, atol=0.1)
 
 
+def test_an_edge_on_a_pixels_border_still_has_a_slope() -> None:
+    corners = rectangle(1.5, 1.5, 6.5, 6.5)
+    shift = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    moved = torch.cat([corners[:, :2] + shift, corners[:, 2:]], 1)
+    mask = coverage(clip_from_pixels(moved, (9, 9))[None], SQUARE, (9, 9))[0]
+    columns = torch.arange(9, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((mask * columns).sum(), shift)
+    # An area of 25 px moves along the columns; at a border either pixel's column may count: 5 rows by 4 to 6 columns.
+    assert 20 <= float(gradient[0]) <= 30
+    assert float(gradient[1]) == 0
+
+
 def test_batch_is_its_singles(toy_mesh: FaceMesh, rng: torch.Generator) -> None:
     clip = clip_from_world(toy_mesh.vertices, crop_camera(2, size=80))
     image = torch.rand(2, 3, 80, 80, generator=rng)

@@ -72,9 +72,11 @@ def antialias(
         found = _find_crossings(vertices_clip, faces, edges, fragments)
     planes = image.transpose(0, 1).reshape(channels, -1)
     reach = _reach(vertices_clip, found, (height, width))
-    target, other = torch.where(reach < 0.5, found.pixels, found.pixels.flip(0))
+    short = reach < 0.5
+    target, other = torch.where(short, found.pixels, found.pixels.flip(0))
+    weight = torch.where(short, 0.5 - reach, reach - 0.5)  # not abs(): at 1/2 it has no slope
     there, here = planes.index_select(1, torch.cat([other, target])).chunk(2, 1)
-    blended = planes.index_add(1, target, (reach - 0.5).abs() * (there - here))
+    blended = planes.index_add(1, target, weight * (there - here))
     return blended.view(channels, batch, height, width).transpose(0, 1)
 
 

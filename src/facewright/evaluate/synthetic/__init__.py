@@ -1,0 +1,27 @@
+"""Pictures of people who do not exist, with the whole truth about them, drawn from the open head by a seed.
+
+``plan_scene(studio, seed)`` decides everything; ``photograph(studio, plan)`` takes the picture: a ``Scene``. Both are
+pure: a seed means the same picture everywhere. ``plan_album`` and ``plan_clip`` show one person several times.
+
+Seeds from ``HELD_OUT_SEED`` on are for measuring: training never sees them nor their people.
+"""
+
+from facewright.evaluate.synthetic.albums import plan_album, plan_clip, plan_expressions, plan_turns
+from facewright.evaluate.synthetic.plan import HELD_OUT_SEED, ScenePlan, plan_scene, require_training_seed
+from facewright.evaluate.synthetic.scene import Scene, photograph
+from facewright.evaluate.synthetic.studio import Studio, open_studio
+
+__all__ = [
+    "HELD_OUT_SEED",
+    "Scene",
+    "ScenePlan",
+    "Studio",
+    "open_studio",
+    "photograph",
+    "plan_album",
+    "plan_clip",
+    "plan_expressions",
+    "plan_scene",
+    "plan_turns",
+    "require_training_seed",
+]

@@ -1,0 +1,187 @@
+"""Hair as one lit sheet over the skull that may cover the forehead and ears and may hang down. Frame: model, dm.
+
+The sheet is a grid in azimuth (0 is the face) and polar angle (0 is up) about a centre inside the skull. It starts at
+the crown and ends at the hairline; columns at the sides and behind may hang on from there.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.ndimage import gaussian_filter1d, map_coordinates
+
+from facewright.evaluate.synthetic.shells import Shell, grid_faces, make_shell
+
+HairKind = Literal["none", "short", "medium", "long"]
+HAIR_KINDS: dict[HairKind, float] = {"none": 0.15, "short": 0.40, "medium": 0.2, "long": 0.25}
+"""Lengths of hair and how often they are drawn; ``none`` shows what the model's own albedo paints."""
+
+CENTRE = np.array([0.0, 0.35, -0.55])
+COLUMNS, ROWS, HANGING_ROWS = 64, 18, 10
+POLAR_LIMIT = np.radians(150.0)
+_TABLE = (31, COLUMNS)
+_HAIRLINE_AT = np.radians([0.0, 30.0, 53.0, 75.0, 95.0, 118.0, 180.0])
+_HAIRLINE = np.radians([46.0, 50.0, 60.0, 86.0, 84.0, 120.0, 130.0])
+
+
+@dataclass(frozen=True)
+class HairRig:
+    """The mean head's outline around ``CENTRE``.
+
+    Attributes:
+        radius: how far it reaches, by polar angle (0 to ``POLAR_LIMIT``) and azimuth (-pi to pi), dm.
+        vertex_ids: the vertex that reaches farthest there: it tells how a person differs.
+    """
+
+    radius: Float[ndarray, "T A"]
+    vertex_ids: Int[ndarray, "T A"]
+
+    @classmethod
+    def of(cls, vertices: Float[ndarray, "V 3"], ids: Int[ndarray, " N"]) -> "HairRig":
+        """Measure a mean head; ``ids`` are the vertices of its outside."""
+        polar, azimuth = np.meshgrid(np.linspace(0, POLAR_LIMIT, _TABLE[0]), _azimuths(), indexing="ij")
+        offsets = vertices[ids] - CENTRE
+        lengths = np.linalg.norm(offsets, axis=1)
+        rays = _directions(azimuth, polar).reshape(-1, 3)
+        along = rays @ offsets.T
+        along[along / lengths < np.cos(np.radians(9.0))] = 0.0
+        best = along.argmax(1)
+        radius = along[np.arange(len(rays)), best].reshape(_TABLE)
+        return cls(_soften(radius, 1.0), ids[best].reshape(_TABLE))
+
+
+@dataclass(frozen=True)
+class HairStyle:
+    """A haircut.
+
+    Attributes:
+        kind: how long.
+        hairline: polar angle of the rim per column, radians.
+        thickness: over the skin, per row and column, dm.
+        hang: how far each column hangs on below the rim, dm; 0 for none.
+        sway: sideways waves of hanging hair, dm.
+        color: linear albedo.
+        strand_seed: of the streaks.
+    """
+
+    kind: HairKind
+    hairline: Float[ndarray, " A"]
+    thickness: Float[ndarray, "R A"]
+    hang: Float[ndarray, " A"]
+    sway: float
+    color: Float[ndarray, "3"]
+    strand_seed: int
+
+
+def draw_hair(rng: np.random.Generator, painted: Float[ndarray, "3"]) -> HairStyle | None:
+    """A random haircut, or None.
+
+    Args:
+        rng: random state; it advances.
+        painted: linear albedo of the person's own hair, as the model paints it.
+    """
+    kinds = list(HAIR_KINDS)
+    kind = kinds[rng.choice(len(kinds), p=list(HAIR_KINDS.values()))]
+    if kind == "none":
+        return None
+    azimuth = _azimuths()
+    side = np.abs(azimuth)
+    line = np.interp(side, _HAIRLINE_AT, _HAIRLINE) + np.radians(4.0) * _ripple(rng, 1.2)
+    line -= np.radians(rng.uniform(0.0, 8.0)) * np.exp(-((side / 0.7) ** 2))
+    if kind != "short":  # over the ears
+        line += np.radians(rng.uniform(5.0, 30.0)) * np.exp(-(((side - 1.6) / 0.5) ** 2))
+    if rng.random() < 0.35:  # a fringe, combed to one side
+        lean = rng.normal(0.0, 0.35)
+        line += np.radians(rng.uniform(10.0, 34.0)) * np.exp(-(((azimuth - lean) / 0.75) ** 4))
+    body = rng.uniform(0.04, 0.14) if kind == "short" else rng.uniform(0.08, 0.28)
+    rows = np.linspace(0.0, 1.0, ROWS)[:, None]
+    noise = _soften(rng.standard_normal((ROWS, COLUMNS)), 3.0)
+    noise = noise / noise.std() * np.minimum(1.0, 4.0 * rows)  # one height at the crown, where all columns meet
+    thickness = body * (1.0 + 0.4 * noise) * (1.0 - 0.75 * rows**4)
+    hang = np.zeros(COLUMNS)
+    if kind == "long":
+        start = rng.uniform(0.95, 1.4)
+        hang = rng.uniform(0.8, 2.4) * np.clip((side - start) / 0.35, 0.0, 1.0) * (1.0 + 0.1 * _ripple(rng, 1.0))
+    color = painted * rng.uniform(0.5, 1.1)
+    if rng.random() < 0.08:
+        color = np.full(3, rng.uniform(0.2, 0.5))
+    return HairStyle(
+        kind,
+        line.clip(0.3, POLAR_LIMIT),
+        thickness.clip(0.02),
+        hang.clip(0.0),
+        float(rng.uniform(0.0, 0.08)),
+        color.clip(0.004, 0.6),
+        int(rng.integers(2**31)),
+    )
+
+
+def hair_shell(style: HairStyle, rig: HairRig, offsets: Float[ndarray, "V 3"]) -> Shell:
+    """The sheet on a person's skull.
+
+    Args:
+        style: the haircut.
+        rig: of the model.
+        offsets: the person's vertices minus the mean head's, dm.
+    """
+    rng = np.random.default_rng(style.strand_seed)
+    azimuth = np.broadcast_to(_azimuths(), (ROWS, COLUMNS))
+    polar = np.linspace(0.0, 1.0, ROWS)[:, None] * style.hairline
+    place = [polar / POLAR_LIMIT * (_TABLE[0] - 1), np.broadcast_to(np.arange(COLUMNS), polar.shape)]
+
+    def read(table: ndarray) -> ndarray:
+        return map_coordinates(table, place, order=1, mode="grid-wrap")
+
+    person = _soften(offsets[rig.vertex_ids], 1.5)
+    moved = np.stack([read(person[..., i]) for i in range(3)], -1)
+    reach = read(rig.radius) + style.thickness
+    sheet = CENTRE + reach[..., None] * _directions(azimuth, polar) + moved
+    streak = np.exp(0.25 * _ripple(rng, 0.5) + 0.05 * rng.standard_normal(COLUMNS))
+    color = np.broadcast_to(style.color * streak[:, None], (ROWS, COLUMNS, 3))
+    faces = grid_faces(ROWS, COLUMNS, closed=True)
+    if style.hang.any():
+        sheet, faces = _with_hanging(sheet, faces, style)
+        color = np.concatenate([color, np.broadcast_to(color[-1:], (HANGING_ROWS, COLUMNS, 3))])
+    rows = len(sheet)
+    along = np.linspace(0.0, 0.1 * rows, rows)[:, None]
+    strand = np.broadcast_to(np.arange(COLUMNS) * 0.5, (rows, COLUMNS)) + rng.uniform(0, 50)
+    places = np.stack([strand, np.broadcast_to(along, strand.shape), np.full(strand.shape, rng.uniform())], -1)
+    return make_shell(
+        sheet.reshape(-1, 3), faces, color.reshape(-1, 3), places=places.reshape(-1, 3), grain=0.35, gloss=0.6
+    )
+
+
+def _with_hanging(sheet: ndarray, faces: ndarray, style: HairStyle) -> tuple[ndarray, ndarray]:
+    """Continue columns straight down."""
+    rim = sheet[-1]
+    share = np.linspace(0.0, 1.0, HANGING_ROWS + 1)[1:, None, None]
+    down = np.array([0.0, -1.0, 0.0]) * style.hang[:, None]
+    outward = rim - CENTRE
+    outward = outward * [1.0, 0.0, 1.0] / np.linalg.norm(outward[:, ::2], axis=1, keepdims=True).clip(1e-6)
+    wave = style.sway * np.sin(6.0 * share * style.hang[:, None] + np.arange(COLUMNS)[:, None] * 0.4)
+    hanging = rim + share * down + (wave + 0.06 * np.sqrt(share)) * outward * (style.hang[:, None] > 0)
+    extra = grid_faces(HANGING_ROWS + 1, COLUMNS, closed=True)
+    longer = style.hang > 0.02
+    extra = extra[longer[extra % COLUMNS].all(1)] + (ROWS - 1) * COLUMNS
+    return np.concatenate([sheet, hanging]), np.concatenate([faces, extra])
+
+
+def _azimuths() -> Float[ndarray, " A"]:
+    return -np.pi + 2.0 * np.pi * np.arange(COLUMNS) / COLUMNS
+
+
+def _directions(azimuth: ndarray, polar: ndarray) -> ndarray:
+    return np.stack([np.sin(polar) * np.sin(azimuth), np.cos(polar), np.sin(polar) * np.cos(azimuth)], -1)
+
+
+def _soften(table: Float[ndarray, "R A *C"], sigma: float) -> Float[ndarray, "R A *C"]:
+    """Blur rows that end and columns that go around."""
+    return gaussian_filter1d(gaussian_filter1d(table, sigma, axis=0, mode="nearest"), sigma, axis=1, mode="wrap")
+
+
+def _ripple(rng: np.random.Generator, smooth: float) -> Float[ndarray, " A"]:
+    """Periodic noise around the head, deviation 1."""
+    noise = gaussian_filter1d(rng.standard_normal(COLUMNS), smooth, mode="wrap")
+    return noise / max(float(noise.std()), 1e-9)

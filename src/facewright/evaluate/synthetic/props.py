@@ -1,0 +1,140 @@
+"""Glasses, sunglasses, face masks and clothes, fitted to one person. Frame: model, dm."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from facewright.evaluate.synthetic.shells import Shell, grid_faces, joined, make_shell, tube
+from facewright.geometry.mesh import vertex_normals
+from facewright.morphable.linear import FaceModel
+
+PropKind = Literal["none", "glasses", "sunglasses", "mask", "object"]
+PROP_KINDS: dict[PropKind, float] = {"none": 0.6, "glasses": 0.15, "sunglasses": 0.05, "mask": 0.07, "object": 0.13}
+"""What covers faces and how often; ``object`` is a flat thing before the camera, drawn on the picture."""
+
+NECK_BASE = np.array([0.0, -1.15, -0.62])
+
+
+@dataclass(frozen=True)
+class MaskRig:
+    """The part of the head that a face mask covers.
+
+    Attributes:
+        vertex_ids: of the head.
+        faces: ids into ``vertex_ids``.
+        smoother: spreads cloth over nose and lips: row-stochastic.
+    """
+
+    vertex_ids: Int[ndarray, " N"]
+    faces: Int[ndarray, "M 3"]
+    smoother: Float[ndarray, "N N"]
+
+    @classmethod
+    def of(cls, model: FaceModel, landmark_ids: Int[ndarray, "68"]) -> "MaskRig":
+        """Choose the lower face of a model by its iBUG-68 landmarks."""
+        mean = model.mean_shape.numpy()
+        marks = mean[landmark_ids]
+        inside = model.annotations.regions["mouth_inside"].numpy() < 0.5
+        low = mean[:, 1] < 0.45 * marks[27, 1] + 0.55 * marks[30, 1]
+        kept = inside & low & (mean[:, 1] > marks[8, 1] - 0.03) & (mean[:, 2] > marks[3, 2] + 0.15)
+        faces = model.faces.numpy()
+        faces = faces[kept[faces].all(1) & model.annotations.face_parts["head"].numpy()]
+        ids, flat = np.unique(faces, return_inverse=True)
+        faces = flat.reshape(-1, 3)
+        adjacency = np.eye(len(ids))
+        for i in range(3):
+            adjacency[faces[:, i], faces[:, i - 1]] = adjacency[faces[:, i - 1], faces[:, i]] = 1.0
+        step = adjacency / adjacency.sum(1, keepdims=True)
+        return cls(ids, faces, np.linalg.matrix_power(step, 12))
+
+
+def draw_prop(rng: np.random.Generator) -> PropKind:
+    """What covers the face."""
+    kinds = list(PROP_KINDS)
+    return kinds[rng.choice(len(kinds), p=list(PROP_KINDS.values()))]
+
+
+def glasses(rng: np.random.Generator, marks: Float[ndarray, "68 3"], ear: Float[ndarray, "3"], *, dark: bool) -> Shell:
+    """A frame around both eyes with temples to the ears; with dark lenses for the sun.
+
+    Args:
+        rng: random state; it advances.
+        marks: iBUG-68 of the person.
+        ear: top of the left ear (x > 0).
+        dark: sunglasses.
+    """
+    eyes = np.stack([marks[36:42].mean(0), marks[42:48].mean(0)])
+    grown = 1.15 if dark else 1.0
+    width, height = grown * rng.uniform(0.23, 0.29), grown * rng.uniform(0.15, 0.24)
+    power, wire = rng.uniform(1.8, 4.5), rng.uniform(0.01, 0.035)
+    front = max(float(marks[27, 2]), float(eyes[:, 2].max())) + rng.uniform(0.06, 0.12)
+    turn = 2.0 * np.pi * np.arange(28) / 28
+    shape = np.stack([_power(np.cos(turn), 2 / power) * width, _power(np.sin(turn), 2 / power) * height], -1)
+    parts, lenses = [], []
+    for eye in eyes:
+        rim = _on_face(eye[:2] + shape + [0.0, -0.02], front)
+        parts.append(tube(rim, wire, closed=True))
+        lenses.append((np.concatenate([rim, rim.mean(0, keepdims=True)]), _fan(len(rim))))
+        outer = rim[np.abs(rim[:, 0]).argmax()]
+        end = ear * [np.sign(eye[0]), 1.0, 1.0] + [0.03 * np.sign(eye[0]), 0.0, 0.0]
+        parts.append(tube(np.linspace(outer, end, 6), wire, closed=False))
+    inner = _on_face(np.linspace([eyes[0, 0] + width, eyes[0, 1]], [eyes[1, 0] - width, eyes[1, 1]], 5), front)
+    parts.append(tube(inner + np.array([0.0, 0.04, 0.02]), wire, closed=False))
+    color = rng.beta(0.7, 2.0) * np.exp(0.3 * rng.standard_normal(3))
+    frame, faces = joined(parts)
+    if not dark:
+        return make_shell(frame, faces, color, gloss=2.0)
+    glass, glass_faces = joined(lenses)
+    colors = np.concatenate([np.broadcast_to(color, frame.shape), np.full(glass.shape, rng.uniform(0.005, 0.04))])
+    return make_shell(*joined([(frame, faces), (glass, glass_faces)]), colors, gloss=3.0)
+
+
+def face_mask(rng: np.random.Generator, rig: MaskRig, vertices: Float[ndarray, "V 3"]) -> Shell:
+    """Cloth over nose, mouth and chin."""
+    skin = vertices[rig.vertex_ids]
+    smooth = rig.smoother @ skin
+    normals = vertex_normals(torch.from_numpy(smooth), torch.from_numpy(rig.faces)).numpy()
+    height = ((skin - smooth) * normals).sum(1)
+    tight = np.maximum(rig.smoother @ height.clip(0.0), height)  # stretched over what stands out
+    cloth = smooth + (0.05 + tight)[:, None] * normals
+    color = np.array([0.35, 0.55, 0.65]) if rng.random() < 0.5 else rng.beta(1.0, 1.5) * rng.uniform(0.5, 1.2, 3)
+    return make_shell(cloth, rig.faces, color, places=8.0 * cloth, grain=0.05)
+
+
+def torso(rng: np.random.Generator, body_from_head: Float[ndarray, "3 3"]) -> Shell:
+    """Neck opening and shoulders in clothes; the body need not face where the head does.
+
+    Args:
+        rng: random state; it advances.
+        body_from_head: rotation of the body relative to the head's frame.
+    """
+    levels = np.array([0.1, 0.0, -0.15, -0.3, -0.45, -0.7, -1.2, -2.2, -3.5])
+    wide = np.array([0.55, 0.62, 0.8, 1.25, 1.7, 2.0, 2.05, 1.95, 1.9]) * rng.uniform(0.9, 1.15)
+    deep = np.array([0.6, 0.64, 0.7, 0.8, 0.9, 1.0, 1.1, 1.1, 1.1]) * rng.uniform(0.9, 1.1)
+    turn = 2.0 * np.pi * np.arange(32) / 32
+    x, z = wide[:, None] * np.sin(turn), deep[:, None] * np.cos(turn)
+    y = np.broadcast_to(levels[:, None] + 0.02 * rng.standard_normal(), x.shape)
+    body = np.stack([x, y, z], -1).reshape(-1, 3)
+    color = rng.beta(0.8, 2.0) * np.exp(0.4 * rng.standard_normal(3))
+    vertices = body @ body_from_head.T + NECK_BASE
+    return make_shell(
+        vertices, grid_faces(len(levels), 32, closed=True), color.clip(0.0, 0.9), places=3 * body, grain=0.15
+    )
+
+
+def _on_face(flat: ndarray, front: float) -> ndarray:
+    """Points of a plane bent around the face."""
+    return np.concatenate([flat, front - 0.35 * np.square(flat[:, :1])], 1)
+
+
+def _fan(count: int) -> ndarray:
+    around = np.arange(count)
+    return np.stack([around, np.roll(around, -1), np.full(count, count)], -1)
+
+
+def _power(values: ndarray, exponent: float) -> ndarray:
+    return np.sign(values) * np.abs(values) ** exponent

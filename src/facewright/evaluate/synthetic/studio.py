@@ -1,0 +1,118 @@
+"""What all scenes share: the head model and what was measured on it once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.sparse import coo_array, csr_array, diags_array
+from torch import Tensor
+
+from facewright.errors import FaceModelError
+from facewright.evaluate.synthetic.hair import HairRig
+from facewright.evaluate.synthetic.props import MaskRig
+from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel
+
+NEEDED_REGIONS = ("face", "skin", "eyes", "lips", "scalp", "brows", "ears", "mouth_inside")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A face model ready to be photographed.
+
+    Attributes:
+        model: on the CPU, with linear albedo, iBUG-68 and named regions; the open head has all.
+
+    Raises:
+        FaceModelError: the model lacks what the pictures and their truth need.
+    """
+
+    model: FaceModel
+
+    def __post_init__(self) -> None:
+        notes = self.model.annotations
+        missing = [name for name in NEEDED_REGIONS if name not in notes.regions]
+        if notes.ibug68 is None or missing or self.model.albedo_space != "linear" or "head" not in notes.face_parts:
+            raise FaceModelError(
+                f"expected a face model with linear albedo, iBUG-68, a part 'head' and the regions {NEEDED_REGIONS}; "
+                f"{self.model.name!r} lacks {missing or 'some of them'}: use the embedded model 'open'"
+            )
+
+    @cached_property
+    def ibug68(self) -> Int[Tensor, "68"]:
+        """Vertex ids of the landmarks."""
+        ids = self.model.annotations.ibug68
+        return torch.zeros(68, dtype=torch.long) if ids is None else ids
+
+    @cached_property
+    def face_vertices(self) -> Int[Tensor, " N"]:
+        """Vertices of the region that shape errors are measured on."""
+        return (self.region("face") > 0.5).nonzero()[:, 0]
+
+    @cached_property
+    def ear_top(self) -> int:
+        """The highest vertex of the left ear, where glasses rest."""
+        ears = self.region("ears") * (self.model.mean_shape[:, 0] > 0)
+        return int((self.model.mean_shape[:, 1] - 10.0 * (ears < 0.5)).argmax())
+
+    @cached_property
+    def hair(self) -> HairRig:
+        """The outline that hair lies on."""
+        head = self.model.faces[self.model.annotations.face_parts["head"]].unique()
+        outside = head[self.region("mouth_inside")[head] < 0.5]
+        return HairRig.of(self.model.mean_shape.numpy(), outside.numpy())
+
+    @cached_property
+    def mask(self) -> MaskRig:
+        """What a face mask covers."""
+        return MaskRig.of(self.model, self.ibug68.numpy())
+
+    @cached_property
+    def gloss(self) -> Float[Tensor, " V"]:
+        """How much the sun is mirrored, relative to skin: wet eyes and lips more, hair less."""
+        return 1.0 + 8.0 * self.region("eyes") + 0.8 * self.region("lips") - 0.7 * self.region("scalp")
+
+    @cached_property
+    def grain(self) -> Float[Tensor, " V"]:
+        """How mottled the surface is: skin and hair, not eyes."""
+        return 0.05 * self.region("skin") + 0.2 * self.region("scalp") + 0.15 * self.region("brows")
+
+    @cached_property
+    def grain_places(self) -> Float[Tensor, "V 3"]:
+        """Where the grain is read: glued to the skin, a cell about half a millimetre wide."""
+        return 5.0 * self.model.mean_shape
+
+    @cached_property
+    def smoother(self) -> csr_array:
+        """Averages a vertex's value with its neighbours' (sparse, row-stochastic)."""
+        faces, count = self.model.faces, len(self.model.mean_shape)
+        rows = torch.cat([faces[:, i] for i in (0, 1, 2, 0, 1, 2)] + [torch.arange(count)])
+        columns = torch.cat([faces[:, i] for i in (1, 2, 0, 2, 0, 1)] + [torch.arange(count)])
+        matrix = coo_array((np.ones(len(rows), np.float32), (rows.numpy(), columns.numpy())), (count, count)).tocsr()
+        return diags_array((1.0 / matrix.sum(1)).astype(np.float32)) @ matrix
+
+    def region(self, name: str) -> Float[Tensor, " V"]:
+        """A soft mask of the model."""
+        return self.model.annotations.regions[name]
+
+    def mean_color(self, albedo: Float[Tensor, "V 3"], region: str) -> Float[ndarray, "3"]:
+        """Average albedo over a region."""
+        weight = self.region(region)
+        return ((weight[:, None] * albedo).sum(0) / weight.sum()).clamp_min(0.004).double().numpy()
+
+    def hair_color(self, albedo: Float[Tensor, "V 3"]) -> Float[ndarray, "3"]:
+        """The person's own hair: of brows and scalp the darker one (a scalp may be bald)."""
+        return min((self.mean_color(albedo, region) for region in ("brows", "scalp")), key=luminance)
+
+
+def open_studio(face_model: str = "open") -> Studio:
+    """Load a face model for photographs."""
+    return Studio(load_face_model(face_model).requires_grad_(False))
+
+
+def luminance(color: Float[ndarray, "3"]) -> float:
+    """Of linear sRGB."""
+    return float(color @ np.array([0.2126, 0.7152, 0.0722]))

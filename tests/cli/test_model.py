@@ -68,8 +68,8 @@ def test_every_kind_is_a_subcommand_with_its_readers_options(kind: str) -> None:
 
 def test_an_own_archive_becomes_a_model(run: Run, tmp_path: Path) -> None:
     toy = toy_face_model()
-    arrays = {"mean_shape": 100 * toy.mean_shape.numpy(), "faces": toy.faces.numpy()}
-    np.savez(tmp_path / "mine.npz", ibug68=np.asarray(toy.annotations.ibug68), **arrays)
+    ids, faces = np.asarray(toy.annotations.ibug68), toy.faces.numpy()
+    np.savez(tmp_path / "mine.npz", mean_shape=100 * toy.mean_shape.numpy(), faces=faces, ibug68=ids)
     out = tmp_path / "imported.npz"
     done = run("model", "import", "npz", "--model", tmp_path / "mine.npz", "--unit", "mm", "--name", "me", "--out", out)
     assert done.code == 0

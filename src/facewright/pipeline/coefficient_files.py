@@ -112,7 +112,7 @@ def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
 
 
 def _from_npz(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         names = [name for name in ("id", "exp", "tex", "angles", "sh", "translation") if name in arrays]
         if "coeff" in arrays and "id" not in arrays:
             return _unpacked(arrays["coeff"], model, face, path)
@@ -148,7 +148,7 @@ def _trans_params_of_json(path: Path, face: int) -> Any:
 
 
 def _trans_params_of_npz(path: Path, face: int) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return _entry(arrays["trans_params"].reshape(-1, 5), face, path)
 
 

@@ -34,6 +34,9 @@ LARGE_FACE_SHARE, SMALL_FACE_SHARE, FINE_FACE_SHARE = 1 / 8, 1 / 86, SMALLEST_FO
 """Sizes of faces as shares of the photo's longer side: one that ends the search; the smallest searched for; and the
 smallest that the first passes find."""
 
+GROUP = 3
+"""Faces that make a group: among so many, smaller ones are likely."""
+
 
 class Detector(Protocol):
     """Anything that finds faces in a photo; adapters of other detectors look like this."""
@@ -82,7 +85,7 @@ def detect_faces_in_batch(
     """Find the faces of several photos, of any sizes; the networks run on all of them together.
 
     Every photo is searched at two sizes. Where no face is sure, it is searched again turned by 90, 180 and 270 degrees;
-    where still no large face is found, once more at a larger size, for small faces. Of one face seen in several
+    where no large face is found, or a group, once more at a larger size, for small faces. Of one face seen in several
     orientations the one stays that the mesh network is surest of.
 
     Args:
@@ -90,8 +93,8 @@ def detect_faces_in_batch(
         detector: from ``load_face_detector``, on any device (small views of the photos travel there); loaded if None.
         min_score: least confidence of a face, 0..1.
         max_faces: keep only the largest; all if None.
-        min_face_px: width of the smallest face of interest, photo px. None: search for small faces only in photos
-            without a face larger than an eighth of the longer side.
+        min_face_px: width of the smallest face of interest, photo px. None: faces down to a twenty-fourth of the longer
+            side; down to an eighty-sixth where no face is larger than an eighth of it, or where there are three.
         try_turned: look for sideways and upside-down faces where there is no upright one.
         mesh_passes: how often the dense points are read; each pass cuts the face out by the points of the one before.
         mirrored: read the dense points in a mirror too and average: steadier, at twice the cost.
@@ -118,7 +121,8 @@ def detect_faces_in_batch(
         faces[i] = [face for face in faces[i] if face.mesh_score > SURE_PRESENCE] or faces[i]
     for i, photo in enumerate(photos):
         width = _smallest_wanted(photo, faces[i], min_face_px)
-        if width is not None:
+        enough = max_faces is not None and len(faces[i]) >= max_faces
+        if width is not None and not enough:
             confirm([i], [small_candidates(photo, width, detector)])
     return [found[:max_faces] for found in faces]
 
@@ -148,9 +152,9 @@ def distinct_faces(faces: list[FaceDetection]) -> list[FaceDetection]:
     return sorted((by_score[i] for i in kept), key=lambda face: -float((face.box[2:] - face.box[:2]).prod()))
 
 
-def _confidence(face: FaceDetection) -> float:
-    """What to go by between two readings of one face: the mesh network where it is sure, else BlazeFace."""
-    return 1 + face.mesh_score if face.mesh_score > SURE_PRESENCE else face.score
+def _confidence(face: FaceDetection) -> tuple[float, float]:
+    """What to go by between two readings of one face: the mesh network where it is sure, then BlazeFace."""
+    return face.mesh_score if face.mesh_score > SURE_PRESENCE else 0.0, face.score
 
 
 def _confirmed(
@@ -176,5 +180,5 @@ def _smallest_wanted(photo: Photo, faces: list[FaceDetection], min_face_px: floa
     longer_side = max(photo.width, photo.height)
     if min_face_px is None:
         large = any(float((face.box[2:] - face.box[:2]).amax()) > LARGE_FACE_SHARE * longer_side for face in faces)
-        min_face_px = None if large else SMALL_FACE_SHARE * longer_side
+        min_face_px = None if large and len(faces) < GROUP else SMALL_FACE_SHARE * longer_side
     return min_face_px if min_face_px and min_face_px < FINE_FACE_SHARE * longer_side else None

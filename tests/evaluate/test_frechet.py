@@ -41,7 +41,7 @@ def test_fewer_frames_than_coefficients_are_defined():
     assert np.isfinite(frechet_distance(sample(10, 64, 0), sample(12, 64, 1)))
 
 
-def test_the_two_readings_differ():
+def test_pooled_and_per_clip_differ():
     """Clips that swap their expressions are equal as a pool, and far apart clip by clip."""
     a, b = sample(200, 4, 0), sample(200, 4, 1)
     assert expression_fid(np.concatenate([a, b]), np.concatenate([b, a])) == pytest.approx(0, abs=1e-9)

@@ -52,6 +52,21 @@ def test_intervals_are_those_of_drawing_scans():
     assert statistics.median_mm.low < statistics.median_mm.value < statistics.median_mm.high
 
 
+def test_photos_of_one_person_are_not_independent():
+    """Each person's scan ten times over: by person the interval stays as wide, by photo it pretends to be narrow."""
+    once, by_person, by_photo = PooledDistances(), PooledDistances(), PooledDistances()
+    for number, part in enumerate(scans(40)):
+        once.add(part, number)
+        for _ in range(10):
+            by_person.add(part, number)
+            by_photo.add(part)
+    widths = [p.statistics().mean_mm.high - p.statistics().mean_mm.low for p in (once, by_person, by_photo)]
+    assert widths[1] == pytest.approx(widths[0])
+    assert widths[2] < widths[0] / 2
+    assert by_person.statistics().mean_mm.n == 40
+    assert by_photo.statistics().mean_mm.n == 400
+
+
 def test_same_seed_same_intervals():
     assert gathered(scans(8)).statistics() == gathered(scans(8)).statistics()
     assert gathered(scans(8), seed=1).statistics().mean_mm.low != gathered(scans(8)).statistics().mean_mm.low

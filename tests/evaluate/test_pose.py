@@ -42,6 +42,14 @@ def test_one_pose_has_other_angles_in_another_convention(angles):
         np.testing.assert_allclose(AFLW2000.angles_deg(FACEWRIGHT.rotation(single)), -single, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_profiles_at_90_degrees_are_read_without_a_warning(name):
+    locked = CONVENTIONS[name].rotation(np.array([[20.0, 90.0, 10.0], [0.0, -90.0, 0.0]]))
+    again = CONVENTIONS[name].angles_deg(locked)
+    np.testing.assert_allclose(np.abs(again[:, 1]), 90, atol=1e-5)
+    np.testing.assert_allclose(CONVENTIONS[name].rotation(again), locked, atol=1e-6)
+
+
 def test_errors_by_hand():
     truth = np.array([[0.0, 179.0, 0.0], [10.0, -20.0, 5.0], [0.0, 0.0, 0.0]])
     predicted = np.array([[0.0, -179.0, 0.0], [13.0, -26.0, 5.0], [0.0, 30.0, 0.0]])

@@ -28,18 +28,19 @@ def frechet_distance(first: Float[ndarray, "N K"], second: Float[ndarray, "M K"]
 
 
 def expression_fid(first: Float[ndarray, "N K"], second: Float[ndarray, "M K"]) -> float:
-    """E-FID over a pool: all frames of all generated clips against all frames of the true ones.
+    """E-FID with the expression coefficients as features: all frames of all generated clips against all true ones.
 
-    Papers name E-FID without a formula; this is one of the two readings in use, the coefficients themselves taken as
-    features (no Inception network). The other is ``expression_fid_per_clip``.
+    Papers name E-FID without a formula, and users' threads hold two readings (deep3d.md section 12): the coefficients
+    themselves are the features, which is this function; or an Inception network's features are compared, which
+    needs pictures: hand those features to ``frechet_distance``. Figures of the two are not comparable.
     """
     return frechet_distance(first, second)
 
 
 def expression_fid_per_clip(pairs: list[tuple[Float[ndarray, "N K"], Float[ndarray, "M K"]]]) -> float:
-    """E-FID as the mean over clips of the distance between a generated clip's frames and its true clip's frames.
+    """The same features, as the mean over clips of the distance of a generated clip from its true clip.
 
-    The second reading in use. Clips are shorter than coefficient vectors are long more often than not, so its
-    figures are larger and never comparable with ``expression_fid``.
+    Papers do not say whether frames are pooled. Clips are often shorter than coefficient vectors are long: these
+    figures are larger, and never comparable with ``expression_fid``.
     """
     return float(np.mean([frechet_distance(generated, true) for generated, true in pairs]))

@@ -37,8 +37,8 @@ class PooledStatistics:
 class PooledDistances:
     """Gathers distances; holds histograms, never the distances (about 16 MB, whatever is added).
 
-    Intervals come from the Poisson bootstrap (Chamandy 2012): each scan enters replicate r as often as a Poisson
-    variable of mean one says, drawn from the seed and the scan's number, so that the result does not depend on chunks.
+    Intervals come from the Poisson bootstrap (Chamandy 2012): each person enters replicate r as often as a Poisson
+    variable of mean one says, drawn from the seed and the person's number.
 
     Attributes:
         seed: of the draws.
@@ -54,9 +54,15 @@ class PooledDistances:
     _sum: float = 0.0
     _sum_squares: float = 0.0
     _scans: int = 0
+    _persons: set[int] = field(default_factory=set)
 
-    def add(self, distances_mm: Float[ndarray, " N"]) -> None:
+    def add(self, distances_mm: Float[ndarray, " N"], person: int | None = None) -> None:
         """Add one scan's distances; beyond 100 mm they count as "more than 100 mm" for the median alone.
+
+        Args:
+            distances_mm: of the scan's counted vertices.
+            person: number of the person: the photos of one person are not independent, and enter a replicate together.
+                None makes each call a person of its own; do not mix.
 
         Raises:
             ValueError: a distance is negative or not finite.
@@ -65,7 +71,9 @@ class PooledDistances:
             raise ValueError("expected finite distances of at least 0 mm, received others; leave the scan out")
         fine = np.minimum(distances_mm / BIN_MM, len(self._histogram) - 1).astype(np.int64)
         np.add.at(self._histogram, fine, 1)
-        times = np.random.default_rng([self.seed, self._scans]).poisson(1.0, NUM_REPLICATES)
+        person = self._scans if person is None else person
+        self._persons.add(person)
+        times = np.random.default_rng([self.seed, person]).poisson(1.0, NUM_REPLICATES)
         step = round(REPLICATE_BIN_MM / BIN_MM)
         coarse = np.bincount(fine // step, minlength=self._replicates.shape[1])
         seen = np.flatnonzero(coarse)
@@ -78,7 +86,7 @@ class PooledDistances:
         self._scans += 1
 
     def statistics(self, level: float = 0.95) -> PooledStatistics:
-        """Median, mean and standard deviation with intervals over scans.
+        """Median, mean and standard deviation with intervals over persons.
 
         Raises:
             ValueError: nothing was added.
@@ -107,7 +115,7 @@ class PooledDistances:
     def _interval(self, value: float, draws: ndarray, level: float) -> Interval:
         tail = 50.0 * (1.0 - level)
         low, high = np.percentile(draws, [tail, 100.0 - tail]) if len(draws) else (np.nan, np.nan)
-        return Interval(float(value), float(low), float(high), self._scans, level)
+        return Interval(float(value), float(low), float(high), len(self._persons), level)
 
 
 def _histogram_median(histogram: ndarray, bin_mm: float) -> float:

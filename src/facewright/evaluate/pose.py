@@ -1,5 +1,6 @@
 """Head pose errors. Three angles mean a rotation only with order and signs: every convention has a name. numpy."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +31,13 @@ class PoseConvention:
         return flat.as_matrix().reshape(*angles.shape[:-1], 3, 3)
 
     def angles_deg(self, rotation: Float[ndarray, "*B 3 3"]) -> Float[ndarray, "*B 3"]:
-        """Pitch, yaw, roll of rotations; the middle factor's angle lies in -90..90 degrees."""
-        flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_euler(self.axes, degrees=True)
+        """Pitch, yaw, roll of rotations; the middle factor's angle lies in -90..90 degrees.
+
+        At 90 degrees the outer two turn about one line: the last factor's is then 0.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Gimbal lock")
+            flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_euler(self.axes, degrees=True)
         by_axis = flat[:, [self.axes.index(axis) for axis in "XYZ"]] * self.signs
         return by_axis.reshape(*rotation.shape[:-2], 3)
 

@@ -149,7 +149,8 @@ def scan_errors(
     """Crop, align and measure by a protocol.
 
     Args:
-        prediction: the mesh.
+        prediction: the outer surface alone: teeth, tongue, mouth socket and the backs of eyeballs are nearest to some
+            scan vertices, and in symmetric protocols have no partner at all.
         prediction_points: its landmarks.
         scan: the truth.
         scan_points: its landmarks.

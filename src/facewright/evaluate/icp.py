@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
@@ -175,15 +175,3 @@ def _rescaled(alignment: Similarity, scale: float, centre: ndarray) -> Similarit
     """Another scale about the place where ``centre`` goes."""
     place = alignment.apply(centre)
     return Similarity(scale, alignment.rotation, place - scale * (alignment.rotation @ centre))
-
-
-def matched_points(
-    prediction: Surface, truth: Surface, alignment: Similarity
-) -> tuple[Float[ndarray, "N 3"], Int[ndarray, " N"]]:
-    """Partner of each true vertex on the prediction, in the *prediction's* frame, and the face that holds it.
-
-    VRN and PRNet's Florence protocol uses an ICP for the pairs alone and measures the unmoved points
-    (prnet.md section 7.3): take these points, not the aligned ones.
-    """
-    found = closest_points(alignment.inverse().apply(truth.vertices_mm), prediction)
-    return found.points_mm, found.face_index

@@ -1,14 +1,15 @@
 """Baking and completing textures on a ball whose texture, light and pose are known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
+from facewright.geometry.color import linear_from_srgb
 from facewright.geometry.frames import clip_from_world, crop_camera, pose_points
 from facewright.geometry.mesh import vertex_normals
-from facewright.records import VisibilityMap
-from facewright.render.completion import complete_texture, extend, mirror_texels
+from facewright.records import FaceMesh, VisibilityMap
+from facewright.render.completion import complete_texture, extend, guess_texture, mirror_texels
 from facewright.render.interpolation import interpolate
 from facewright.render.lighting import sh_shading
 from facewright.render.rasterizers import rasterize
@@ -190,3 +191,36 @@ def test_charts_do_not_tint_one_another() -> None:
     completed = complete_texture(photo, VisibilityMap(confidence, covered), fallback)
     torch.testing.assert_close(completed[:, 2:14], photo[:, 2:14], rtol=0, atol=0.01)  # even where it is hidden
     torch.testing.assert_close(completed[:, 18:30], fallback[:, 18:30])
+
+
+def ball_mesh(ball: Ball, albedo: float) -> FaceMesh:
+    colors = torch.full_like(ball.vertices, albedo)
+    return FaceMesh(ball.vertices[None], ball.normals[None], colors[None], ball.faces, ball.uv, ball.faces_uv, "linear")
+
+
+def test_the_guess_is_the_lit_albedo_where_it_is_seen(ball: Ball) -> None:
+    _, visibility = ball.bake()
+    light = torch.zeros(1, 9, 3)
+    light[:, 3] = -0.12
+    guess = guess_texture(ball_mesh(ball, 0.5), light, visibility)
+    shading = bake_vertex_attribute(sh_shading(ball.normals[None], light)[0], ball.faces, ball.uv, ball.faces_uv, SIZE)
+    low, high = shading[0][visibility.confidence > 0.15].quantile(torch.tensor([0.06, 0.94]))
+    usual = (visibility.confidence > 0.15) & (shading[0] > low) & (shading[0] < high)
+    torch.testing.assert_close(linear_from_srgb(guess)[:, usual], 0.5 * shading[:, usual], rtol=0, atol=1e-4)
+
+
+def test_the_guess_keeps_the_seen_lights_range_and_colour(ball: Ball) -> None:
+    _, visibility = ball.bake()
+    light = torch.zeros(1, 9, 3)
+    light[0, 2] = torch.tensor([0.3, 0.2, 0.1])  # falls from +z to -z, in each channel at another rate: blue behind
+    guess = linear_from_srgb(guess_texture(ball_mesh(ball, 0.5), light, visibility))
+    seen, hidden = visibility.confidence > 0.15, (visibility.confidence == 0) & visibility.covered
+    for channel in range(3):
+        lowest, highest = guess[channel][seen].min(), guess[channel][seen].max()
+        assert lowest - 1e-5 <= guess[channel][hidden].min() <= guess[channel][hidden].max() <= highest + 1e-5
+    ratio = guess[2][hidden] / guess[0][hidden]
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-3, atol=0)
+    nothing = VisibilityMap(torch.zeros(SIZE, SIZE), visibility.covered)
+    assert bool(guess_texture(ball_mesh(ball, 0.5), light, nothing).isfinite().all())
+    with pytest.raises(ValueError, match="texture coordinates"):
+        guess_texture(replace(ball_mesh(ball, 0.5), uv=None), light, nothing)

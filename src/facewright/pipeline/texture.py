@@ -7,10 +7,10 @@ from torch import Tensor
 from facewright.geometry.color import srgb_from_linear
 from facewright.pipeline.flow import Reconstruction
 from facewright.records import FaceMesh
-from facewright.render.completion import complete_texture, mirror_texels
+from facewright.render.completion import complete_texture, guess_texture, mirror_texels
 from facewright.render.lighting import sh_shading
 from facewright.render.sampling import sample_texture
-from facewright.render.texture import bake_texture, bake_vertex_attribute
+from facewright.render.texture import bake_texture
 
 
 def lit_vertex_colors(mesh_world: FaceMesh, sh: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B V 3"]:
@@ -32,8 +32,7 @@ def face_texture(face: Reconstruction, size: int) -> tuple[Float[Tensor, "3 S S"
     texture, visibility = bake_texture(
         face.photo.srgb, mesh.vertices[0], mesh.normals[0], face.camera, mesh.faces, mesh.uv, mesh.faces_uv, size
     )
-    lit = lit_vertex_colors(mesh, face.coefficients.sh)[0]
-    fallback = bake_vertex_attribute(lit, mesh.faces, mesh.uv, mesh.faces_uv, size)
+    fallback = guess_texture(mesh, face.coefficients.sh, visibility)
     mirror = model.annotations.mirror
     partners = None if mirror is None else mirror_texels(mesh.faces, mesh.uv, mesh.faces_uv, mirror, size)
     completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)

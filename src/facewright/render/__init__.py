@@ -1,7 +1,7 @@
 """mesh + camera + light -> picture, and back from pictures to textures."""
 
 from facewright.render.antialiasing import MeshEdges, antialias, mesh_edges
-from facewright.render.completion import complete_texture, mirror_texels
+from facewright.render.completion import complete_texture, guess_texture, mirror_texels
 from facewright.render.interpolation import interpolate
 from facewright.render.lighting import SH_DC_OFFSET, sh_basis, sh_shading
 from facewright.render.rasterizers import rasterize
@@ -17,6 +17,7 @@ __all__ = [
     "bake_texture",
     "bake_vertex_attribute",
     "complete_texture",
+    "guess_texture",
     "interpolate",
     "mesh_edges",
     "mirror_texels",

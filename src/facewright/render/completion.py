@@ -8,12 +8,55 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from facewright.records import VisibilityMap
+from facewright.geometry.color import srgb_from_linear
+from facewright.records import FaceMesh, VisibilityMap
+from facewright.render.lighting import sh_shading
 from facewright.render.sampling import sample_texture
-from facewright.render.texture import sample_atlas
+from facewright.render.texture import bake_vertex_attribute, sample_atlas
 
 TRUSTED = (0.15, 0.45)
 """Confidence below the first is not used, above the second used alone; blended smoothly between."""
+
+SAMPLE_STRIDE = 16
+"""Every how many-th seen texel stands for all of them in statistics."""
+
+
+def guess_texture(
+    mesh_world: FaceMesh, sh: Float[Tensor, "1 9 3"], visibility: VisibilityMap
+) -> Float[Tensor, "3 S S"]:
+    """What the model expects the texture of a lit face to be, for the texels that a photo does not show; sRGB-coded.
+
+    A photo tells of the light on normals that face the camera. On the others nine coefficients run wild, each colour
+    channel in its own way; so the light keeps the mean colour that it has on seen texels, and their range of brightness
+    (5th to 95th percentile).
+
+    Args:
+        mesh_world: one posed face with texture coordinates.
+        sh: its light.
+        visibility: from ``bake_texture``.
+
+    Raises:
+        ValueError: the mesh has no texture coordinates.
+    """
+    if mesh_world.uv is None or mesh_world.faces_uv is None:
+        raise ValueError("expected a mesh with texture coordinates, received one without; take vertex colours instead")
+    values = torch.cat([mesh_world.albedo[0], sh_shading(mesh_world.normals, sh)[0]], -1)
+    size = visibility.confidence.shape[0]
+    albedo, light = bake_vertex_attribute(values, mesh_world.faces, mesh_world.uv, mesh_world.faces_uv, size).split(3)
+    color = albedo * _plausible(light, visibility)
+    return (color if mesh_world.albedo_space == "display" else srgb_from_linear(color)).clamp(0, 1)
+
+
+def _plausible(light: Float[Tensor, "3 S S"], visibility: VisibilityMap) -> Float[Tensor, "3 S S"]:
+    """The light in the colour and the range of brightness that it has on seen texels; as it is if there are none."""
+    grey = light.mean(0)
+    samples = (visibility.confidence > TRUSTED[0]).flatten().nonzero()[::SAMPLE_STRIDE, 0]
+    if len(samples) == 0:
+        return light
+    seen = grey.flatten()[samples]
+    low, high = torch.quantile(seen, torch.tensor([0.05, 0.95]).to(seen))
+    tint = light.flatten(1)[:, samples].mean(1) / seen.mean().clamp_min(1e-3)
+    return grey.clamp(low, high) * tint[:, None, None]
 
 
 def complete_texture(
@@ -34,7 +77,7 @@ def complete_texture(
     Args:
         texture: from ``bake_texture``, 0..1.
         visibility: the same.
-        fallback: the model's guess of the same texture: albedo times fitted light, same coding.
+        fallback: the model's guess of the same texture in the same coding, from ``guess_texture``.
         mirror_uv: from ``mirror_texels``; None does without mirroring.
     """
     covered = visibility.covered.to(texture)

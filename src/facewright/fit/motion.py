@@ -1,6 +1,7 @@
 """How posed points, their pixels and their normals move with the unknowns: the analytic derivatives of the fit."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -96,8 +97,18 @@ def _tangent(unit: Float[Tensor, "N 3"], change: Float[Tensor, "N 3 Q"]) -> Floa
 
 
 def _gathered(per_face: Tensor, vertex_faces: Int[Tensor, "N M"]) -> Tensor:
-    padded = torch.cat([per_face, torch.zeros_like(per_face[:1])])
-    total = torch.zeros_like(padded[vertex_faces[:, 0]])
-    for neighbour in vertex_faces.unbind(-1):
-        total = total + padded[neighbour]
-    return total
+    """Sum over the faces around each vertex; row F, the padding, counts for nothing."""
+    table = torch.nn.functional.pad(per_face.flatten(1), (0, 0, 0, 1))
+    return bag(vertex_faces, table, "sum").unflatten(1, per_face.shape[1:])
+
+
+def mean_of_corners(motion: Motion, triangles: Int[Tensor, "G 3"]) -> Motion:
+    """Values at the centres of triangles."""
+    value, jacobian = motion.value, motion.jacobian
+    by_centre = bag(triangles, jacobian.flatten(1), "mean").unflatten(1, jacobian.shape[1:])
+    return Motion(bag(triangles, value, "mean"), by_centre)
+
+
+def bag(rows: Int[Tensor, "N M"], table: Float[Tensor, "R D"], mode: Literal["sum", "mean"]) -> Float[Tensor, "N D"]:
+    """Sum or mean of chosen rows of a table, in one pass over memory."""
+    return torch.nn.functional.embedding_bag(rows, table, mode=mode)

@@ -1,6 +1,9 @@
 """The whole detector on the two portraits: found, however the photo is turned, sized, spoiled or repeated."""
 
+import math
+import re
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from facewright.detect import FaceDetector, detect_faces, detect_faces_in_batch
+from facewright.detect.dense import cut_square, squares_around
 from facewright.detect.faces import distinct_faces, is_sure
+from facewright.geometry.frames import apply_homogeneous
 from facewright.records import FaceDetection, Photo
 
 # placed by hand on enlargements: pupils, nose tip, mouth corners
@@ -77,6 +82,18 @@ def test_turned_photos_are_found(detector: FaceDetector, hopper: Photo, hopper_f
         3: torch.stack([y, photo.width - 1 - x], -1),
     }
     assert moved(back[turns], hopper_face.five, hopper_face) < 0.01
+
+
+@pytest.mark.parametrize("degrees", [40, 75, 200])
+def test_photos_turned_by_any_angle_are_found(
+    detector: FaceDetector, hopper: Photo, hopper_face: FaceDetection, degrees: int
+) -> None:
+    angle = math.radians(degrees)
+    middle, eye_line = torch.tensor([[261.0, 245]]), torch.tensor([[math.cos(angle), math.sin(angle)]])
+    T_photo_square = squares_around(middle, torch.tensor([420.0]), eye_line)[0]
+    (face,) = detect_faces(Photo(cut_square(hopper, T_photo_square, 420)), detector)
+    back = apply_homogeneous(T_photo_square, (face.five + 0.5) / 420)
+    assert moved(back, hopper_face.five, hopper_face) < 0.01
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.5])
@@ -216,3 +233,11 @@ def test_one_face_is_reported_once() -> None:
     kept = distinct_faces([fragment, unsure, again, beside, whole])
     assert [entry.score for entry in kept] == [0.9, 0.6]
     assert distinct_faces([]) == []
+
+
+def test_the_page_on_the_detector_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "detector.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from facewright.detect import MESH_MIRROR, MESH_TO_IBUG68, FaceDetector, detect_faces, mesh_landmarks_68
-from facewright.detect.landmarks import FOREHEAD, LEFT_EYE, RIGHT_EYE
+from facewright.detect.landmarks import FOREHEAD, LEFT_EYE, RIGHT_EYE, steadied_five
 from facewright.records import FaceDetection, Photo
 
 # iBUG-68 in a mirror: jaw, brows, nose bridge and base, eyes, lips
@@ -79,6 +79,16 @@ def test_landmarks_lie_in_order_on_a_face(detector: FaceDetector, astronaut: Pho
     forehead = face.mesh[FOREHEAD, 1]
     assert forehead.max() < y[36:48].min()
     assert forehead.mean() < face.box[1], "the box begins at the brows"
+
+
+def test_the_five_points_lean_on_blazeface_as_far_as_the_mesh_doubts(rng: torch.Generator) -> None:
+    five, keypoints = torch.rand(5, 2, generator=rng), torch.rand(6, 2, generator=rng)
+    torch.testing.assert_close(steadied_five(five, keypoints, 1.0), five)
+    leaned = steadied_five(five, keypoints, 0.0)
+    torch.testing.assert_close(leaned[:3], keypoints[:3])
+    torch.testing.assert_close(leaned[3:].mean(0), keypoints[3])
+    torch.testing.assert_close(leaned[4] - leaned[3], five[4] - five[3])
+    torch.testing.assert_close(steadied_five(five, keypoints, 0.25), 0.25 * five + 0.75 * leaned)
 
 
 def test_a_detection_without_a_mesh_has_no_68_points() -> None:

@@ -51,6 +51,12 @@ def test_shape_is_affine_in_identity_and_expression(toy_model: FaceModel, rng: t
     torch.testing.assert_close(middle, expected, atol=1e-6, rtol=0)
 
 
+def test_single_points_are_those_of_the_whole_shape(toy_model: FaceModel, rng: torch.Generator) -> None:
+    c = random_coefficients(toy_model, rng)
+    ids = torch.tensor([5, 0, 5, 17])
+    torch.testing.assert_close(toy_model.points(ids, c.id, c.exp), toy_model.shape(c.id, c.exp)[:, ids])
+
+
 def test_gradients_are_exact(toy_model: FaceModel, rng: torch.Generator) -> None:
     parts: dict[str, Any] = {name: getattr(toy_model, name)[:6] for name in toy_model.state_dict() if "_" in name}
     parts = {name: value for name, value in parts.items() if name != "faces_uv"}

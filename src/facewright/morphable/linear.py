@@ -141,6 +141,13 @@ class FaceModel(nn.Module):
         offset = torch.einsum("vck,bk->bvc", self.id_basis, id_coeff)
         return self.mean_shape + offset + torch.einsum("vck,bk->bvc", self.exp_basis, exp_coeff)
 
+    def points(
+        self, ids: Int[Tensor, " N"], id_coeff: Float[Tensor, "B Kid"], exp_coeff: Float[Tensor, "B Kexp"]
+    ) -> Float[Tensor, "B N 3"]:
+        """Some vertices of ``shape`` (landmarks), at their own cost alone."""
+        offset = torch.einsum("vck,bk->bvc", self.id_basis[ids], id_coeff)
+        return self.mean_shape[ids] + offset + torch.einsum("vck,bk->bvc", self.exp_basis[ids], exp_coeff)
+
     def albedo(self, tex_coeff: Float[Tensor, "B Ktex"]) -> Float[Tensor, "B V 3"]:
         """Vertex reflectance; not clamped."""
         return self.mean_albedo + torch.einsum("vck,bk->bvc", self.albedo_basis, tex_coeff)

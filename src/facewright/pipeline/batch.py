@@ -5,19 +5,24 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from facewright import __version__
 from facewright.detect import landmarks_of, read_landmarks
 from facewright.errors import FacewrightError, PhotoError
 from facewright.export.json import write_json
 from facewright.photo import read_photo
-from facewright.pipeline.flow import FacesChoice, Reconstructor
+from facewright.pipeline.flow import FacesChoice, Reconstruction, Reconstructor
 from facewright.pipeline.outputs import OutputOptions, write_outputs
+from facewright.records import FaceDetection, Photo
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """What a folder is searched for; files that are named one by one may be called anything."""
+
+BATCH_PHOTOS, BATCH_PIXELS = 16, 50_000_000
+"""Most photos that go through the networks together, and the pixels after which a batch takes no more."""
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +106,10 @@ def reconstruct_files(
     Args:
         inputs: files and folders.
         out: folder of the results; made if absent.
-        reconstructor: the loaded flow.
+        reconstructor: the loaded flow. With a network, several photos go through it together.
         faces: all faces or the largest of each photo.
         options: which files to write, and how.
-        landmarks: folder of ``<name>.txt`` with 5 or 68 points each, instead of the detector.
+        landmarks: folder of ``<name>.txt`` (or ``detections/<name>.txt``) with 5 or 68 points, instead of the detector.
         max_pixels: refuse larger photos before decoding them; the photo door's own limit if None.
         on_done: called after each input.
 
@@ -112,16 +117,18 @@ def reconstruct_files(
         ExportError: the report cannot be written.
         PhotoError: a folder holds no picture.
     """
-    out, options = Path(out), options or OutputOptions()
+    work = _Work(Path(out), reconstructor, faces, options or OutputOptions(), landmarks, max_pixels)
     paths = photo_paths(inputs)
+    opened = (work.opened(path, stem) for path, stem in zip(paths, output_stems(paths), strict=True))
     reports: list[InputReport] = []
     try:
-        for path, stem in zip(paths, output_stems(paths), strict=True):
-            reports.append(_guarded(path, stem, out, reconstructor, faces, options, landmarks, max_pixels))
-            if on_done is not None:
-                on_done(reports[-1])
+        for batch in _in_batches(opened, most=1 if reconstructor.rnet is None else BATCH_PHOTOS):
+            for report in work.reports(batch):
+                reports.append(report)
+                if on_done is not None:
+                    on_done(report)
     finally:  # an interrupt keeps the report of what was done
-        write_json(out / "report.json", report_document(reports, reconstructor))
+        write_json(work.out / "report.json", report_document(reports, reconstructor))
     return reports
 
 
@@ -139,47 +146,95 @@ def report_document(reports: list[InputReport], reconstructor: Reconstructor) ->
     }
 
 
-def _guarded(
-    path: Path,
-    stem: str,
-    out: Path,
-    reconstructor: Reconstructor,
-    faces: FacesChoice,
-    options: OutputOptions,
-    landmarks: Path | None,
-    max_pixels: int | None,
-) -> InputReport:
-    seconds: dict[str, float] = {}
+@dataclass(frozen=True)
+class _Input:
+    """One photo on its way; ``content`` is what went wrong where it could not be opened."""
+
+    path: Path
+    stem: str
+    content: tuple[Photo, list[FaceDetection]] | Exception
+    seconds: float
+
+    @property
+    def pixels(self) -> int:
+        return 0 if isinstance(self.content, Exception) else self.content[0].width * self.content[0].height
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done to every input; see ``reconstruct_files``."""
+
+    out: Path
+    reconstructor: Reconstructor
+    faces: FacesChoice
+    options: OutputOptions
+    landmarks: Path | None
+    max_pixels: int | None
+
+    def opened(self, path: Path, stem: str) -> _Input:
+        start = time.perf_counter()
+        content = _attempt(path, partial(self._read, path))
+        return _Input(path, stem, content, time.perf_counter() - start)
+
+    def _read(self, path: Path) -> tuple[Photo, list[FaceDetection]]:
+        photo = read_photo(path) if self.max_pixels is None else read_photo(path, max_pixels=self.max_pixels)
+        return photo, [] if self.landmarks is None else [read_landmarks(landmarks_of(path, self.landmarks))]
+
+    def reports(self, batch: list[_Input]) -> Iterator[InputReport]:
+        """Reconstruct the photos together, then write the files of each."""
+        contents = [entry.content for entry in batch if not isinstance(entry.content, Exception)]
+        found = _attempt("a batch", partial(self._found, contents))
+        if isinstance(found, Exception):  # nobody foresaw that: one by one, so that it stays one photo's fault
+            found = [_attempt(one[0].path, lambda one=one: self._found([one])[0]) for one in contents]
+        answers = iter(found)
+        for entry in batch:
+            yield self._written(entry, entry.content if isinstance(entry.content, Exception) else next(answers))
+
+    def _found(self, contents: list[tuple[Photo, list[FaceDetection]]]) -> list[list[Reconstruction] | FacewrightError]:
+        photos, given = [photo for photo, _ in contents], [detections for _, detections in contents]
+        detections = None if self.landmarks is None else given
+        return self.reconstructor.faces_in_batch(photos, faces=self.faces, detections=detections)
+
+    def _written(self, entry: _Input, found: list[Reconstruction] | Exception) -> InputReport:
+        seconds = {"read": entry.seconds}
+        if isinstance(found, list):
+            for stage in found[0].seconds:
+                # Every face carries what its photo cost; only the fit is its own.
+                parts = [face.seconds.get(stage, 0.0) for face in found]
+                seconds[stage] = sum(parts) if stage == "fit" else parts[0]
+            start = time.perf_counter()
+            files = _attempt(entry.path, partial(write_outputs, found, self.out, entry.stem, self.options))
+            seconds["write"] = time.perf_counter() - start
+            if isinstance(files, list):
+                names = tuple(file.name for file in files)
+                return InputReport(str(entry.path), "done", None, len(found), names, seconds)
+            found = files
+        kind = type(found).__name__
+        text = f"{kind}: {found}" if isinstance(found, FacewrightError) else f"unexpected {kind}: {found}"
+        return InputReport(str(entry.path), "failed", text, seconds=seconds)
+
+
+Result = TypeVar("Result")
+
+
+def _attempt(what: Path | str, step: Callable[[], Result]) -> Result | Exception:
+    """What a step gives, or what it raises; what nobody foresaw goes to the log with its trace."""
     try:
-        return _one(path, stem, out, reconstructor, faces, options, landmarks, max_pixels, seconds)
+        return step()
     except FacewrightError as error:
-        return InputReport(str(path), "failed", f"{type(error).__name__}: {error}", seconds=seconds)
+        return error
     except Exception as error:
-        log.exception("unexpected failure on %s", path)
-        return InputReport(str(path), "failed", f"unexpected {type(error).__name__}: {error}", seconds=seconds)
+        log.exception("unexpected failure on %s", what)
+        return error
 
 
-def _one(
-    path: Path,
-    stem: str,
-    out: Path,
-    reconstructor: Reconstructor,
-    faces: FacesChoice,
-    options: OutputOptions,
-    landmarks: Path | None,
-    max_pixels: int | None,
-    seconds: dict[str, float],
-) -> InputReport:
-    start = time.perf_counter()
-    photo = read_photo(path) if max_pixels is None else read_photo(path, max_pixels=max_pixels)
-    seconds["read"] = time.perf_counter() - start
-    detections = None if landmarks is None else [read_landmarks(landmarks_of(path, landmarks))]
-    found = reconstructor.faces_in(photo, faces=faces, detections=detections)
-    for stage in found[0].seconds:
-        # Every face carries the photo's detection time; stages of its own add up.
-        parts = [face.seconds.get(stage, 0.0) for face in found]
-        seconds[stage] = parts[0] if stage == "detect" else sum(parts)
-    start = time.perf_counter()
-    files = write_outputs(found, out, stem, options)
-    seconds["write"] = time.perf_counter() - start
-    return InputReport(str(path), "done", None, len(found), tuple(file.name for file in files), seconds)
+def _in_batches(inputs: Iterable[_Input], *, most: int) -> Iterator[list[_Input]]:
+    """Neighbours together, as many as memory allows."""
+    batch: list[_Input] = []
+    for entry in inputs:
+        batch.append(entry)
+        if len(batch) == most or sum(some.pixels for some in batch) > BATCH_PIXELS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

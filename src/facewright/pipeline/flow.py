@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from facewright import align
 from facewright import photo as photo_door
-from facewright.detect import FaceDetector, detect_faces, load_face_detector
-from facewright.errors import AssetNotFoundError, NoFaceFoundError, ReconstructionError
+from facewright.detect import FaceDetector, detect_faces_in_batch, load_face_detector
+from facewright.errors import AssetNotFoundError, FacewrightError, NoFaceFoundError, ReconstructionError
 from facewright.fit import FitSettings, fit_face
 from facewright.geometry.frames import CROP_SIZE, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
@@ -27,6 +27,9 @@ from facewright.regress.weights import load_weights
 
 Method = Literal["fit", "rnet"]
 FacesChoice = Literal["all", "largest"]
+
+MAX_CROPS_TOGETHER = 32
+"""Most crops that go through R-Net at once."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ class Reconstruction:
             raise ReconstructionError(
                 f"face model {self.face_model.name!r} has no iBUG-68 table; import it again with its landmarks"
             )
-        return photo_points(self.mesh_world.vertices[:, ids], self.coefficients, self.camera)
+        c = self.coefficients
+        points_world = pose_points(self.face_model.points(ids, c.id, c.exp), c.angles, c.translation)
+        return photo_points(points_world, c, self.camera)
 
     @property
     def five_points(self) -> Float[Tensor, "5 2"]:
@@ -176,43 +181,66 @@ class Reconstructor:
             NoFaceFoundError: there is none.
             ReconstructionError: a face was found and its reconstruction failed.
         """
-        photo = photo.to(self.face_model.mean_shape.device)
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "detect"):
-            found = detect_faces(photo, self.detector) if detections is None else detections
+        (found,) = self.faces_in_batch([photo], faces=faces, detections=None if detections is None else [detections])
+        if isinstance(found, FacewrightError):
+            raise found
+        return found
+
+    def faces_in_batch(
+        self, photos: list[Photo], *, faces: FacesChoice = "all", detections: list[list[FaceDetection]] | None = None
+    ) -> list[list[Reconstruction] | FacewrightError]:
+        """Reconstruct the faces of several photos, of any sizes; the networks run on all of them together.
+
+        Args:
+            photos: the pictures.
+            faces: all of them or the largest of each photo.
+            detections: of each photo, faces that are known already; found by the detector if None.
+
+        Returns:
+            Per photo its faces, the largest first; or the error that ``faces_in`` would raise, which costs the other
+            photos nothing.
+        """
+        if not photos:
+            return []
+        photos = [photo.to(self.face_model.mean_shape.device) for photo in photos]
+        spent: dict[str, float] = {}
+        with _timed(spent, "detect"):
+            found = detect_faces_in_batch(photos, self.detector) if detections is None else detections
+        with _timed(spent, "align"):
+            chosen = found if faces == "all" else [some[:1] for some in found]
+            placed = [_attempt(self._placed, photo, some) for photo, some in zip(photos, chosen, strict=True)]
+        with _timed(spent, "regress"):
+            crops = [crop for some in placed if isinstance(some, list) for _, crop in some]
+            starts = iter(self._regressed(crops))
+        each = {stage: seconds / len(photos) for stage, seconds in spent.items() if self.rnet or stage != "regress"}
+
+        def finished(photo: Photo, some: list[tuple[FaceDetection, AlignedFace]]) -> list[Reconstruction]:
+            own = [next(starts) for _ in some]
+            return [self._fitted(photo, *place, dict(each), start) for place, start in zip(some, own, strict=True)]
+
+        return [
+            some if isinstance(some, FacewrightError) else _attempt(finished, photo, some)
+            for photo, some in zip(photos, placed, strict=True)
+        ]
+
+    def _placed(self, photo: Photo, found: list[FaceDetection]) -> list[tuple[FaceDetection, AlignedFace]]:
         if not found:
             raise NoFaceFoundError(
                 f"expected a face in {photo.path or 'the photo'} ({photo.width}x{photo.height} px), found none; "
                 "is it large enough (24 px between the eyes), and not covered? --landmarks takes points of your own"
             )
-        return self.faces_at(photo, found if faces == "all" else found[:1], seconds)
+        size = CROP_SIZE if self.rnet is None else self.rnet.crop_size
+        rescale = align.CROP_RESCALE * size / CROP_SIZE
+        return [(face, align.align_face(photo, face.five, size=size, rescale=rescale)) for face in found]
 
-    def faces_at(
-        self, photo: Photo, detections: list[FaceDetection], seconds: dict[str, float] | None = None
-    ) -> list[Reconstruction]:
-        """Reconstruct faces whose places are known.
-
-        Args:
-            photo: the picture.
-            detections: at least one.
-            seconds: time spent so far per stage, to report with each face.
-        """
-        spent = dict(seconds or {})
-        with _timed(spent, "align"):
-            size = CROP_SIZE if self.rnet is None else self.rnet.crop_size
-            aligned = [align.align_face(photo, d.five, size=size, rescale=102.0 * size / CROP_SIZE) for d in detections]
-        if self.rnet is None:
-            return [
-                self._fitted(photo, detection, crop, dict(spent))
-                for detection, crop in zip(detections, aligned, strict=True)
-            ]
-        with _timed(spent, "regress"), torch.no_grad():
-            regressed = self.rnet(torch.stack([crop.crop for crop in aligned]))
-        starts = [regressed.one(k) for k in range(len(detections))]
-        return [
-            self._fitted(photo, detection, crop, dict(spent), start=start)
-            for detection, crop, start in zip(detections, aligned, starts, strict=True)
-        ]
+    @torch.no_grad()
+    def _regressed(self, crops: list[AlignedFace]) -> list[FaceCoefficients | None]:
+        """R-Net's answers; None each without a network."""
+        if self.rnet is None or not crops:
+            return [None] * len(crops)
+        pictures = torch.stack([aligned.crop for aligned in crops])
+        answers = [self.rnet(some) for some in pictures.split(MAX_CROPS_TOGETHER)]
+        return [answer.one(k) for answer in answers for k in range(len(answer.id))]
 
     def _fitted(
         self,
@@ -220,7 +248,7 @@ class Reconstructor:
         detection: FaceDetection,
         aligned: AlignedFace,
         seconds: dict[str, float],
-        start: FaceCoefficients | None = None,
+        start: FaceCoefficients | None,
     ) -> Reconstruction:
         residuals: dict[str, float] = {}
         coefficients = start
@@ -232,6 +260,17 @@ class Reconstructor:
         return Reconstruction(
             photo, detection, aligned, self.face_model, coefficients, self.method, self.weights, residuals, seconds
         )
+
+
+Result = TypeVar("Result")
+
+
+def _attempt(step: Callable[..., Result], *arguments: object) -> Result | FacewrightError:
+    """What a step gives; or the error that it raises."""
+    try:
+        return step(*arguments)
+    except FacewrightError as error:
+        return error
 
 
 @contextmanager
@@ -292,7 +331,7 @@ def reconstruct(
 ) -> list[Reconstruction]:
     """Photograph in, 3D faces out, the largest face first.
 
-    For many photos, load a ``Reconstructor`` once and call its ``faces_in``.
+    For many photos, load a ``Reconstructor`` once and call its ``faces_in_batch``.
 
     Args:
         photo: a file, or a ``Photo`` in memory.

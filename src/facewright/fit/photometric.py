@@ -159,7 +159,8 @@ def photometric_term(
     seen = samples.at(centres.value)
     residual = color - seen[:, 0]
     jacobian = radiance.jacobian.mul_(slope[..., None])  # ours alone: made a few lines above
-    jacobian[..., unknowns.geometry] -= seen[:, 1:].transpose(1, 2) @ centres.jacobian
+    by_column, by_row = (axis[:, None] for axis in centres.jacobian.unbind(1))
+    jacobian[..., unknowns.geometry] -= seen[:, 1, :, None] * by_column + seen[:, 2, :, None] * by_row
 
     trust = visible * patch.weight
     trust = trust * (precision / trust.sum().clamp_min(1.0))

@@ -52,9 +52,7 @@ class Edit:
         self._check()
         model = load_face_model(self.face_model)
         edited = self._edited(model, read_coefficients(self.coefficients, model, face=self.face))
-        camera = None
-        if self.photo is not None or self.coefficients.suffix.lower() == ".json":
-            camera = read_camera(self.coefficients, face=self.face)
+        camera = read_camera(self.coefficients, face=self.face)
         photo = None if self.photo is None else read_photo(self.photo)
         for path in self.out:
             write_edited(path, model, edited, camera=camera, photo=photo, size_px=self.size)

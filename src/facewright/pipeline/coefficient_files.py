@@ -58,17 +58,21 @@ def read_trans_params(path: Path, *, face: int = 0) -> Float[Tensor, "5"]:
         return trans_params_from_mat({"trans_params": readers[path.suffix.lower()](path, face)})
 
 
-def read_camera(path: Path, *, face: int = 0) -> Camera:
-    """Camera of the whole photo, out of our ``.json``.
+def read_camera(path: Path, *, face: int = 0) -> Camera | None:
+    """Camera of the whole photo, out of our ``.json``; None where there is none.
 
     Raises:
-        CoefficientsError: unreadable, malformed, or another kind of file.
+        CoefficientsError: unreadable or malformed.
     """
+    if path.suffix.lower() != ".json":
+        return None
     with _reading(path, [".json"]):
         content = json.loads(path.read_text(encoding="utf-8"))
-        camera, photo = _entry(content["faces"], face, path)["camera"], content["photo"]
+        camera = _entry(content["faces"], face, path).get("camera")
+        if camera is None:
+            return None
         focal, cx, cy = (torch.tensor([float(camera[name])]) for name in ("focal_px", "cx", "cy"))
-        return Camera(focal, cx, cy, int(photo["width"]), int(photo["height"]))
+        return Camera(focal, cx, cy, int(content["photo"]["width"]), int(content["photo"]["height"]))
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""``facewright evaluate``: measure a method like the benchmarks do; compare two results."""

@@ -1,0 +1,130 @@
+"""``facewright convert``: results for EG3D, talking heads, NoW and REALY."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from facewright.export.eg3d import eg3d_camera
+from facewright.files import write_arrays
+from facewright.morphable.container import save_face_model
+from facewright.morphable.linear import FaceModel
+from facewright.morphable.readers.bfm2009 import import_bfm2009
+from facewright.records import FaceCoefficients
+from tests.cli.conftest import Run
+from tests.morphable.readers.synthetic_bfm import small_bfm, write_bfm2009
+
+TRANS_PARAMS = np.array([[640.0, 480.0, 0.5, 300.0, 200.0]])
+
+
+@pytest.fixture(scope="module")
+def bfm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FaceModel]:
+    folder = tmp_path_factory.mktemp("bfm")
+    model, _ = import_bfm2009(**write_bfm2009(folder, small_bfm(np.random.default_rng(0))))
+    save_face_model(model, folder / "bfm.npz")
+    return folder / "bfm.npz", model
+
+
+def write_results(folder: Path, model: FaceModel, count: int) -> tuple[list[Path], FaceCoefficients]:
+    """Frames in the three kinds of files that we write, one after the other."""
+    vectors = 0.3 * torch.randn(count, model.layout.size)
+    faces = model.layout.unpack(vectors)
+    paths = [folder / f"frame_{k:03d}.{('npz', 'mat', 'json')[k % 3]}" for k in range(count)]
+    for k, path in enumerate(paths):
+        c, place = faces.one(k), TRANS_PARAMS + k
+        if path.suffix == ".npz":
+            write_arrays(path, {name: value.numpy() for name, value in vars(c).items()} | {"trans_params": place[0]})
+        elif path.suffix == ".mat":
+            scipy.io.savemat(path, {"coeff": vectors[k : k + 1].numpy(), "trans_params": place})
+        else:
+            path.write_text(json.dumps({"faces": [_document(c) | {"trans_params": place[0].tolist()}]}))
+    return paths, faces
+
+
+def _document(c: FaceCoefficients) -> dict[str, object]:
+    pitch, yaw, roll = torch.rad2deg(c.angles[0]).tolist()
+    pose = {"pitch_deg": pitch, "yaw_deg": yaw, "roll_deg": roll, "translation_dm": c.translation[0].tolist()}
+    return {"coefficients": {name: getattr(c, name)[0].tolist() for name in ("id", "exp", "tex", "sh")}, "pose": pose}
+
+
+def test_talking_heads_get_a_row_a_frame(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    paths, faces = write_results(tmp_path, model, 4)
+    out = tmp_path / "clip.mat"
+    done = run("convert", *paths, "--to", "talking-head", "--face-model", file, "--out", out)
+    assert (done.code, done.lines) == (0, [str(out)])
+    read = scipy.io.loadmat(out)
+    np.testing.assert_allclose(read["full_3dmm"], model.layout.pack(faces).numpy(), atol=1e-5)
+    crops = TRANS_PARAMS[:, 2:] + np.arange(4)[:, None]
+    expected = np.concatenate([faces.exp, faces.angles, faces.translation, crops], 1)
+    np.testing.assert_allclose(read["coeff_3dmm"], expected, atol=1e-5)
+
+
+def test_official_files_without_a_crop_are_refused_by_name(
+    run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path
+) -> None:
+    scipy.io.savemat(tmp_path / "theirs.mat", {"coeff": np.zeros((1, 257))})
+    arguments = ("--to", "talking-head", "--face-model", bfm[0], "--out", tmp_path / "clip.mat")
+    failed = run("convert", tmp_path / "theirs.mat", *arguments)
+    assert failed.code == 2
+    assert "theirs.mat" in failed.err
+    assert "trans_params" in failed.err
+
+
+def test_eg3d_gets_its_labels(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    paths, faces = write_results(tmp_path, model, 3)
+    out = tmp_path / "dataset.json"
+    assert run("convert", *paths, "--to", "eg3d", "--face-model", file, "--out", out).code == 0
+    content = json.loads(out.read_text())
+    for k, (name, label) in enumerate(content["labels"]):
+        assert name == f"{paths[k].stem}.png"
+        np.testing.assert_allclose(label, eg3d_camera(faces.one(k))["label"], atol=1e-5)
+    assert set(content["cameras"]["frame_000.png"]) == {"pose", "intrinsics", "label", "label_mirrored"}
+
+
+@pytest.mark.parametrize(("target", "expressive"), [("now", False), ("realy", True)])
+def test_benchmarks_get_meshes_in_vertex_order_with_their_points(
+    run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path, target: str, expressive: bool
+) -> None:
+    file, model = bfm
+    paths, faces = write_results(tmp_path, model, 2)
+    done = run("convert", *paths, "--to", target, "--face-model", file, "--out", tmp_path / "meshes")
+    assert done.code == 0
+    assert [Path(line).name for line in done.lines[:3]] == ["frame_000.obj", "frame_000.npy", "frame_000.txt"]
+    ids = model.annotations.ibug68
+    assert ids is not None
+    for k, path in enumerate(paths):
+        exp = faces.one(k).exp if expressive else torch.zeros_like(faces.one(k).exp)
+        shape_mm = 100 * model.shape(faces.one(k).id, exp)[0].numpy()
+        lines = (tmp_path / "meshes" / f"{path.stem}.obj").read_text().splitlines()
+        vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
+        np.testing.assert_allclose(vertices, shape_mm, atol=1e-3)
+        np.testing.assert_allclose(np.loadtxt(tmp_path / "meshes" / f"{path.stem}.txt"), shape_mm[ids], atol=1e-3)
+        seven = np.load(tmp_path / "meshes" / f"{path.stem}.npy")
+        np.testing.assert_allclose(seven, shape_mm[ids][[36, 39, 42, 45, 33, 48, 54]], atol=1e-3)
+
+
+def test_wrong_commands(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    (tmp_path / "again").mkdir()
+    (first, *_), _ = write_results(tmp_path, model, 1)
+    (same, *_), _ = write_results(tmp_path / "again", model, 1)
+    common = ("--face-model", file)
+    cases = [
+        (("convert", "--to", "eg3d", "--out", tmp_path / "a.json"), "at least one"),
+        (("convert", first, same, "--to", "eg3d", "--out", tmp_path / "a.json"), "frame_000"),
+        (("convert", first, "--to", "eg3d", "--out", tmp_path / "a.mat"), ".json"),
+        (("convert", first, "--to", "talking-head", "--out", tmp_path / "a.json"), ".mat"),
+        (("convert", first, "--to", "elsewhere", "--out", tmp_path / "a.json"), "elsewhere"),
+    ]
+    for arguments, complaint in cases:
+        failed = run(*arguments, *common)
+        assert failed.code == 2, arguments
+        assert complaint in failed.err
+    toy = run("convert", first, "--to", "now", "--out", tmp_path / "meshes")  # the open head: other coefficients
+    assert toy.code == 2
+    assert "--face-model" in toy.err

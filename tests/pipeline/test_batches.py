@@ -1,0 +1,134 @@
+"""Photos that go through the networks together: the same answers as alone, and nobody pays for another's fault."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from facewright.detect import load_face_detector
+from facewright.errors import NoFaceFoundError, ReconstructionError
+from facewright.morphable.linear import FaceModel
+from facewright.photo import read_photo
+from facewright.pipeline import batch as batch_module
+from facewright.pipeline.batch import reconstruct_files
+from facewright.pipeline.flow import Reconstructor
+from facewright.pipeline.outputs import OutputOptions
+from facewright.records import FaceDetection, Photo
+from facewright.regress.rnet import RNet
+
+PORTRAITS = Path(__file__).resolve().parents[2] / "src" / "facewright" / "assets" / "photos"
+FIVE = torch.tensor([[80.0, 90.0], [122.0, 88.0], [100.0, 115.0], [85.0, 135.0], [118.0, 134.0]])
+
+
+@pytest.fixture(scope="module")
+def reconstructor(toy_model: FaceModel) -> Reconstructor:
+    torch.manual_seed(0)
+    rnet = RNet(toy_model.layout, architecture="resnet18", width=0.125, crop_size=64)
+    for head in rnet.heads.values():
+        torch.nn.init.normal_(head.get_parameter("weight"), std=0.05)
+    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), "toy.safetensors")
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[Photo]:
+    grey = Photo(torch.full((3, 120, 200), 0.5), "grey.png")
+    return [read_photo(PORTRAITS / "grace_hopper.jpg"), grey, read_photo(PORTRAITS / "astronaut.jpg")]
+
+
+def test_photos_together_answer_as_alone(reconstructor: Reconstructor, photos: list[Photo]) -> None:
+    together = reconstructor.faces_in_batch(photos)
+    assert isinstance(together[1], NoFaceFoundError)
+    assert "grey.png" in str(together[1])
+    with pytest.raises(NoFaceFoundError):
+        reconstructor.faces_in(photos[1])
+    for k in (0, 2):
+        alone, found = reconstructor.faces_in(photos[k]), together[k]
+        assert isinstance(found, list)
+        assert len(found) == len(alone) >= 1
+        for a, b in zip(alone, found, strict=True):
+            torch.testing.assert_close(a.landmarks, b.landmarks, atol=0.05, rtol=0)
+            for name in ("id", "exp", "tex", "angles", "sh", "translation"):
+                torch.testing.assert_close(
+                    getattr(a.coefficients, name), getattr(b.coefficients, name), atol=2e-3, rtol=1e-3
+                )
+    assert reconstructor.faces_in_batch([]) == []
+
+
+def test_known_faces_are_not_searched_for(reconstructor: Reconstructor) -> None:
+    noise = Photo(torch.rand(3, 200, 220), "noise.png")
+    face = FaceDetection(torch.tensor([70.0, 70, 130, 150]), 1.0, FIVE)
+    flat = FaceDetection(face.box, 1.0, torch.ones(5, 2))
+    found = reconstructor.faces_in_batch([noise, noise, noise], detections=[[face, face], [flat], []])
+    assert isinstance(found[0], list)
+    assert len(found[0]) == 2
+    assert isinstance(found[1], ReconstructionError)
+    assert isinstance(found[2], NoFaceFoundError)
+    (largest,) = reconstructor.faces_in_batch([noise], detections=[[face, face]], faces="largest")
+    assert isinstance(largest, list)
+    assert len(largest) == 1
+
+
+def test_landmarks_are_those_of_the_whole_mesh(reconstructor: Reconstructor, photos: list[Photo]) -> None:
+    face = reconstructor.faces_in(photos[2])[0]
+    ids = face.face_model.annotations.ibug68
+    assert ids is not None
+    c, camera = face.mesh_world.vertices[0, ids], face.camera
+    scale = camera.focal_px / (camera.distance_dm - c[:, 2])
+    expected = torch.stack([camera.cx + scale * c[:, 0], camera.cy - scale * c[:, 1]], 1)
+    torch.testing.assert_close(face.landmarks, expected, atol=1e-3, rtol=0)
+
+
+def test_a_fault_that_nobody_foresaw_costs_one_photo(
+    reconstructor: Reconstructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inside = Reconstructor.faces_in_batch
+
+    def broken(self: Reconstructor, photos: list[Photo], **options: Any) -> Any:
+        if any(photo.path.endswith("astronaut.jpg") for photo in photos):
+            raise RuntimeError("a bug")
+        return inside(self, photos, **options)
+
+    monkeypatch.setattr(Reconstructor, "faces_in_batch", broken)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    inputs = [PORTRAITS / "grace_hopper.jpg", tmp_path / "text.jpg", PORTRAITS / "astronaut.jpg"]
+    done: list[str] = []
+    reports = reconstruct_files(
+        inputs,
+        tmp_path / "out",
+        reconstructor,
+        options=OutputOptions(("json",)),
+        on_done=lambda r: done.append(r.status),
+    )
+    assert done == ["done", "failed", "failed"]
+    assert [str(report.error).split(":")[0] for report in reports] == ["None", "PhotoError", "unexpected RuntimeError"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["failed"] == 2
+    assert "a bug" in caplog.text
+
+
+def test_batches_are_bounded(reconstructor: Reconstructor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sizes: list[int] = []
+    inside = Reconstructor.faces_in_batch
+
+    def counted(self: Reconstructor, photos: list[Photo], **options: Any) -> Any:
+        sizes.append(len(photos))
+        return inside(self, photos, **options)
+
+    monkeypatch.setattr(Reconstructor, "faces_in_batch", counted)
+    inputs = [PORTRAITS / "astronaut.jpg"] * 5
+    options = OutputOptions(("json",))
+    monkeypatch.setattr(batch_module, "BATCH_PHOTOS", 2)
+    reconstruct_files(inputs, tmp_path / "a", reconstructor, options=options)
+    monkeypatch.setattr(batch_module, "BATCH_PIXELS", 1000)
+    reconstruct_files(inputs, tmp_path / "b", reconstructor, options=options)
+    assert sizes == [2, 2, 1, 1, 1, 1, 1, 1]
+    names = sorted(path.name for path in (tmp_path / "b").iterdir())
+    assert names == [
+        "astronaut-2.json",
+        "astronaut-3.json",
+        "astronaut-4.json",
+        "astronaut-jpg.json",
+        "astronaut.json",
+        "report.json",
+    ]

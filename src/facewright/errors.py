@@ -43,3 +43,7 @@ class ExportError(FacewrightError):
 
 class MissingExtraError(FacewrightError, ImportError):
     """An optional dependency is not installed; the message holds the line that installs it."""
+
+
+class BenchmarkError(FacewrightError):
+    """A benchmark's folder lacks files, or a scan, label or prediction in it is malformed; the message names which."""

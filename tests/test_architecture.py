@@ -262,12 +262,17 @@ WITHOUT_EXTRAS = """
 import importlib, pkgutil, sys
 blocked = set({blocked!r})
 
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in blocked:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Refuse())
+    def __getattr__(self, name):  # what importlib.metadata asks finders for
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in blocked else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 import facewright
 for module in pkgutil.walk_packages(facewright.__path__, "facewright."):
     if not module.name.endswith("__main__"):

@@ -1,5 +1,62 @@
-"""facewright: photographs in, 3D faces out."""
+"""facewright: photographs in, 3D faces out.
+
+    import facewright
+
+    faces = facewright.reconstruct("me.jpg")
+    faces[0].save("me.glb")
+
+The public names follow. What is not named here may change between releases.
+"""
 
 from importlib.metadata import version
 
 __version__ = version("facewright")
+
+from facewright.align import align_face
+from facewright.detect import detect_faces, load_face_detector
+from facewright.errors import FacewrightError, NoFaceFoundError
+from facewright.export.meshes import export_mesh
+from facewright.fit import FitSettings, fit_face
+from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel
+from facewright.photo import photo_from_array, read_photo
+from facewright.pipeline.flow import Reconstruction, Reconstructor, load_reconstructor, reconstruct
+from facewright.records import (
+    AlignedFace,
+    Camera,
+    FaceCoefficients,
+    FaceDetection,
+    FaceMesh,
+    MeshAsset,
+    Photo,
+    Rendering,
+)
+from facewright.render import render
+
+__all__ = [
+    "AlignedFace",
+    "Camera",
+    "FaceCoefficients",
+    "FaceDetection",
+    "FaceMesh",
+    "FaceModel",
+    "FacewrightError",
+    "FitSettings",
+    "MeshAsset",
+    "NoFaceFoundError",
+    "Photo",
+    "Reconstruction",
+    "Reconstructor",
+    "Rendering",
+    "align_face",
+    "detect_faces",
+    "export_mesh",
+    "fit_face",
+    "load_face_detector",
+    "load_face_model",
+    "load_reconstructor",
+    "photo_from_array",
+    "read_photo",
+    "reconstruct",
+    "render",
+]

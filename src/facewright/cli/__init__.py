@@ -3,7 +3,9 @@
 Exit codes: 0 all done; 1 some inputs failed (the others are written, each failure is named); 2 the command is wrong.
 """
 
+import io
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -42,6 +44,9 @@ def parse(args: Sequence[str] | None = None) -> Command:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for a wrong command, from the parser too)."""
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    for stream in (sys.stdout, sys.stderr):  # file names may hold what the terminal's coding has not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     command = parse(args)
     try:
         return command.run()

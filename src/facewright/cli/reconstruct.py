@@ -1,5 +1,7 @@
 """``facewright reconstruct``: photographs to 3D faces."""
 
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,9 @@ from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, er
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, Method, load_reconstructor
 from facewright.pipeline.outputs import ALL_FORMATS, Format, OutputOptions
+
+TEXTURE_SIZES = (16, 8192)
+MOST_MEGAPIXELS = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,7 @@ class Reconstruct:
 
     def run(self) -> int:
         """Reconstruct all photos."""
-        if not self.photos:
-            raise CommandError(
-                "expected at least one photo or folder, received none: facewright reconstruct PHOTO --out DIR"
-            )
-        if self.landmarks is not None and not self.landmarks.is_dir():
-            raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")
-        _require_device(self.device)
+        self._check()
         reconstructor = load_reconstructor(
             face_model=self.face_model,
             method=self.method,
@@ -87,13 +86,37 @@ class Reconstruct:
             _print_summary(reports, self.out)
         return SOME_FAILED if any(report.status == "failed" for report in reports) else DONE
 
+    def _check(self) -> None:
+        if not self.photos:
+            raise CommandError(
+                "expected at least one photo or folder, received none: facewright reconstruct PHOTO --out DIR"
+            )
+        if not self.formats:
+            raise CommandError(f"expected --formats of {', '.join(ALL_FORMATS)}, received none")
+        if self.landmarks is not None and not self.landmarks.is_dir():
+            raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")
+        for name, value, low, high in (
+            ("--texture-size", self.texture_size, *TEXTURE_SIZES),
+            ("--max-megapixels", self.max_megapixels, 0.0, MOST_MEGAPIXELS),
+            ("--refine", self.refine, 0, math.inf),
+        ):
+            if not low <= value <= high:
+                raise CommandError(f"expected {name} to be {low} to {high}, received {value}")
+        _require_device(self.device)
+
 
 def _require_device(name: str) -> None:
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         raise CommandError(f"expected a torch device that this machine has, received {name!r}: {first_line}") from error
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    """Names with what they share said once, as shells take it: ``me{.glb,.json,_mesh.png}``."""
+    shared = os.path.commonprefix(names)  # noqa: RUF071 - a common beginning of names is what is wanted
+    return shared if len(names) == 1 else f"{shared}{{{','.join(name.removeprefix(shared) for name in names)}}}"
 
 
 def _print_summary(reports: list[InputReport], out: Path) -> None:
@@ -101,7 +124,7 @@ def _print_summary(reports: list[InputReport], out: Path) -> None:
     for column in ("input", "faces", "seconds", "files"):
         table.add_column(column, overflow="fold")
     for report in reports:
-        made = ", ".join(report.outputs) if report.status == "done" else "[red]failed[/red]"
+        made = escape(_shortened(report.outputs)) if report.status == "done" else "[red]failed[/red]"
         table.add_row(escape(report.input), str(report.faces), f"{sum(report.seconds.values()):.1f}", made)
     out_console.print(table)
     say(f"written to {out}; what became of each input is in report.json")

@@ -24,9 +24,10 @@ def write_json(path: str | PathLike[str], content: dict[str, Any]) -> None:
         ExportError: a number is not finite or a value has no JSON form (the message names its key); or the file cannot
             be written.
     """
-    text = format_json(content)
+    # Paths need not be UTF-8; their odd bytes become JSON's own escapes (\udcff), which read back as they were.
+    blob = (format_json(content) + "\n").encode("utf-8", "backslashreplace")
     with written_whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(blob)
 
 
 def plain(value: Any, key: str = "$") -> Any:

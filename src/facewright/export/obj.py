@@ -30,8 +30,7 @@ def write_obj(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "mm"
     """
     path = Path(path)
     asset = with_expression(checked(asset))
-    stem = safe_name(path.stem)
-    material_path, texture_path = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}_texture.png")
+    material_path, texture_path = obj_companions(path)
     targets = [path] if asset.texture is None else [path, material_path, texture_path]
     for target in targets:
         if target.is_dir():
@@ -43,6 +42,12 @@ def write_obj(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "mm"
         if asset.texture is not None:
             companions[0].write_text(_mtl_text(asset.name, texture_path.name), encoding="ascii")
             companions[1].write_bytes(png_bytes(asset.texture))
+
+
+def obj_companions(path: Path) -> tuple[Path, Path]:
+    """Where the material and the texture of an ``.obj`` lie: beside it."""
+    stem = safe_name(path.stem)
+    return path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}_texture.png")
 
 
 def safe_name(name: str) -> str:

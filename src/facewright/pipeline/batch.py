@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,8 +19,10 @@ from facewright.pipeline.flow import FacesChoice, Reconstruction, Reconstructor
 from facewright.pipeline.outputs import OutputOptions, write_outputs
 from facewright.records import FaceDetection, Photo
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""What a folder is searched for; files that are named one by one may be called anything."""
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".heif"}
+)
+"""What a folder is searched for (HEIC to be named as a failure); files named one by one may be called anything."""
 
 BATCH_PHOTOS, BATCH_PIXELS = 16, 50_000_000
 """Most photos that go through the networks together, and the pixels after which a batch takes no more."""
@@ -51,31 +54,36 @@ class InputReport:
 def photo_paths(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Files as given; folders replaced by the pictures in them (not in their subfolders), sorted by name.
 
-    Raises:
-        PhotoError: a folder holds no picture.
+    A folder without any stays as it is, to be named as a failure.
     """
-    paths: list[Path] = []
-    for entry in map(Path, inputs):
-        if not entry.is_dir():
-            paths.append(entry)
-            continue
-        inside = sorted(file for file in entry.iterdir() if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file())
-        if not inside:
-            raise PhotoError(
-                f"expected pictures ({', '.join(sorted(PHOTO_SUFFIXES))}) in the folder {entry}, found none"
-            )
-        paths.extend(inside)
-    return paths
+    return [path for entry in map(Path, inputs) for path in _pictures_in(entry) or [entry]]
+
+
+def _pictures_in(entry: Path) -> list[Path]:
+    """Hidden ones are left out: copies from a Mac bring ``._photo.jpg``, which is no picture."""
+    try:
+        inside = sorted(entry.iterdir())
+    except OSError:  # a file, or nothing, or a folder that we may not search
+        return []
+    pictures = (file for file in inside if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.startswith("."))
+    return [file for file in pictures if file.is_file()]
 
 
 def output_stems(paths: list[Path]) -> list[str]:
-    """A name per photo for its files: its stem, with the suffix or a number where stems would collide."""
-    taken: set[str] = set()
+    """A name per photo for its files: its stem, with the suffix or a number where files would collide.
+
+    They would with equal stems, with ``report.json``, and where ``me_0`` meets the first of the faces in ``me``.
+    """
+    taken, of_faces = {"report"}, set[str]()
     stems: list[str] = []
     for path in paths:
-        candidates = _names_for(path)
-        stem = next(name for name in candidates if name.casefold() not in taken)
-        taken.add(stem.casefold())
+        for stem in _names_for(path):
+            name = stem.casefold()
+            of_face = re.sub(r"_\d+$", "", name)
+            if name not in taken | of_faces and (of_face == name or of_face not in taken):
+                break
+        taken.add(name)
+        of_faces |= {of_face} - {name}
         stems.append(stem)
     return stems
 
@@ -110,14 +118,14 @@ def reconstruct_files(
         faces: all faces or the largest of each photo.
         options: which files to write, and how.
         landmarks: folder of ``<name>.txt`` (or ``detections/<name>.txt``) with 5 or 68 points, instead of the detector.
-        max_pixels: refuse larger photos before decoding them; the photo door's own limit if None.
+        max_pixels: refuse larger photos before decoding them; the photo door's own limits if None.
         on_done: called after each input.
 
     Raises:
-        ExportError: the report cannot be written.
-        PhotoError: a folder holds no picture.
+        ExportError: the report cannot be written; found out before the first photo is opened.
     """
     work = _Work(Path(out), reconstructor, faces, options or OutputOptions(), landmarks, max_pixels)
+    work.write_report([])
     paths = photo_paths(inputs)
     opened = (work.opened(path, stem) for path, stem in zip(paths, output_stems(paths), strict=True))
     reports: list[InputReport] = []
@@ -128,7 +136,7 @@ def reconstruct_files(
                 if on_done is not None:
                     on_done(report)
     finally:  # an interrupt keeps the report of what was done
-        write_json(work.out / "report.json", report_document(reports, reconstructor))
+        work.write_report(reports)
     return reports
 
 
@@ -171,13 +179,20 @@ class _Work:
     landmarks: Path | None
     max_pixels: int | None
 
+    def write_report(self, reports: list[InputReport]) -> None:
+        write_json(self.out / "report.json", report_document(reports, self.reconstructor))
+
     def opened(self, path: Path, stem: str) -> _Input:
         start = time.perf_counter()
         content = _attempt(path, partial(self._read, path))
         return _Input(path, stem, content, time.perf_counter() - start)
 
     def _read(self, path: Path) -> tuple[Photo, list[FaceDetection]]:
-        photo = read_photo(path) if self.max_pixels is None else read_photo(path, max_pixels=self.max_pixels)
+        if os.path.isdir(path):
+            known = ", ".join(sorted(PHOTO_SUFFIXES))
+            raise PhotoError(f"expected pictures ({known}) in the folder {str(path)!r}, found none that may be read")
+        most = self.max_pixels
+        photo = read_photo(path) if most is None else read_photo(path, max_pixels=most, max_side=most)
         return photo, [] if self.landmarks is None else [read_landmarks(landmarks_of(path, self.landmarks))]
 
     def reports(self, batch: list[_Input]) -> Iterator[InputReport]:

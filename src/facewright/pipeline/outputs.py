@@ -13,6 +13,7 @@ from facewright.errors import ExportError
 from facewright.export.json import write_json
 from facewright.export.mat import official_mat, write_mat
 from facewright.export.meshes import MESH_WRITERS, export_mesh
+from facewright.export.obj import obj_companions
 from facewright.export.png import write_png
 from facewright.files import write_arrays
 from facewright.geometry.color import srgb_from_linear
@@ -62,8 +63,8 @@ class FaceFiles:
             self.asset, vertices=mesh.vertices[0], normals=mesh.normals[0], morph_targets={}, morph_weights={}
         )
 
-    def write(self, kind: Format, path: Path) -> None:
-        """Write one file.
+    def write(self, kind: Format, path: Path) -> list[Path]:
+        """Write one file; returns its path, and those of the material and texture that an ``.obj`` brings.
 
         Raises:
             ExportError: the content is not finite, or the file cannot be written.
@@ -84,6 +85,7 @@ class FaceFiles:
                 write_png(path, overlay_of_faces([face]))
             case "mesh":
                 write_png(path, face_sheet(face))
+        return [path, *obj_companions(path)] if kind == "obj" and self.asset.texture is not None else [path]
 
 
 SUFFIXES: dict[Format, str] = {
@@ -103,14 +105,6 @@ def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options:
         ExportError: see ``FaceFiles.write``. Files written before stay; none is written by half.
     """
     written: list[Path] = []
-
-    def put(path: Path, write: Callable[[Path], None]) -> None:
-        write(path)
-        written.append(path)
-        if path.suffix == ".obj":
-            beside = (path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.png"))
-            written.extend(file for file in beside if file.exists())
-
     shared: dict[Format, Callable[[Path], None]] = {
         "json": lambda path: write_json(path, document(faces)),
         "overlay": lambda path: write_png(path, overlay_of_faces(faces)),
@@ -120,10 +114,12 @@ def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options:
         files = FaceFiles(face, texture_px=options.texture_px)
         for kind in options.formats:
             if kind not in shared:
-                put(folder / f"{name}{SUFFIXES[kind]}", lambda path, files=files, kind=kind: files.write(kind, path))
+                written += files.write(kind, folder / f"{name}{SUFFIXES[kind]}")
     for kind in options.formats:
         if kind in shared:
-            put(folder / f"{stem}{SUFFIXES[kind]}", shared[kind])
+            path = folder / f"{stem}{SUFFIXES[kind]}"
+            shared[kind](path)
+            written.append(path)
     return written
 
 

@@ -14,7 +14,7 @@ from facewright.errors import ExportError
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` (same suffix); rename it onto ``path`` if the block ends well, else delete it.
+    """Yield a temporary path beside ``path``, of the same suffix; it becomes ``path`` if the block ends well.
 
     Raises:
         ExportError: the folder cannot be made or written, or the disk is full; nothing is left behind.

@@ -29,6 +29,7 @@ from facewright.pipeline.outputs import document
 from facewright.records import Photo
 from facewright.regress.backbones import build_backbone
 from facewright.regress.rnet import RNet
+from facewright.regress.weights import WeightsCard, load_weights, save_weights
 from tests.morphable.readers.full_size import write_full_bfm_front
 
 PORTRAITS = Path(__file__).resolve().parents[1] / "src" / "facewright" / "assets" / "photos"
@@ -81,7 +82,8 @@ def main(arguments: Arguments) -> int:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         model, _ = import_face_model(write_full_bfm_front(Path(folder)))
-    rnet = RNet(model.layout).eval()
+        save_weights(RNet(model.layout), WeightsCard(face_model=model.name), Path(folder) / "rnet.safetensors")
+        rnet = load_weights(Path(folder) / "rnet.safetensors")
     reconstructor = Reconstructor(model, load_face_detector(), rnet)
     photos, crops = load_photos(arguments.photos, arguments.batch), torch.rand(arguments.batch, 3, 224, 224)
     bare = torch.nn.Sequential(build_backbone("resnet50"), torch.nn.Linear(2048, 1000)).eval()

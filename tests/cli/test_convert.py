@@ -63,6 +63,20 @@ def test_talking_heads_get_a_row_a_frame(run: Run, bfm: tuple[Path, FaceModel], 
     np.testing.assert_allclose(read["coeff_3dmm"], expected, atol=1e-5)
 
 
+def test_a_folder_stands_for_its_results(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    paths, faces = write_results(tmp_path, model, 6)
+    (tmp_path / "report.json").write_text("{}")
+    out = tmp_path / "clip.mat"
+    assert run("convert", tmp_path, "--to", "talking-head", "--face-model", file, "--out", out).code == 0
+    expected = model.layout.pack(faces)[[k for k, path in enumerate(paths) if path.suffix == ".json"]]
+    np.testing.assert_allclose(scipy.io.loadmat(out)["full_3dmm"], expected.numpy(), atol=1e-5)
+    (tmp_path / "empty").mkdir()
+    failed = run("convert", tmp_path / "empty", "--to", "talking-head", "--face-model", file, "--out", out)
+    assert failed.code == 2
+    assert "empty" in failed.err
+
+
 def test_official_files_without_a_crop_are_refused_by_name(
     run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path
 ) -> None:

@@ -54,8 +54,9 @@ def test_round_trip_gives_the_same_answers_and_leaves_the_dice_alone(net, saved)
     torch.testing.assert_close(torch.rand(3), expected_draw, rtol=0, atol=0)
     assert not loaded.training
     assert (loaded.layout, loaded.crop_size, loaded.input_coding) == (LAYOUT, 32, "bgr_0_255")
-    with torch.no_grad():
-        torch.testing.assert_close(loaded.forward_vector(crops), net.forward_vector(crops), rtol=0, atol=0)
+    torch.testing.assert_close(loaded.state_dict(), net.state_dict(), rtol=0, atol=0)
+    with torch.no_grad():  # the order of sums may differ
+        torch.testing.assert_close(loaded.forward_vector(crops), net.forward_vector(crops), rtol=1e-5, atol=1e-4)
 
 
 def test_half_precision_files_are_half_as_large_and_nearly_as_good(net, saved, tmp_path):

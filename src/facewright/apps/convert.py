@@ -26,7 +26,8 @@ def convert_results(results: list[Path], target: Target, out: Path, model: FaceM
     """Write reconstructions the way another program reads them.
 
     Args:
-        results: ``.json``, ``.npz`` or ``.mat`` of one face each; for talking heads one per frame, in order.
+        results: ``.json``, ``.npz`` or ``.mat`` of one face each; for talking heads one per frame, in order. Folders
+            stand for the ``.json`` in them (but ``report.json``), by name.
         target: the program.
         out: file (talking heads ``.mat``, EG3D ``.json``) or folder (NoW, REALY) to write.
         model: what the coefficients belong to.
@@ -46,7 +47,7 @@ def convert_results(results: list[Path], target: Target, out: Path, model: FaceM
         "realy": write_realy,
     }
     assert set(writers) == set(get_args(Target))
-    return writers[target](results, out, model, face)
+    return writers[target](_files(results), out, model, face)
 
 
 def write_talking_head(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
@@ -93,6 +94,18 @@ def _write_benchmark(
         vertices = model.shape(coefficients.id, coefficients.exp)[0]
         write_benchmark_mesh(vertices, model.faces, vertices[ids], out / f"{path.stem}.obj")
     return [out / f"{path.stem}{suffix}" for path in results for suffix in (".obj", ".npy", ".txt")]
+
+
+def _files(results: list[Path]) -> list[Path]:
+    files: list[Path] = []
+    for entry in results:
+        inside = (
+            sorted(path for path in entry.glob("*.json") if path.name != "report.json") if entry.is_dir() else [entry]
+        )
+        if not inside:
+            raise CoefficientsError(f"expected results (.json) in the folder {entry}, found none")
+        files.extend(inside)
+    return files
 
 
 def _stacked(rows: list[FaceCoefficients]) -> FaceCoefficients:

@@ -16,7 +16,8 @@ class Convert:
     """Write reconstructed faces as other programs read them."""
 
     results: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Results of ``reconstruct`` (.json, .npz, .mat), or official .mat; for talking heads one per frame, in order."""
+    """Results of ``reconstruct`` (.json, .npz, .mat), its folder, or official .mat; for talking heads one per frame, in
+    order (of a folder: by name)."""
     to: Target
     """talking-head: coeff_3dmm and full_3dmm in one .mat. eg3d: camera labels in one .json. now, realy: a folder of
     meshes (neutral, expressive) with their points."""

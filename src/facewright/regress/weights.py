@@ -152,6 +152,8 @@ def load_weights(
     check_state(path, net, state)
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     net.load_state_dict(state, assign=True)
+    # a fifth faster on CPUs in batches: the channels of a pixel lie together
+    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
     return net.eval()
 
 

@@ -1,4 +1,4 @@
-"""The model frame: where the Deep3D crop and camera expect a head (deep3d.md section 1.4)."""
+"""The model frame: where the Deep3D crop and camera expect a head (docs/deep3d.md section 1.4)."""
 
 import numpy as np
 from open_head.measurements import FRAME_NOD_DEG, levelling, nodding

@@ -1,7 +1,7 @@
 """Where the iBUG-68 points, the five alignment points and the sliding jaw contours lie on the head.
 
 Placed by eye on front, half and side views of the neutral head, beside the 68 points of the Deep3D mean face
-(`similarity_Lm3D_all`, deep3d.md section 1.4), whose jaw line (ear to ear along the mandible) it follows.
+(`similarity_Lm3D_all`, docs/deep3d.md section 1.4), whose jaw line (ear to ear along the mandible) it follows.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ MIRRORED_NUMBER = {
 """Landmark number -> number of its left-right partner."""
 
 FIVE_FROM_IBUG68 = ((36, 39), (42, 45), (30,), (48,), (54,))
-"""Right eye, left eye (the means of their two corners), nose tip, mouth corners (deep3d.md section 4)."""
+"""Right eye, left eye (the means of their two corners), nose tip, mouth corners (docs/deep3d.md section 4)."""
 
 CONTOUR_STATIONS = np.radians([-42.0, -35.0, -28.0, -21.0, -14.0, -7.0, 0.0, 6.0, 12.0])
 """Steps along a sliding contour, seen from the head's middle: from the cheek over the landmark towards the back."""

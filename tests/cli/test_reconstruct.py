@@ -104,7 +104,7 @@ def test_the_official_flow_gives_the_official_numbers(
 
 
 def test_landmarks_land_where_the_official_formula_puts_them(run: Run, official: Official, tmp_path: Path) -> None:
-    """Decode, pose and project in float64 by deep3d.md section 3; official landmarks are (u, 223 - v_up)."""
+    """Decode, pose and project in float64 by docs/deep3d.md section 3; official landmarks are (u, 223 - v_up)."""
     photo, landmarks = official.photos / "five.png", official.photos
     assert reconstruct(run, official, tmp_path, photo, "--landmarks", landmarks, "--formats", "mat", "json").code == 0
     stored = scipy.io.loadmat(tmp_path / "five.mat")

@@ -8,7 +8,7 @@ import torch
 
 from facewright.render.lighting import SH_DC_OFFSET, sh_basis, sh_basis_gradient, sh_shading
 
-# deep3d.md section 3: factor of each basis function, and the polynomial it multiplies.
+# docs/deep3d.md section 3: factor of each basis function, and the polynomial it multiplies.
 PUBLISHED = [
     (0.886227, lambda x, y, z: 1.0),
     (-1.772454, lambda x, y, z: y),

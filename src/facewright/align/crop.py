@@ -1,4 +1,4 @@
-"""The Deep3D crop (deep3d.md section 4): scale and place a face by its five points; nothing is rotated.
+"""The Deep3D crop (docs/deep3d.md section 4): scale and place a face by its five points; nothing is rotated.
 
 A template of the five points in 3D is fitted by an affine camera; the photo is resized so that one decimetre measures
 ``rescale`` pixels, and cut so that the template's origin falls on the middle.

@@ -1,4 +1,4 @@
-"""Points and crop parameters as the official Deep3D repositories write them (deep3d.md sections 4, 9, 11).
+"""Points and crop parameters as the official Deep3D repositories write them (docs/deep3d.md sections 4, 9, 11).
 
 Official crop points have y **up**. Two half-pixel rules live side by side there. The *landmark* rule names pixels by
 index: point (u, v) lies on column u, row 223 - v. The *renderer* rule puts the camera's axis, (112, 112), half-way

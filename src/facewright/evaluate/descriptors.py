@@ -1,4 +1,4 @@
-"""3D face recognition from coefficients, as Tran 2017 does it (tran2017.md section 7). numpy."""
+"""3D face recognition from coefficients, as Tran et al. 2017 do it. numpy."""
 
 from dataclasses import dataclass
 

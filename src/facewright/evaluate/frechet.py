@@ -30,7 +30,7 @@ def frechet_distance(first: Float[ndarray, "N K"], second: Float[ndarray, "M K"]
 def expression_fid(first: Float[ndarray, "N K"], second: Float[ndarray, "M K"]) -> float:
     """E-FID with the expression coefficients as features: all frames of all generated clips against all true ones.
 
-    Papers name E-FID without a formula, and users' threads hold two readings (deep3d.md section 12): the coefficients
+    Papers name E-FID without a formula, and it is read in two ways (docs/deep3d.md section 12): the coefficients
     themselves are the features, which is this function; or an Inception network's features are compared, which
     needs pictures: hand those features to ``frechet_distance``. Figures of the two are not comparable.
     """

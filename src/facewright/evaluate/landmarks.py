@@ -38,7 +38,7 @@ def aflw21_from_ibug68(points: Float[ndarray, "N 68 D"]) -> Float[ndarray, "N 21
 
 
 def box_size(truth: Float[ndarray, "N L D"]) -> Float[ndarray, " N"]:
-    """Square root of width times height of the tight box around points, in their unit (evaluation.md section 4).
+    """Square root of width times height of the tight box around points, in their unit (Zhu et al. 2016).
 
     The diagonal sqrt(w w + h h), which also circulates, gives errors about 0.7 times as large.
     """
@@ -68,7 +68,7 @@ def nme(
         size: what distances are divided by: ``box_size`` or ``eye_distance`` of the truth.
         valid: points that count (AFLW marks hidden ones by -1); all if None.
         depth_zero: 3D only: z is known up to a shift; where it is counted from moves the error by a full percent
-            (prnet.md section 7), so it must be said.
+            on AFLW2000-3D, so it must be said.
 
     Raises:
         ValueError: a face has no valid point, or a size is not positive.

@@ -45,7 +45,7 @@ class PoseConvention:
 FACEWRIGHT = PoseConvention("facewright", "ZYX", (1.0, 1.0, 1.0))
 """R = Rz Ry Rx; +pitch nods down, +yaw turns the nose to image right, +roll counter-clockwise as the camera sees it."""
 AFLW2000 = PoseConvention("aflw2000", "XYZ", (-1.0, -1.0, -1.0))
-"""``Pose_Para`` of 300W-LP and AFLW2000-3D (there in radians): R = Rx Ry Rz, each transposed (prnet.md section 3.3)."""
+"""``Pose_Para`` of 300W-LP and AFLW2000-3D (there in radians): R = Rx Ry Rz, each transposed (Zhu et al. 2016)."""
 CONVENTIONS = {convention.name: convention for convention in (FACEWRIGHT, AFLW2000)}
 
 

@@ -1,4 +1,4 @@
-"""REALY's region errors: global, regional and non-rigid alignment (Chai 2022; evaluation.md section 6). numpy, mm.
+"""REALY's region errors: global, regional and non-rigid alignment (Chai et al. 2022). numpy, mm.
 
 Differs from the official program: the number of steps per stiffness and the last stiffness are not stated there and are
 ours; the sparse systems are solved by SciPy's LU factors instead of a Cholesky library; closest points are exact.

@@ -1,4 +1,4 @@
-"""PRNet's reconstruction NME: closest pairs over the outer interocular distance (prnet.md section 7.3). numpy, mm."""
+"""PRNet's reconstruction NME: closest pairs over the outer interocular distance (Feng et al. 2018). numpy, mm."""
 
 from typing import Literal
 

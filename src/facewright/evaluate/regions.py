@@ -17,14 +17,14 @@ NOW_RADIUS_FACTOR, FG2018_RADIUS_FACTOR = 1.4, 1.2
 def within_radius(
     vertices_mm: Float[ndarray, "V 3"], centre_mm: Float[ndarray, "3"], radius_mm: float = MICC_RADIUS_MM
 ) -> Bool[ndarray, " V"]:
-    """Vertices at most so far from a point; MICC: 95 mm from the nose tip (evaluation.md section 1)."""
+    """Vertices at most so far from a point; MICC: 95 mm from the nose tip (Tran et al. 2017)."""
     return np.linalg.norm(vertices_mm - centre_mm, axis=-1) <= radius_mm
 
 
 def now_region(
     vertices_mm: Float[ndarray, "V 3"], seven_mm: Float[ndarray, "7 3"], *, factor: float = NOW_RADIUS_FACTOR
 ) -> Bool[ndarray, " V"]:
-    """NoW's face region of a scan (evaluation.md section 5.3).
+    """NoW's face region of a scan (Sanyal et al. 2019, and their program).
 
     Args:
         vertices_mm: of the scan.

@@ -36,7 +36,7 @@ def fit_to_scan(
     metrical: bool = False,
     max_evaluations: int = 100,
 ) -> ScanFit:
-    """Scan-to-mesh least squares over scale, rotation vector and translation (evaluation.md section 5.3).
+    """Scan-to-mesh least squares over scale, rotation vector and translation (Sanyal et al. 2019).
 
     The sum of squared unsigned distances from each scan vertex to the predicted surface is minimised from the
     Procrustes fit of the seven points, where a mirrored fit is allowed as in the benchmark. A negative scale costs

@@ -1,7 +1,7 @@
 """Scan benchmarks of the MICC kind: crop, align, measure, reduce, with every choice written down. numpy, mm.
 
-The same predictions move by 0.2 mm and more when the crop, the scale, the direction or the mean changes (evaluation.md
-section 0): a protocol is a record with a name, and figures of two protocols are never put side by side.
+The same predictions move by 0.2 mm and more when the crop, the scale, the direction or the mean changes: a protocol
+is a record with a name, and figures of two protocols are never put side by side.
 """
 
 from dataclasses import dataclass

@@ -134,7 +134,7 @@ def point_to_point_mm(points_mm: Float[ndarray, "N 3"], surface: Surface) -> Flo
 def point_to_plane_mm(points_mm: Float[ndarray, "N 3"], surface: Surface) -> Float[ndarray, " N"]:
     """Distance to the tangent plane at the nearest vertex: |n.(p - q)|.
 
-    Blind to tangential error and near zero on flat parts for wrong pairs (evaluation.md section 1.5): report
+    Blind to tangential error and near zero on flat parts for wrong pairs: report
     ``point_to_surface_mm`` beside it.
     """
     nearest = surface.vertex_tree.query(points_mm)[1]

@@ -1,4 +1,4 @@
-"""Meshes as the NoW and REALY evaluations read them (evaluation.md sections 5.2 and 6.2)."""
+"""Meshes as the NoW and REALY evaluation programs read them."""
 
 import io
 from contextlib import ExitStack

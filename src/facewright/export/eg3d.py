@@ -1,4 +1,4 @@
-"""Camera labels of EG3D, Next3D and their kin, from the pose of a Deep3D reconstruction (deep3d.md section 12)."""
+"""Camera labels of EG3D, Next3D and their kin, from the pose of a Deep3D reconstruction (docs/deep3d.md section 12)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""MATLAB files, and the one that the official Deep3D programs write (deep3d.md section 9)."""
+"""MATLAB files, and the one that the official Deep3D programs write (docs/deep3d.md section 9)."""
 
 import io
 from os import PathLike
@@ -54,7 +54,7 @@ def official_mat(
     mask: Float[Tensor, "1 H W"],
     trans_params: Float[Tensor, "5"],
 ) -> dict[str, np.ndarray]:
-    """What both official programs store for one face, in their own frames and ranges (deep3d.md sections 9.1 and 9.2).
+    """What both official programs store for one face, in their frames and ranges (docs/deep3d.md sections 9.1, 9.2).
 
     TensorFlow names: ``cropped_img`` (H, W, 3) bytes, ``recon_img`` (H, W, 4) 0..255 and alpha 0 or 1, ``coeff``
     (1, K), ``face_shape`` (V, 3) posed, dm, ``face_texture`` and ``face_color`` (V, 3) 0..255, ``lm_68p`` (68, 2)

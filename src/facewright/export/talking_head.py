@@ -1,4 +1,4 @@
-"""Coefficient files of the talking-head family: SadTalker, video-retalking, StyleHEAT (deep3d.md section 12)."""
+"""Coefficient files of the talking-head family: SadTalker, video-retalking, StyleHEAT (docs/deep3d.md section 12)."""
 
 import numpy as np
 import torch

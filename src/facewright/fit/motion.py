@@ -70,8 +70,8 @@ def pixel_motion(world: Motion, camera: Camera) -> Motion:
 def normal_motion(world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]) -> Motion:
     """Unit vertex normals of a posed mesh and their derivatives.
 
-    A vertex normal is the normalised sum of its incident unit face normals (deep3d.md section 3); with m = e1 x e2 of
-    a face, d(m/|m|) = (I - nn') dm / |m|.
+    A vertex normal is the normalised sum of its incident unit face normals (docs/deep3d.md section 3); with
+    m = e1 x e2 of a face, d(m/|m|) = (I - nn') dm / |m|.
 
     Args:
         world: posed vertices.

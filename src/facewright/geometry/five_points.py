@@ -10,7 +10,7 @@ from torch import Tensor
 FIVE_OF_68 = ((36, 39), (42, 45), (30,), (48,), (54,))
 """iBUG-68 points whose mean is each of the five; an eye is the middle of its two corners, not of its lids."""
 
-# `similarity_Lm3D_all.mat` of both official repositories, through the formula of `five_from_68` (deep3d.md section 4).
+# `similarity_Lm3D_all.mat` of the official repositories, by the formula of `five_from_68` (docs/deep3d.md section 4).
 DEEP3D_FIVE_DM = (
     (-0.3114866, 0.2903608, 0.1337795),
     (0.3097989, 0.2897204, 0.1317953),
@@ -27,5 +27,5 @@ def deep3d_template() -> Float[Tensor, "5 3"]:
 
 
 def five_from_68(points: Float[Tensor, "*B 68 D"]) -> Float[Tensor, "*B 5 D"]:
-    """The five points out of iBUG-68 points, 2D or 3D, as officially taken (deep3d.md section 4)."""
+    """The five points out of iBUG-68 points, 2D or 3D, as officially taken (docs/deep3d.md section 4)."""
     return torch.stack([points[..., list(of), :].mean(-2) for of in FIVE_OF_68], -2)

@@ -22,7 +22,7 @@ def crop_camera(batch: int = 1, *, size: int = CROP_SIZE, like: Tensor | None = 
 
     The axis meets the crop in its middle: column and row (size - 1) / 2, since centres are at integers. The official
     landmark code calls that point 112 (its pixel i spans i..i+1 in the renderer but is named i in the landmarks: a half
-    pixel of difference, deep3d.md D6); adapters that speak official numbers add it.
+    pixel of difference, docs/deep3d.md section 11, D6); adapters that speak official numbers add it.
     """
     like = torch.zeros(()) if like is None else like
     scale = size / CROP_SIZE

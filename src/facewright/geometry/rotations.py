@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def rotation_from_angles(angles: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
-    """R = Rz Ry Rx, acting on column vectors (deep3d.md section 3; fixed axes, x first).
+    """R = Rz Ry Rx, acting on column vectors (docs/deep3d.md section 3; fixed axes, x first).
 
     Args:
         angles: radians about x, y, z. +x nods the face down, +y turns the nose to +x (image right),

@@ -1,4 +1,4 @@
-"""A linear 3D morphable face model and its decoding (deep3d.md section 3; Blanz & Vetter 1999)."""
+"""A linear 3D morphable face model and its decoding (docs/deep3d.md section 3; Blanz & Vetter 1999)."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -248,7 +248,7 @@ def npz_content(face: Reconstruction) -> dict[str, torch.Tensor]:
 
 
 def mat_content(face: Reconstruction) -> dict[str, Any]:
-    """The official keys (deep3d.md section 9) of the face in its crop."""
+    """The official keys (docs/deep3d.md section 9) of the face in its crop."""
     mesh, camera = face.mesh_world, face.aligned.camera_crop
     rendering = render(mesh, camera, face.coefficients.sh, antialias=False)
     ids = face.face_model.annotations.ibug68

@@ -1,4 +1,4 @@
-"""Vectors of the official Deep3D networks, translated (deep3d.md 2.1, 3, 5, 11 D6).
+"""Vectors of the official Deep3D networks, translated (docs/deep3d.md sections 2.1, 3, 5 and 11, D6).
 
 Nothing but reordering: coefficients, angles and translations mean the same on both sides.
 

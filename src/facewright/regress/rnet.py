@@ -1,4 +1,4 @@
-"""R-Net: one crop -> all coefficients of a face (Deng et al. 2019, section 3; deep3d.md section 2)."""
+"""R-Net: one crop -> all coefficients of a face (Deng et al. 2019, section 3; docs/deep3d.md section 2)."""
 
 from typing import Literal, get_args
 

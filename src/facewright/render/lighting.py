@@ -1,4 +1,4 @@
-"""Spherical-harmonic light (Ramamoorthi & Hanrahan 2001) in the signs and factors of Deep3D (deep3d.md section 3)."""
+"""Spherical-harmonic light (Ramamoorthi & Hanrahan 2001), signs and factors of Deep3D (docs/deep3d.md section 3)."""
 
 import math
 

@@ -37,8 +37,8 @@ def render(
         camera: one per face.
         sh: spherical-harmonic light.
         antialias: blend silhouettes, which gives them a gradient; else coverage is 0 or 1.
-        shading: light each ``vertex`` and interpolate colours (the published definition, deep3d.md section 3; cheaper),
-            or interpolate normals and albedo and light each ``pixel``.
+        shading: light each ``vertex`` and interpolate colours (the published definition, docs/deep3d.md section 3;
+            cheaper), or interpolate normals and albedo and light each ``pixel``.
         backend: the rasteriser, see ``rasterize``.
         edges: ``mesh_edges(mesh_world.faces)``; pass it when drawing one topology many times.
     """

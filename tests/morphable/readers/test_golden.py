@@ -1,4 +1,4 @@
-"""Facts of the official index tables of Deep3D (deep3d.md sections 1.2 to 1.4 and 16)."""
+"""Facts of the official index tables of Deep3D (docs/deep3d.md sections 1.2 to 1.4 and 16)."""
 
 from collections import defaultdict
 from pathlib import Path

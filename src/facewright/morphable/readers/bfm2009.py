@@ -1,4 +1,4 @@
-"""Basel Face Model 2009 with the expressions of Guo et al., cropped as Deep3D does (deep3d.md section 1)."""
+"""Basel Face Model 2009 with the expressions of Guo et al., cropped as Deep3D does (docs/deep3d.md section 1)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def import_bfm2009(
     num_tex: int = 80,
     progress: ImportProgress = silent,
 ) -> tuple[FaceModel, ImportReport]:
-    """Read the Basel Face Model 2009, micrometres, into the Deep3D frame (deep3d.md sections 1.5 and 1.6).
+    """Read the Basel Face Model 2009, micrometres, into the Deep3D frame (docs/deep3d.md sections 1.5 and 1.6).
 
     Every crop has the origin of the 35,709-vertex one: the mean of *its* mean shape. So coefficients, poses and
     landmarks mean the same on all three.

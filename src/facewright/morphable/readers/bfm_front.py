@@ -1,4 +1,4 @@
-"""A ready ``BFM_model_front.mat``: what Deep3D's own conversion wrote (deep3d.md section 1.7)."""
+"""A ready ``BFM_model_front.mat``: what Deep3D's own conversion wrote (docs/deep3d.md section 1.7)."""
 
 from dataclasses import dataclass
 from pathlib import Path

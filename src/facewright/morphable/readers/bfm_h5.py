@@ -1,4 +1,4 @@
-"""Basel Face Models 2017 and 2019, HDF5 files of the Statismo layout (assets.md section 1c)."""
+"""Basel Face Models 2017 and 2019, HDF5 files of the Statismo layout (docs/face-models.md)."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The 35,709-vertex crop of the Basel Face Model 2009 that Deep3D works on (deep3d.md sections 1.1 to 1.3)."""
+"""The 35,709-vertex crop of the Basel Face Model 2009 that Deep3D works on (docs/deep3d.md sections 1.1 to 1.3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""FLAME 2020, 2023 and 2023 Open: pickles read without running them (assets.md sections 1b, 1c)."""
+"""FLAME 2020, 2023 and 2023 Open: pickles read without running them (docs/face-models.md)."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""GNM Head (google/GNM, Apache-2.0): ``gnm_head.npz`` and ``head_sparse_68.txt`` (assets.md section 1b)."""
+"""GNM Head (google/GNM, Apache-2.0): ``gnm_head.npz`` and ``head_sparse_68.txt`` (docs/face-models.md)."""
 
 from dataclasses import dataclass
 from pathlib import Path

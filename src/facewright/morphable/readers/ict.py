@@ -1,4 +1,4 @@
-"""ICT-FaceKit "Light" (MIT): a clone's folder of OBJ files (assets.md section 1b)."""
+"""ICT-FaceKit "Light" (MIT): a clone's folder of OBJ files (docs/face-models.md)."""
 
 import json
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ def faces_inside(faces: Int[np.ndarray, "F 3"], mask: Bool[np.ndarray, " V"]) ->
 
 
 def incident_faces(faces: Int[np.ndarray, "F 3"], count: int, width: int) -> Int[np.ndarray, "V width"]:
-    """Faces around each vertex, padded with F: the ``point_buf`` table of Deep3D (deep3d.md section 1.2).
+    """Faces around each vertex, padded with F: the ``point_buf`` table of Deep3D (docs/deep3d.md section 1.2).
 
     The order is theirs: first the faces that name the vertex first, then second, then third; by face id within each.
 

@@ -2,7 +2,8 @@
 
 ``resnet``: He et al. 2016 with the stride in the 3x3 of a stage's first unit ("v1.5"), as torchvision and the PyTorch
 release of Deep3D have it. ``resnet_v1_50_slim``: TF-slim's ``resnet_v1_50``, as the TensorFlow release has it: stages
-1-3 stride in the 3x3 of their *last* unit and subsample its identity shortcut; stage 4 does not stride (deep3d.md 2.2).
+1-3 stride in the 3x3 of their *last* unit and subsample its identity shortcut; stage 4 does not stride
+(docs/deep3d.md section 2.2).
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Networks of the TensorFlow release: ``resnet_v1_50/...`` beside ``fc-*/{weights,biases}`` (deep3d.md 2.2)."""
+"""TensorFlow release networks: ``resnet_v1_50/...`` beside ``fc-*/{weights,biases}`` (docs/deep3d.md section 2.2)."""
 
 import numpy as np
 import torch

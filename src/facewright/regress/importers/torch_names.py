@@ -1,4 +1,7 @@
-"""Networks of the PyTorch release and its many users: ``backbone.*`` beside ``final_layers.*`` (deep3d.md 2.3, 2.4)."""
+"""Networks of the PyTorch release and its many users: ``backbone.*`` beside ``final_layers.*``.
+
+Facts: docs/deep3d.md sections 2.3 and 2.4.
+"""
 
 import re
 

@@ -12,7 +12,7 @@ def face_normals(vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"]) -
 
 
 def vertex_normals(vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "*B V 3"]:
-    """Unit vertex normals: sum of *unit* face normals around, normalised (docs/deep3d.md section 3: no area weights)."""
+    """Unit vertex normals: sum of *unit* face normals around, normalised (docs/deep3d.md section 3; not by area)."""
     num_vertices = vertices.shape[-2]
     flat = vertices.reshape(-1, 3)  # one long list of vertices: adding along any other axis is many times slower
     first = torch.arange(0, flat.shape[0], num_vertices, device=faces.device)

@@ -39,15 +39,15 @@ class FitSettings:
         photometric_iterations: linearisations per photometric round.
     """
 
-    point_sigma_px: float = 5.0
-    photometric_observations: float = 100.0
+    point_sigma_px: float = 6.0
+    photometric_observations: float = 60.0
     noise_floor: float = 0.01
     exp_slope: float = 1.0
     exp_sigma: float = 0.5
     tex_sigma: float = 1.0
     id_sigma: float = 1.0
     light_sigma: float = 0.5
-    blurs_px: tuple[float, ...] = (3.0, 1.5, 1.0)
+    blurs_px: tuple[float, ...] = (0.7, 0.5)
     point_iterations: int = 25
     photometric_iterations: int = 6
 

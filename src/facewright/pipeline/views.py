@@ -6,10 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.export.pictures import depth_picture, draw_outline, normals_picture, on_backdrop, overlay
+from facewright.export.pictures import (
+    depth_picture,
+    draw_landmarks,
+    draw_outline,
+    normals_picture,
+    on_backdrop,
+    overlay,
+)
 from facewright.export.sheets import contact_sheet
 from facewright.geometry.color import srgb_from_linear
-from facewright.geometry.frames import crop_camera, pose_points, window_camera
+from facewright.geometry.frames import crop_camera, pose_points, project_points, window_camera
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.flow import Reconstruction
 from facewright.records import Camera, FaceMesh, Rendering
@@ -22,10 +29,10 @@ CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 
 
 def overlay_of_faces(reconstructions: list[Reconstruction]) -> Float[Tensor, "3 H W"]:
-    """The photo with all of its faces drawn, the farthest first."""
+    """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp."""
     picture = reconstructions[0].photo.srgb
     for face in sorted(reconstructions, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
-        rendering = render(face.mesh_world, face.camera, face.coefficients.sh)
+        rendering = render(without_neck_and_scalp(face), face.camera, face.coefficients.sh)
         picture = overlay(picture, display_picture(rendering, face.mesh), rendering.mask[0])
     return picture
 
@@ -35,15 +42,19 @@ def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:
     window, photo = _window(reconstruction)
     mesh = reconstruction.mesh_world
     lit = render(mesh, window, reconstruction.coefficients.sh)
+    face_only = render(without_neck_and_scalp(reconstruction), window, reconstruction.coefficients.sh)
     clay = _clay(mesh, window)
     albedo = render(_flat_lit(mesh), window, torch.zeros_like(reconstruction.coefficients.sh))
     mask = lit.mask[0]
-    overlaid = overlay(photo, display_picture(lit, mesh), mask)
+    overlaid = overlay(photo, display_picture(face_only, mesh), face_only.mask[0])
     side = _side_view(reconstruction)
+    traced = draw_outline(photo, face_only.mask[0])
+    if (ids := reconstruction.face_model.annotations.ibug68) is not None:
+        traced = draw_landmarks(traced, project_points(mesh.vertices[:, ids], window)[0, :, :2])
     tiles = [
         ("photo", photo),
         ("overlay", overlaid),
-        ("outline", draw_outline(photo, mask)),
+        ("landmarks", traced),
         ("shape", on_backdrop(display_picture(clay, mesh), mask)),
         ("albedo", on_backdrop(display_picture(albedo, mesh), mask)),
         ("normals", normals_picture(render_normals(mesh, window)[0], mask)),
@@ -51,6 +62,16 @@ def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:
         ("side view", on_backdrop(display_picture(side, mesh), side.mask[0])),
     ]
     return contact_sheet(tiles, columns=4, tile_px=TILE_PX)
+
+
+def without_neck_and_scalp(reconstruction: Reconstruction) -> FaceMesh:
+    """The posed face without what hair and collars cover; all of it where the model has no such masks."""
+    mesh, regions = reconstruction.mesh_world, reconstruction.face_model.annotations.regions
+    covered = torch.zeros_like(mesh.vertices[0, :, 0], dtype=torch.bool)
+    for name in ("neck", "scalp"):
+        if name in regions:
+            covered |= regions[name].to(covered.device) > 0.5
+    return replace(mesh, faces=mesh.faces[~covered[mesh.faces].all(-1)])
 
 
 def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:

@@ -10,10 +10,12 @@ import torch
 
 from facewright.export.eg3d import eg3d_camera
 from facewright.files import write_arrays
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.bfm2009 import import_bfm2009
 from facewright.records import FaceCoefficients
+from facewright.render.lighting import sh_shading
 from tests.cli.conftest import Run
 from tests.morphable.readers.synthetic_bfm import small_bfm, write_bfm2009
 
@@ -98,6 +100,20 @@ def test_eg3d_gets_its_labels(run: Run, bfm: tuple[Path, FaceModel], tmp_path: P
         assert name == f"{paths[k].stem}.png"
         np.testing.assert_allclose(label, eg3d_camera(faces.one(k))["label"], atol=1e-5)
     assert set(content["cameras"]["frame_000.png"]) == {"pose", "intrinsics", "label", "label_mirrored"}
+
+
+def test_official_meshes_are_posed_and_lit(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    (path, *_), faces = write_results(tmp_path, model, 1)
+    assert run("convert", path, "--to", "deep3d", "--face-model", file, "--out", tmp_path / "meshes").code == 0
+    lines = (tmp_path / "meshes" / "frame_000.obj").read_text().splitlines()
+    rows = np.array([line.split()[1:] for line in lines if line.startswith("v ")], float)
+    mesh = model.decode(faces)
+    rotation = rotation_from_angles(faces.angles)[0]
+    np.testing.assert_allclose(rows[:, :3], mesh.vertices[0] @ rotation.T + faces.translation[0], atol=1e-5)
+    lit = mesh.albedo[0] * sh_shading(mesh.normals @ rotation.T, faces.sh)[0]
+    np.testing.assert_allclose(rows[:, 3:], lit.clamp(0, 1), atol=1e-4)
+    assert not any(line.startswith(("vt", "mtllib")) for line in lines)
 
 
 @pytest.mark.parametrize(("target", "expressive"), [("now", False), ("realy", True)])

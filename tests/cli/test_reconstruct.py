@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from facewright.align import align_face, five_from_68
+from facewright.align.official import official_crop_points
 from facewright.cli import main
 from facewright.photo import read_photo
 from facewright.regress.official import coefficients_from_official
@@ -123,6 +124,19 @@ def test_landmarks_land_where_the_official_formula_puts_them(run: Run, official:
     scale = face["camera"]["focal_px"] / (10 - world[:, 2])
     x, y = face["camera"]["cx"] + scale * world[:, 0], face["camera"]["cy"] - scale * world[:, 1]
     assert np.abs(np.array(face["landmarks_68"]) - np.stack([x, y], 1)).max() < 1e-3
+
+
+def test_results_of_one_run_place_the_faces_of_the_next(run: Run, official: Official, tmp_path: Path) -> None:
+    params = align_face(read_photo(official.photos / "five.png"), FIVE).trans_params
+    crop_up = official_crop_points(FIVE.double(), params)
+    five_down = torch.stack([crop_up[:, 0], 223 - crop_up[:, 1]], 1)
+    scipy.io.savemat(tmp_path / "five.mat", {"trans_params": params.numpy()[None], "lm_5p": five_down.numpy()})
+    scipy.io.savemat(tmp_path / "more.mat", {"lm_5p": five_down.numpy()})
+    arguments = (official.photos, "--landmarks", tmp_path, "--formats", "mat")
+    assert reconstruct(run, official, tmp_path / "out", *arguments).code == 1
+    received = scipy.io.loadmat(tmp_path / "out" / "five.mat")["coeff"][0]
+    np.testing.assert_allclose(received, official.coefficients(official.photos / "five.png"), atol=1e-3)
+    assert "trans_params" in report(tmp_path / "out")["more"]["error"]
 
 
 def test_detections_beside_the_photos_are_not_taken_unasked(run: Run, official: Official, tmp_path: Path) -> None:

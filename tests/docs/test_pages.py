@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from facewright.cli import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PORTRAIT = ROOT / "src" / "facewright" / "assets" / "photos" / "astronaut.jpg"
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^(facewright (?:[^\\\n]|\\\n)*)", re.MULTILINE)  # a line, and those that a backslash adds
 INLINE = re.compile(r"`(facewright [^`\n]* --[^`\n]*)`")
@@ -32,7 +34,9 @@ COMMANDS = [(name(text), line) for text in TEXTS for line in commands_of(text.re
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "conventions.md"], ids=name)
-def test_python_blocks_run_from_top_to_bottom(page: Path) -> None:
+def test_python_blocks_run_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(PORTRAIT, tmp_path / "me.jpg")  # the photo that the pages speak of
+    monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
     namespace: dict[str, Any] = {"__name__": page.stem}
     for block in PYTHON.finditer(text):

@@ -1,4 +1,4 @@
-"""Reconstructions for other programs: talking heads, EG3D, NoW and REALY."""
+"""Reconstructions for other programs: Deep3D's own meshes, talking heads, EG3D, NoW and REALY."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -13,13 +13,16 @@ from facewright.export.benchmarks import write_benchmark_mesh
 from facewright.export.eg3d import eg3d_camera, eg3d_dataset
 from facewright.export.json import write_json
 from facewright.export.mat import write_mat
+from facewright.export.obj import write_obj
 from facewright.export.talking_head import talking_head_mat
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.coefficient_files import read_coefficients, read_trans_params
-from facewright.records import FaceCoefficients
+from facewright.pipeline.flow import posed_mesh
+from facewright.pipeline.texture import lit_vertex_colors
+from facewright.records import FaceCoefficients, MeshAsset
 
-Target = Literal["talking-head", "eg3d", "now", "realy"]
-"""Which programs are to read the files: ``write_talking_head``, ``write_eg3d``, ``write_now``, ``write_realy``."""
+Target = Literal["deep3d", "talking-head", "eg3d", "now", "realy"]
+"""Which programs are to read the files; see ``write_deep3d`` and so on."""
 
 
 def convert_results(results: list[Path], target: Target, out: Path, model: FaceModel, *, face: int = 0) -> list[Path]:
@@ -29,7 +32,7 @@ def convert_results(results: list[Path], target: Target, out: Path, model: FaceM
         results: ``.json``, ``.npz`` or ``.mat`` of one face each; for talking heads one per frame, in order. Folders
             stand for the ``.json`` in them (but ``report.json``), by name.
         target: the program.
-        out: file (talking heads ``.mat``, EG3D ``.json``) or folder (NoW, REALY) to write.
+        out: file (talking heads ``.mat``, EG3D ``.json``) or folder (meshes) to write.
         model: what the coefficients belong to.
         face: which one of files with several.
 
@@ -41,6 +44,7 @@ def convert_results(results: list[Path], target: Target, out: Path, model: FaceM
         ExportError: the face model does not fit the program, or a file cannot be written.
     """
     writers: dict[Target, Callable[[list[Path], Path, FaceModel, int], list[Path]]] = {
+        "deep3d": write_deep3d,
         "talking-head": write_talking_head,
         "eg3d": write_eg3d,
         "now": write_now,
@@ -48,6 +52,18 @@ def convert_results(results: list[Path], target: Target, out: Path, model: FaceM
     }
     assert set(writers) == set(get_args(Target))
     return writers[target](_files(results), out, model, face)
+
+
+def write_deep3d(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
+    """Per result ``<name>.obj`` as the official programs write it: posed, dm, lit colours after the coordinates."""
+    _require_different_stems(results)
+    for path in results:
+        coefficients = read_coefficients(path, model, face=face)
+        mesh = posed_mesh(model.decode(coefficients), coefficients)
+        colors = lit_vertex_colors(mesh, coefficients.sh)[0]
+        asset = MeshAsset(mesh.vertices[0], mesh.normals[0], mesh.faces, colors=colors, name=path.stem)
+        write_obj(asset, out / f"{path.stem}.obj", units="dm")
+    return [out / f"{path.stem}.obj" for path in results]
 
 
 def write_talking_head(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:

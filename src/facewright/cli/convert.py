@@ -19,8 +19,9 @@ class Convert:
     """Results of ``reconstruct`` (.json, .npz, .mat), its folder, or official .mat; for talking heads one per frame, in
     order (of a folder: by name)."""
     to: Target
-    """talking-head: coeff_3dmm and full_3dmm in one .mat. eg3d: camera labels in one .json. now, realy: a folder of
-    meshes (neutral, expressive) with their points."""
+    """deep3d: a folder of meshes as the official programs write them (posed, lit, dm). talking-head: coeff_3dmm and
+    full_3dmm in one .mat. eg3d: camera labels in one .json. now, realy: a folder of meshes (neutral, expressive) with
+    their points."""
     out: Path
     """File or folder to write."""
     face_model: str = "open"

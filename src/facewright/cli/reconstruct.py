@@ -42,8 +42,8 @@ class Reconstruct:
     face_model: str = "open"
     """``open`` is the embedded CC0 head; or the file of an imported model."""
     landmarks: Path | None = None
-    """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down) to use
-    instead of the detector."""
+    """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down), or of
+    results ``<name>.mat``, to use instead of the detector."""
     texture_size: int = 1024
     """Side of the texture, px."""
     max_megapixels: float = 200.0

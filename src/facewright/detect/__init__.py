@@ -2,7 +2,7 @@
 
 from facewright.detect.detector import FaceDetector, load_face_detector
 from facewright.detect.faces import Detector, detect_faces, detect_faces_in_batch
-from facewright.detect.landmark_files import landmarks_of, read_landmarks
+from facewright.detect.landmark_files import detection_from_points, landmarks_of, read_landmarks
 from facewright.detect.landmarks import MESH_MIRROR, MESH_TO_IBUG68, mesh_landmarks_68
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "FaceDetector",
     "detect_faces",
     "detect_faces_in_batch",
+    "detection_from_points",
     "landmarks_of",
     "load_face_detector",
     "mesh_landmarks_68",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from facewright.errors import LandmarksError
 from facewright.geometry.five_points import five_from_68
@@ -25,25 +27,30 @@ def read_landmarks(path: str | PathLike[str]) -> FaceDetection:
     Raises:
         LandmarksError: the file is missing, too large, not numbers, or holds another number of points.
     """
-    points = torch.from_numpy(_numbers(Path(path)))
+    return detection_from_points(torch.from_numpy(_numbers(Path(path))))
+
+
+def detection_from_points(points: Float[Tensor, "N 2"]) -> FaceDetection:
+    """A face of which 5 or 68 points are known, photo pixels; see ``read_landmarks``."""
     five = points if len(points) == 5 else five_from_68(points)
     return FaceDetection(torch.cat([points.amin(0), points.amax(0)]), 1.0, five)
 
 
 def landmarks_of(photo_path: str | PathLike[str], folder: Path) -> Path:
-    """The landmarks file of a photo in a folder: ``<name>.txt``, else ``detections/<name>.txt`` (the official layout).
+    """The file in a folder that marks a photo's face.
 
-    So the folder of an official checkout's photos will do as well as the ``detections`` in it.
+    It is ``<name>.txt``; or ``detections/<name>.txt`` (the official layout, so the folder of an official checkout's
+    photos will do as well as the ``detections`` in it); or a result, ``<name>.mat``.
 
     Raises:
-        LandmarksError: neither is there.
+        LandmarksError: none of them is there.
     """
-    name = f"{Path(photo_path).stem}.txt"
-    choices = [folder / name, folder / "detections" / name]
+    stem = Path(photo_path).stem
+    choices = [folder / f"{stem}.txt", folder / "detections" / f"{stem}.txt", folder / f"{stem}.mat"]
     found = next((path for path in choices if path.is_file()), None)
     if found is None:
         raise LandmarksError(
-            f"expected the points of {Path(photo_path).name} at {choices[0]} or {choices[1]}, found neither; "
+            f"expected the points of {Path(photo_path).name} at {' or '.join(map(str, choices))}, found none; "
             "mark the face there, or leave out --landmarks to have it detected"
         )
     return found

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from facewright import __version__
-from facewright.detect import landmarks_of, read_landmarks
+from facewright.detect import landmarks_of
 from facewright.errors import FacewrightError, PhotoError
 from facewright.export.json import write_json
 from facewright.photo import read_photo
+from facewright.pipeline.coefficient_files import read_known_face
 from facewright.pipeline.flow import FacesChoice, Reconstruction, Reconstructor
 from facewright.pipeline.outputs import OutputOptions, write_outputs
 from facewright.records import FaceDetection, Photo
@@ -117,7 +118,7 @@ def reconstruct_files(
         reconstructor: the loaded flow. With a network, several photos go through it together.
         faces: all faces or the largest of each photo.
         options: which files to write, and how.
-        landmarks: folder of ``<name>.txt`` (or ``detections/<name>.txt``) with 5 or 68 points, instead of the detector.
+        landmarks: folder of files with 5 or 68 points each (``detect.landmarks_of``), instead of the detector.
         max_pixels: refuse larger photos before decoding them; the photo door's own limits if None.
         on_done: called after each input.
 
@@ -193,7 +194,7 @@ class _Work:
             raise PhotoError(f"expected pictures ({known}) in the folder {str(path)!r}, found none that may be read")
         most = self.max_pixels
         photo = read_photo(path) if most is None else read_photo(path, max_pixels=most, max_side=most)
-        return photo, [] if self.landmarks is None else [read_landmarks(landmarks_of(path, self.landmarks))]
+        return photo, [] if self.landmarks is None else [read_known_face(landmarks_of(path, self.landmarks))]
 
     def reports(self, batch: list[_Input]) -> Iterator[InputReport]:
         """Reconstruct the photos together, then write the files of each."""

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from scipy.io.matlab import MatReadError
 from torch import Tensor
 
-from facewright.align.official import trans_params_from_mat
+from facewright.align.official import photo_points_from_mat, trans_params_from_mat
+from facewright.detect import detection_from_points, read_landmarks
 from facewright.errors import CoefficientsError, ReconstructionError
 from facewright.morphable.linear import FaceModel
-from facewright.records import Camera, FaceCoefficients
+from facewright.records import Camera, FaceCoefficients, FaceDetection
 from facewright.regress.official import coefficients_from_official
 
 MAX_BYTES = 500_000_000
@@ -56,6 +57,19 @@ def read_trans_params(path: Path, *, face: int = 0) -> Float[Tensor, "5"]:
     readers = {".json": _trans_params_of_json, ".npz": _trans_params_of_npz, ".mat": _trans_params_of_mat}
     with _reading(path, readers):
         return trans_params_from_mat({"trans_params": readers[path.suffix.lower()](path, face)})
+
+
+def read_known_face(path: Path) -> FaceDetection:
+    """The face that a landmarks file marks: ``.txt`` (``detect.read_landmarks``), or a ``.mat`` with ``trans_params``.
+
+    Raises:
+        LandmarksError: the ``.txt`` is malformed.
+        CoefficientsError: the ``.mat`` is, or has no landmarks or crop parameters.
+    """
+    if path.suffix.lower() != ".mat":
+        return read_landmarks(path)
+    with _reading(path, [".mat"]):
+        return detection_from_points(photo_points_from_mat(scipy.io.loadmat(path)).float())
 
 
 def read_camera(path: Path, *, face: int = 0) -> Camera | None:

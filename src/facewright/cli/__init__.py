@@ -15,6 +15,7 @@ from facewright.cli.console import SOME_FAILED, WRONG_COMMAND, complain
 from facewright.cli.convert import Convert
 from facewright.cli.decode import Decode
 from facewright.cli.edit import Edit
+from facewright.cli.evaluate import Evaluate
 from facewright.cli.model import Model
 from facewright.cli.reconstruct import Reconstruct
 from facewright.cli.weights import Weights
@@ -25,6 +26,7 @@ Command = (
     | Annotated[Decode, tyro.conf.subcommand("decode")]
     | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Model, tyro.conf.subcommand("model")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
 )

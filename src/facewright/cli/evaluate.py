@@ -1,1 +1,373 @@
-"""``facewright evaluate``: measure a method like the benchmarks do; compare two results."""
+"""``facewright evaluate``: measure a method as the benchmarks do; compare two results."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from facewright.cli.console import DONE, CommandError, complain, progress_bar, say
+from facewright.evaluate.benchmarks.aflw2000 import FileLandmarks, MethodLandmarks, evaluate_aflw2000
+from facewright.evaluate.benchmarks.bu3dfe import evaluate_bu3dfe
+from facewright.evaluate.benchmarks.facewarehouse import Region, evaluate_facewarehouse
+from facewright.evaluate.benchmarks.florence_prnet import evaluate_florence_prnet
+from facewright.evaluate.benchmarks.ijba import evaluate_ijba
+from facewright.evaluate.benchmarks.lfw import evaluate_lfw
+from facewright.evaluate.benchmarks.likeness import LikenessPlan
+from facewright.evaluate.benchmarks.micc import Preset, evaluate_micc
+from facewright.evaluate.benchmarks.now import Split, evaluate_now
+from facewright.evaluate.benchmarks.realy import View, evaluate_realy
+from facewright.evaluate.benchmarks.recognition import FileCoefficients, MethodCoefficients, Parts
+from facewright.evaluate.benchmarks.synthetic import evaluate_synthetic
+from facewright.evaluate.benchmarks.ytf import evaluate_ytf
+from facewright.evaluate.compare import comparison_lines
+from facewright.evaluate.evaluation import Evaluation, Progress
+from facewright.evaluate.methods import FlowMethod, MethodName, baseline_of, load_method
+from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, MethodMeshes
+from facewright.evaluate.report import write_report
+from facewright.evaluate.report.markdown import table_lines
+from facewright.evaluate.report.tables import figure_table, published_table
+from facewright.evaluate.results import read_result
+from facewright.morphable.container import load_face_model
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What all benchmarks take."""
+
+    out: Path
+    """Folder for ``result.json``, ``report.md`` and ``report.html``."""
+    method: MethodName = "fit"
+    """``fit``, ``rnet`` (needs --weights), or ``mean``: the mean head, which is measured beside any method anyway."""
+    weights: Path | None = None
+    """R-Net weights (.safetensors)."""
+    refine: int = 0
+    """Rounds of the fit after R-Net."""
+    face_model: str = "open"
+    """``open`` or the file of an imported model."""
+    device: str = "cpu"
+    """Torch device."""
+
+    def flow(self) -> FlowMethod:
+        """The method, loaded."""
+        weights = None if self.weights is None else str(self.weights)
+        return load_method(
+            self.method, face_model=self.face_model, weights=weights, refine=self.refine, device=self.device
+        )
+
+    def finish(self, what: str, measure: Callable[[Progress], Evaluation]) -> int:
+        """Measure, write the report, print the table."""
+        with progress_bar(what) as progress:
+            evaluation = measure(progress)
+        written = write_report(evaluation, self.out)
+        result = evaluation.result
+        published = published_table(result)
+        for table in (figure_table(result), *([published] if published else [])):
+            say(f"{table.title}\n" + "\n".join(table_lines(table)))
+        for note in result.missing:
+            complain("missing:", note)
+        for problem in result.problems:
+            complain("not measured as it should be:", problem)
+        say(f"written: {', '.join(str(path) for path in written)}")
+        return DONE
+
+
+@dataclass(frozen=True)
+class Synthetic(_Measured):
+    """People who do not exist: complete truth, nothing to obtain. About 15 minutes for --n 200."""
+
+    n: int = 200
+    """Scenes."""
+    size: int = 640
+    """Side of the pictures, px."""
+    likeness: LikenessPlan = field(default_factory=LikenessPlan)
+    """Pictures for the likeness tests."""
+
+    def run(self) -> int:
+        """Measure."""
+        method = self.flow()
+        return self.finish(
+            "synthetic",
+            lambda progress: evaluate_synthetic(
+                method, count=self.n, size=self.size, likeness=self.likeness, progress=progress
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnData(_Measured):
+    """What benchmarks with data take."""
+
+    data: Path
+    """The benchmark's folder, in its official layout."""
+    predictions: Path | None = None
+    """Folder of another program's results; --method is not run then."""
+    label: str = "files"
+    """Name of the method that made the predictions."""
+
+    def meshes(self, *, mm_per_unit: float = 1.0) -> MeshSource:
+        """From files or from the method."""
+        if self.predictions is not None:
+            return FileMeshes(self._folder(), self.label, mm_per_unit)
+        return MeanHead(load_face_model(self.face_model)) if self.method == "mean" else MethodMeshes(self.flow())
+
+    def _folder(self) -> Path:
+        if self.predictions is None or not self.predictions.is_dir():
+            raise CommandError(f"expected a folder of predictions, found none at {self.predictions}")
+        return self.predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aflw2000(_OnData):
+    """AFLW2000-3D: 68 landmarks, original labels, three bins of yaw; any subset of the 2,000 pairs."""
+
+    yaw_list: Path | None = None
+    """One yaw per picture (.npy or text) to bin by; the fitted pose of the labels otherwise."""
+    limit: int = 0
+    """At most so many pictures; 0 for all."""
+
+    def run(self) -> int:
+        """Measure."""
+        method = self.flow()
+        source = MethodLandmarks(method)
+        chosen = source if self.predictions is None else FileLandmarks(self._folder(), self.label)
+        constant = None if self.method == "mean" and chosen is source else MethodLandmarks(baseline_of(method))
+        return self.finish(
+            "aflw2000",
+            lambda progress: evaluate_aflw2000(
+                self.data, chosen, constant, yaw_list=self.yaw_list, limit=self.limit, progress=progress
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Now(_OnData):
+    """NoW: neutral meshes against scans, all vertices pooled."""
+
+    split: Split = "validation"
+    """The test scans are hidden: only their owners can measure them."""
+    metrical: bool = False
+    """Keep the predicted scale."""
+    unit_mm: float = 1.0
+    """Millimetres per unit of the predictions' files."""
+    limit: int = 0
+    """At most so many pictures; 0 for all."""
+
+    def run(self) -> int:
+        """Measure."""
+        source, head = self.meshes(mm_per_unit=self.unit_mm), load_face_model(self.face_model)
+        return self.finish(
+            "now",
+            lambda progress: evaluate_now(
+                self.data,
+                source,
+                head,
+                split=self.split,
+                metrical=self.metrical,
+                limit=self.limit,
+                progress=progress,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Realy(_OnData):
+    """REALY: four regions, each aligned alone, with expression."""
+
+    view: View = "frontal"
+    """Which pictures."""
+    limit: int = 0
+    """At most so many cases; 0 for all."""
+
+    def run(self) -> int:
+        """Measure."""
+        source, head = self.meshes(), load_face_model(self.face_model)
+        return self.finish(
+            "realy",
+            lambda progress: evaluate_realy(
+                self.data, source, head, view=self.view, limit=self.limit, progress=progress
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Micc(_OnData):
+    """MICC Florence: a mesh per video against a frontal scan."""
+
+    preset: Preset = "deng2019"
+    """Whose protocol; figures of two presets are never comparable."""
+    frames: int = 20
+    """Per video, evenly spread; 0 for all."""
+    unit_mm: float = 1.0
+    """Millimetres per unit of the predictions' files."""
+
+    def run(self) -> int:
+        """Measure."""
+        source, head = self.meshes(mm_per_unit=self.unit_mm), load_face_model(self.face_model)
+        return self.finish(
+            "micc",
+            lambda progress: evaluate_micc(
+                self.data, source, head, preset=self.preset, frames=self.frames, progress=progress
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceWarehouse(_OnData):
+    """FaceWarehouse-180: vertex by vertex, in the topology of the truth."""
+
+    region: Region = "small"
+    """Which vertices count."""
+    own_scale: bool = False
+    """Similarity instead of rigid alignment."""
+    unit_mm: float = 1.0
+    """Millimetres per unit of truth and predictions."""
+
+    def run(self) -> int:
+        """Measure."""
+        source, head = self.meshes(mm_per_unit=self.unit_mm), load_face_model(self.face_model)
+        return self.finish(
+            "facewarehouse",
+            lambda progress: evaluate_facewarehouse(
+                self.data,
+                source,
+                head,
+                region=self.region,
+                own_scale=self.own_scale,
+                mm_per_unit=self.unit_mm,
+                progress=progress,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bu3dfe(_OnData):
+    """BU-3DFE: point-to-plane RMSE as in Deng 2019."""
+
+    unit_mm: float = 1.0
+    """Millimetres per unit of the predictions' files."""
+    limit: int = 0
+    """At most so many scans; 0 for all."""
+
+    def run(self) -> int:
+        """Measure."""
+        source, head = self.meshes(mm_per_unit=self.unit_mm), load_face_model(self.face_model)
+        return self.finish(
+            "bu3dfe",
+            lambda progress: evaluate_bu3dfe(self.data, source, head, limit=self.limit, progress=progress),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlorencePrnet(_OnData):
+    """Florence by PRNet's protocol: scans rendered at many poses. Needs a method: it sees the renderings."""
+
+    def run(self) -> int:
+        """Measure."""
+        if self.predictions is not None:
+            raise CommandError("expected a --method: the pictures of this benchmark are rendered while it runs")
+        method = self.flow()
+        return self.finish(
+            "florence-prnet",
+            lambda progress: evaluate_florence_prnet(self.data, method, baseline_of(method), progress=progress),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recognition(_OnData):
+    """What face recognition takes."""
+
+    parts: Parts = "shape-texture"
+    """Coefficients that describe a person: identity, or identity and albedo."""
+
+    def coefficients(self) -> FileCoefficients | MethodCoefficients:
+        """From files or from the method."""
+        if self.predictions is not None:
+            return FileCoefficients(self._folder(), self.label)
+        return MethodCoefficients(self.flow(), self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lfw(_Recognition):
+    """LFW, view 2: 3D face recognition from coefficients."""
+
+    def run(self) -> int:
+        """Measure."""
+        source = self.coefficients()
+        return self.finish("lfw", lambda progress: evaluate_lfw(self.data, source, parts=self.parts, progress=progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ytf(_Recognition):
+    """YouTube Faces: the same on videos."""
+
+    frames: int = 20
+    """Per video, evenly spread; 0 for all."""
+
+    def run(self) -> int:
+        """Measure."""
+        source = self.coefficients()
+        return self.finish(
+            "ytf",
+            lambda progress: evaluate_ytf(self.data, source, parts=self.parts, frames=self.frames, progress=progress),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ijba(_Recognition):
+    """IJB-A: the same on templates, 1:1 and 1:N."""
+
+    splits: tuple[int, ...] = tuple(range(1, 11))
+    """Numbers of the splits."""
+
+    def run(self) -> int:
+        """Measure."""
+        source = self.coefficients()
+        return self.finish(
+            "ijba",
+            lambda progress: evaluate_ijba(self.data, source, parts=self.parts, splits=self.splits, progress=progress),
+        )
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Two results of one protocol on the same data: paired differences with intervals."""
+
+    first: Annotated[Path, tyro.conf.Positional]
+    """A.json"""
+    second: Annotated[Path, tyro.conf.Positional]
+    """B.json"""
+
+    def run(self) -> int:
+        """Print the differences."""
+        for line in comparison_lines(read_result(self.first), read_result(self.second)):
+            say(line)
+        return DONE
+
+
+Benchmark = (
+    Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
+    | Annotated[Aflw2000, tyro.conf.subcommand("aflw2000")]
+    | Annotated[Now, tyro.conf.subcommand("now")]
+    | Annotated[Realy, tyro.conf.subcommand("realy")]
+    | Annotated[Micc, tyro.conf.subcommand("micc")]
+    | Annotated[FaceWarehouse, tyro.conf.subcommand("facewarehouse")]
+    | Annotated[Bu3dfe, tyro.conf.subcommand("bu3dfe")]
+    | Annotated[FlorencePrnet, tyro.conf.subcommand("florence-prnet")]
+    | Annotated[Lfw, tyro.conf.subcommand("lfw")]
+    | Annotated[Ytf, tyro.conf.subcommand("ytf")]
+    | Annotated[Ijba, tyro.conf.subcommand("ijba")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a method as the benchmarks do, with intervals, the mean head and published figures beside it."""
+
+    benchmark: Benchmark
+
+    def run(self) -> int:
+        """Run the chosen benchmark."""
+        return self.benchmark.run()

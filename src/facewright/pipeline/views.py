@@ -71,7 +71,9 @@ def without_neck_and_scalp(reconstruction: Reconstruction) -> FaceMesh:
     for name in ("neck", "scalp"):
         if name in regions:
             covered |= regions[name].to(covered.device) > 0.5
-    return replace(mesh, faces=mesh.faces[~covered[mesh.faces].all(-1)])
+    shown = ~covered[mesh.faces].all(-1)
+    faces_uv = None if mesh.faces_uv is None else mesh.faces_uv[shown]
+    return replace(mesh, faces=mesh.faces[shown], faces_uv=faces_uv)
 
 
 def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:

@@ -39,11 +39,11 @@ class FitSettings:
         photometric_iterations: linearisations per photometric round.
     """
 
-    point_sigma_px: float = 6.0
+    point_sigma_px: float = 5.0
     photometric_observations: float = 60.0
     noise_floor: float = 0.01
-    exp_slope: float = 1.0
-    exp_sigma: float = 0.5
+    exp_slope: float = 0.3
+    exp_sigma: float = 0.8
     tex_sigma: float = 1.0
     id_sigma: float = 1.0
     light_sigma: float = 0.5

@@ -30,10 +30,16 @@ def complain(what: str, message: str) -> None:
     error_console.print(f"[red]{escape(what)}[/red] {escape(message)}", soft_wrap=True)
 
 
+def transient_progress(*, quiet: bool = False) -> rich.progress.Progress:
+    """Bars on stderr that vanish when done; none where stderr is a file, or ``quiet``."""
+    hidden = quiet or not error_console.is_terminal
+    return rich.progress.Progress(console=error_console, transient=True, disable=hidden)
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[str, float], None]]:
     """A bar on stderr while the block runs; yields what moves it: a message and the fraction done, 0..1."""
-    with rich.progress.Progress(console=error_console, transient=True) as progress:
+    with transient_progress() as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda message, fraction: progress.update(
             task, description=f"{what}: {escape(message)}", completed=fraction

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import rich.progress
 import torch
 import tyro
 from rich.markup import escape
 from rich.table import Table
 
-from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, error_console, out_console, say
+from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, Method, load_reconstructor
 from facewright.pipeline.outputs import ALL_FORMATS, Format, OutputOptions
@@ -64,7 +63,7 @@ class Reconstruct:
             device=self.device,
         )
         total = len(photo_paths(self.photos))
-        with rich.progress.Progress(console=error_console, transient=True, disable=self.quiet) as progress:
+        with transient_progress(quiet=self.quiet) as progress:
             task = progress.add_task("reconstructing", total=total)
 
             def advance(report: InputReport) -> None:

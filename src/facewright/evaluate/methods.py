@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -71,6 +71,7 @@ class Estimate:
         return self.points_px[self.landmark_ids.cpu().numpy()]
 
 
+@runtime_checkable
 class Method(Protocol):
     """Anything that can be measured on photos."""
 

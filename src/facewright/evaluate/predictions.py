@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -56,6 +56,7 @@ class PredictedMesh:
         return FacePoints.from_ibug68(self.ibug68_mm)
 
 
+@runtime_checkable
 class MeshSource(Protocol):
     """Anything that has a mesh for each case of a scan benchmark."""
 

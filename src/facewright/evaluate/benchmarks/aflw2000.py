@@ -8,7 +8,7 @@ predictions with the same N points.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.io
@@ -88,6 +88,7 @@ class FacePrediction:
     pose_deg: Float[ndarray, "3"] | None = None
 
 
+@runtime_checkable
 class LandmarkSource(Protocol):
     """Anything that predicts landmarks in a photo."""
 

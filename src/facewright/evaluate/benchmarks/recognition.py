@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,6 +25,7 @@ NamedPhoto = tuple[str, PhotoOfFace]
 METRICS = (Metric("score", "cosine of the descriptors", "1", better="neither"),)
 
 
+@runtime_checkable
 class CoefficientSource(Protocol):
     """Anything that describes a face by a vector."""
 

@@ -1,0 +1,10 @@
+"""The studio is loaded once."""
+
+import pytest
+
+from facewright.evaluate.synthetic import Studio, open_studio
+
+
+@pytest.fixture(scope="session")
+def studio() -> Studio:
+    return open_studio()

@@ -20,18 +20,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from facewright.detect import detect_faces, read_landmarks
+from facewright.detect import read_landmarks
+from facewright.evaluate.benchmarks.likeness import MIRROR_68
 from facewright.export.png import write_png
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.views import face_sheet
 from facewright.records import Photo
-
-# What the right side becomes in a mirror, for iBUG-68.
-MIRROR_68 = [
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *range(45, 41, -1), 47, 46, *range(39, 35, -1), 41, 40,
-    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,13 +94,15 @@ def main(arguments: Arguments) -> None:
         errors.append(float(100 * (face.five_points - given).norm(dim=-1).mean() / eyes))
         detector_errors.append(float(100 * (face.detection.five - given).norm(dim=-1).mean() / eyes))
         seconds.append(face.seconds["fit"])
-        line = f"{path.name:14s} five points {errors[-1]:5.2f} %  detector {detector_errors[-1]:5.2f} %  yaw {face.pose['yaw_deg']:6.1f}"
+        line = f"{path.name:14s} five points {errors[-1]:5.2f} %  detector {detector_errors[-1]:5.2f} %"
+        line += f"  yaw {face.pose['yaw_deg']:6.1f}"
         if arguments.steadiness:
             moved = steadiness(flow, photo)
             line += "  moved " + " ".join(f"{name} {value:.2f}" for name, value in moved.items())
             for name, value in moved.items():
                 movements.setdefault(name, []).append(value)
-        print(line, f" fit {seconds[-1]:.2f} s  {({k: round(v, 3) for k, v in face.residuals.items()})}")
+        residuals = " ".join(f"{name} {value:.3f}" for name, value in face.residuals.items())
+        print(f"{line}  fit {seconds[-1]:.2f} s  {residuals}")
         if arguments.sheets is not None:
             write_png(arguments.sheets / f"{path.stem}.png", face_sheet(face))
     print(f"five points: mean {statistics.mean(errors):.2f} %, detector's own {statistics.mean(detector_errors):.2f} %")

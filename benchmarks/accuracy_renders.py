@@ -92,12 +92,18 @@ def main(arguments: Arguments) -> None:
         marks = project_points(world[:, ids], camera)[0, :, :2]
         size = (marks.amax(0) - marks.amin(0)).prod().sqrt()
         nme.append(float(100 * (face.landmarks - marks).norm(dim=-1).mean() / size))
-    gain = 1 - statistics.mean(found_mm) / statistics.mean(mean_mm)
-    neutral_gain = 1 - statistics.mean(neutral_mm) / statistics.mean(neutral_mean_mm)
     print(f"renders {arguments.count}, no face found in {missed}")
-    print(f"shape with expression: {statistics.mean(found_mm):.2f} mm, mean head {statistics.mean(mean_mm):.2f} mm: {gain:.1%} better")
-    print(f"identity alone: {statistics.mean(neutral_mm):.2f} mm, mean head {statistics.mean(neutral_mean_mm):.2f} mm: {neutral_gain:.1%} better")
-    print(f"rotation: median {statistics.median(turns_deg):.2f} degrees; 68 landmarks: NME {statistics.mean(nme):.2f} %")
+    print(f"shape with expression: {compared(found_mm, mean_mm)}")
+    print(f"identity alone: {compared(neutral_mm, neutral_mean_mm)}")
+    print(
+        f"rotation: median {statistics.median(turns_deg):.2f} degrees; 68 landmarks: NME {statistics.mean(nme):.2f} %"
+    )
+
+
+def compared(found_mm: list[float], mean_head_mm: list[float]) -> str:
+    """Mean errors of the fit and of the mean head."""
+    found, of_mean_head = statistics.mean(found_mm), statistics.mean(mean_head_mm)
+    return f"{found:.2f} mm, mean head {of_mean_head:.2f} mm: {1 - found / of_mean_head:.1%} better"
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def main(arguments: Arguments) -> None:
     vertices = best_vertices(readings, model.annotations.mirror, allowed)
     corners, weights, misses = symmetric(model, *best_places(readings, vertices, skin))
     trust = 1.0 / (1.0 + (misses / TRUST_MM) ** 2)
-    print(f"typical distance mm: median {misses.median():.2f}, 90 % {misses.quantile(0.9):.2f}, worst {misses.max():.2f}")
+    median, most, worst = misses.median(), misses.quantile(0.9), misses.max()
+    print(f"typical distance mm: median {median:.2f}, 90 % {most:.2f}, worst {worst:.2f}")
     arrays = {"corners": corners.int(), "weights": weights.float(), "trust": trust.float()}
     write_arrays(arguments.out, {name: np.ascontiguousarray(array.numpy()) for name, array in arrays.items()})
 

@@ -7,7 +7,7 @@ from facewright.align import align_face, five_from_68
 from facewright.errors import ReconstructionError
 from facewright.fit import FitSettings, fit_face
 from facewright.geometry.color import srgb_from_linear
-from facewright.geometry.frames import crop_camera, pose_points, project_points
+from facewright.geometry.frames import crop_camera, project_points
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.pipeline.flow import posed_mesh
 from facewright.records import FaceCoefficients, FaceDetection, Photo

@@ -475,6 +475,13 @@ def test_arrays_and_files_agree(tmp_path: Path, pixels: np.ndarray) -> None:
         torch.testing.assert_close(photo_from_array(array).srgb, from_file, rtol=0, atol=1e-7)
 
 
+def test_read_only_arrays_are_taken(pixels: np.ndarray) -> None:
+    """As ``numpy.asarray`` gives for Pillow's pictures; without a warning (the suite's are errors)."""
+    array = pixels[:, ::-1]
+    array.flags.writeable = False
+    np.testing.assert_allclose(photo_from_array(array).srgb.permute(1, 2, 0), array / 255.0, atol=1e-6)
+
+
 def test_the_array_is_copied(pixels: np.ndarray) -> None:
     floats = pixels.astype(np.float32) / 255
     photo = photo_from_array(floats)

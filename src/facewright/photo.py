@@ -96,7 +96,7 @@ def photo_from_array(array: ndarray | Tensor, *, path: str = "") -> Photo:
     Raises:
         PhotoError: another shape or dtype, an empty picture, NaN, or values outside of the range.
     """
-    pixels = array.detach().cpu() if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+    pixels = array.detach().cpu() if isinstance(array, Tensor) else torch.from_numpy(np.array(array, order="C"))
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise PhotoError(
             f"expected an array of shape (height, width, 3), received {tuple(pixels.shape)}; "

@@ -39,7 +39,7 @@ def main(photo: Path = PORTRAIT, out: Path = Path("out/examples")) -> None:
     out.mkdir(parents=True, exist_ok=True)
     drawn = draw_landmarks(draw_outline(picture.srgb, silhouette), landmarks)
     write_png(out / f"{photo.stem}_points.png", drawn)
-    print(f"points off by {fitted.residuals['points_px']:.2f} px of the crop")
+    print(f"points off by {fitted.residuals['mesh_px']:.2f} px of the crop")
 
 
 if __name__ == "__main__":

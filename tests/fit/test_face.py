@@ -1,14 +1,18 @@
 """The whole fit on renders of the toy head, where the truth is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from facewright.align import align_face, five_from_68
 from facewright.errors import ReconstructionError
 from facewright.fit import FitSettings, fit_face
+from facewright.fit.landmarks import MESH_TERM, PointTarget, linear_points, turned_targets
 from facewright.geometry.color import srgb_from_linear
-from facewright.geometry.frames import crop_camera, project_points
+from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
+from facewright.morphable.container import load_face_model
 from facewright.pipeline.flow import posed_mesh
 from facewright.records import FaceCoefficients, FaceDetection, Photo
 from facewright.render.renderer import render
@@ -98,3 +102,22 @@ def test_points_in_one_place_are_refused(toy_model):
     nowhere = FaceDetection(detection.box, 1.0, torch.full((5, 2), 100.0))
     with pytest.raises(ReconstructionError, match="one place"):
         fit_face(aligned, nowhere, toy_model)
+
+
+def test_the_far_jaw_slides_as_the_head_turns():
+    """On the open head: a turned head's far jaw rows are matched at their outermost vertices, the near ones are not."""
+    model = load_face_model()
+    camera = crop_camera()
+    somewhere = linear_points(model, torch.zeros(468, 1).long(), torch.ones(468, 1))
+    mesh = PointTarget(MESH_TERM, somewhere, torch.zeros(468, 2), torch.ones(468))
+    straight = model.layout.zeros()
+    turned = replace(straight, angles=torch.tensor([[0.0, 0.9, 0.0]]))
+    assert [target.name for target in turned_targets([mesh], model, straight, camera)] == [MESH_TERM]
+    faded, contour = turned_targets([mesh], model, turned, camera)
+    posed = posed_mesh(model.decode(turned), turned).vertices
+    rows = model.annotations.contours[9:]
+    columns = torch.where(rows >= 0, project_points(posed, camera)[0, rows.clamp_min(0), 0], -torch.inf)
+    outermost = pose_points(contour.points.of(turned)[None], turned.angles, turned.translation)
+    found = project_points(outermost, camera)[0, :, 0]
+    torch.testing.assert_close(found, columns.amax(1))
+    assert faded.precision.max() <= mesh.precision.max()

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from facewright.errors import ReconstructionError
-from facewright.fit.landmarks import PointTarget, point_targets, point_term
+from facewright.fit.landmarks import PointTarget, point_targets, point_terms, turned_targets
 from facewright.fit.parameters import Unknowns
 from facewright.fit.photometric import ColoredPatch, colored_patch, photo_samples, photometric_term
 from facewright.fit.pose import pose_from_points
@@ -63,7 +64,7 @@ class FitResult:
     Attributes:
         coefficients: one face.
         camera: of the crop.
-        residuals: per term: ``points_px`` (weighted RMS distance), ``photometric`` (robust mean colour difference,
+        residuals: per term: ``mesh_px``, ``contour_px``, ``points_px`` (weighted RMS), ``photometric`` (robust RMS,
             sRGB-coded 0..1), ``id``, ``exp``, ``tex`` (squared norms).
     """
 
@@ -98,24 +99,28 @@ def fit_face(
     settings = settings or FitSettings()
     unknowns = Unknowns(model.layout)
     camera = aligned.camera_crop
-    targets = point_targets(aligned, detection, model, settings.point_sigma_px)
-    state = start or pose_from_points(targets[0], model.layout.zeros(), camera)
-
-    def point_terms(coefficients: FaceCoefficients) -> list[LinearTerm]:
-        return [point_term(target, coefficients, camera, unknowns) for target in targets]
+    given = point_targets(aligned, detection, model, settings.point_sigma_px)
+    state = start or pose_from_points(given[0], model.layout.zeros(), camera)
 
     prior = prior_of(model, unknowns, settings)
+
+    def from_points(start: FaceCoefficients, seen: list[PointTarget], fixed: slice) -> FaceCoefficients:
+        """The best face by points alone, with some unknowns fixed."""
+        beliefs = held_fast(prior, fixed, unknowns.values(start))
+        terms = partial(point_terms, seen, camera, unknowns)
+        return minimise(terms, start, unknowns, beliefs, iterations=settings.point_iterations)
+
+    all_but_pose, appearance = slice(unknowns.id.start, unknowns.size), slice(unknowns.tex.start, unknowns.size)
     if start is None:
-        rigid = held_fast(prior, slice(6, unknowns.size), unknowns.values(state))
-        state = minimise(point_terms, state, unknowns, rigid, iterations=settings.point_iterations)
-    shape = held_fast(prior, slice(unknowns.tex.start, unknowns.size), unknowns.values(state))
-    if settings.point_iterations > 0:
-        state = minimise(point_terms, state, unknowns, shape, iterations=settings.point_iterations)
-    terms = point_terms(state)
+        state = from_points(state, given, all_but_pose)
+    for _ in range(2 if settings.point_iterations > 0 else 0):  # the contour slides with the pose
+        state = from_points(state, turned_targets(given, model, state, camera), appearance)
+    targets = turned_targets(given, model, state, camera)
+    terms = point_terms(targets, camera, unknowns, state)
 
     region = model.annotations.regions.get("photometric")
     if region is not None and settings.photometric_observations > 0:
-        patch = colored_patch(model, region)
+        patch = colored_patch(model, region.to(model.mean_shape))
         state = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
         terms = _pixel_terms(aligned, model, patch, targets, state, settings, settings.blurs_px[-1])(state)
     _require_finite(unknowns.values(state))
@@ -188,9 +193,8 @@ def _pixel_terms(
     precision = float(settings.photometric_observations / noise.square())
 
     def linearise(coefficients: FaceCoefficients) -> list[LinearTerm]:
-        points = [point_term(target, coefficients, camera, unknowns) for target in targets]
         pixels = photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=precision)
-        return [*points, pixels]
+        return [*point_terms(targets, camera, unknowns, coefficients), pixels]
 
     return linearise
 

@@ -1,6 +1,7 @@
 """The landmark terms of a fit: the detector's dense points, and jaw contours that slide as the head turns."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -11,12 +12,22 @@ from facewright.errors import ReconstructionError
 from facewright.fit.motion import LinearPoints, pixel_motion, world_motion
 from facewright.fit.parameters import Unknowns
 from facewright.fit.solver import LinearTerm
-from facewright.geometry.frames import apply_homogeneous
+from facewright.geometry.frames import apply_homogeneous, pose_points, project_points
+from facewright.geometry.mesh import vertex_normals
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection
 
-SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX = 1.5, 6.0, 0.7
+MESH_TERM, CONTOUR_TERM = "mesh_px", "contour_px"
+
+SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX, SIGMA_CONTOUR_PX = 1.5, 6.0, 0.7, 2.5
 """Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""
+
+AWAY, SIDEWAYS = -0.5, 0.0
+"""z of a normal (1 faces the camera) at which a dense point has lost its trust, and at which it begins to."""
+
+CONTOUR_FROM, CONTOUR_FULL = math.radians(20), math.radians(40)
+"""Yaw at which the far jaw begins to slide to the contour, and at which it counts in full."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,19 @@ def point_term(
     )
 
 
+def point_terms(
+    targets: list[PointTarget], camera: Camera, unknowns: Unknowns, coefficients: FaceCoefficients
+) -> list[LinearTerm]:
+    """The terms of all targets at given coefficients."""
+    return [point_term(target, coefficients, camera, unknowns) for target in targets]
+
+
 def point_targets(
     aligned: AlignedFace, detection: FaceDetection, model: FaceModel, sigma_px: float
 ) -> list[PointTarget]:
     """What the detection says about a model's points: its dense mesh where the model knows it, else 68 or five points.
+
+    Where the mesh network doubts (profile, blur: low ``mesh_score``), the five points take over in proportion.
 
     Args:
         aligned: crop of the face.
@@ -70,28 +90,90 @@ def point_targets(
         ReconstructionError: detection and model share no points.
     """
     marks = model.annotations
+    like = model.mean_shape
     T_crop_photo = torch.linalg.inv(aligned.T_photo_crop)
-    scale = float(T_crop_photo[0, 0])
     if detection.mesh is not None and marks.mesh468 is not None:
-        corners, weights = marks.mesh468.corners, marks.mesh468.weights
-        trust = torch.ones(len(corners)) if marks.mesh468_trust is None else marks.mesh468_trust
+        corners, weights = marks.mesh468.corners.to(like.device), marks.mesh468.weights.to(like)
+        trust = torch.ones_like(weights[:, 0]) if marks.mesh468_trust is None else marks.mesh468_trust.to(like)
         pixels = apply_homogeneous(T_crop_photo, detection.mesh[:, :2])
-        points = linear_points(model, corners, weights)
-        return [PointTarget("points_px", points, pixels, trust.to(pixels) / sigma_px**2, detection.mesh[:, 2] * scale)]
+        depth = detection.mesh[:, 2] * T_crop_photo[0, 0].to(like)
+        sure = detection.mesh_score
+        mesh = PointTarget(MESH_TERM, linear_points(model, corners, weights), pixels, sure * trust / sigma_px**2, depth)
+        if marks.five is None or sure > 0.999:
+            return [mesh]
+        return [
+            mesh,
+            _sparse_target("five_px", model, marks.five, T_crop_photo, detection.five, SIGMA_FIVE_PX, 1 - sure),
+        ]
     if marks.five is None or marks.ibug68 is None:
         raise ReconstructionError(
             f"face model {model.name!r} knows neither the detector's dense points nor iBUG-68; import it with landmarks"
         )
-    if detection.mesh is not None:
-        photo_points, corners = detection.mesh[MESH_TO_IBUG68, :2], marks.ibug68[:, None]
-        sigmas = torch.tensor([SIGMA_JAW_PX] * 17 + [SIGMA_68_PX] * 51)  # the mesh's jaw line has another meaning
-    else:
-        photo_points, corners = detection.five, marks.five
-        sigmas = torch.full((5,), SIGMA_FIVE_PX)
+    if detection.mesh is None:
+        return [_sparse_target("points_px", model, marks.five, T_crop_photo, detection.five, SIGMA_FIVE_PX)]
+    # The mesh's jaw line has another meaning than iBUG's.
+    sigmas = torch.tensor([SIGMA_JAW_PX] * 17 + [SIGMA_68_PX] * 51)
+    points = detection.mesh[MESH_TO_IBUG68, :2]
+    return [_sparse_target("points_px", model, marks.ibug68[:, None], T_crop_photo, points, sigmas)]
+
+
+def _sparse_target(
+    name: str,
+    model: FaceModel,
+    corners: Int[Tensor, "N C"],
+    T_crop_photo: Float[Tensor, "3 3"],
+    points_photo: Float[Tensor, "N 2"],
+    sigma_px: float | Float[Tensor, " N"],
+    share: float = 1.0,
+) -> PointTarget:
+    """Points that are means of vertices (ids padded with -1)."""
+    corners = corners.to(model.mean_shape.device)
     weights = (corners >= 0).to(model.mean_shape)
     points = linear_points(model, corners.clamp_min(0), weights / weights.sum(-1, keepdim=True))
-    pixels = apply_homogeneous(T_crop_photo, photo_points)
-    return [PointTarget("points_px", points, pixels, sigmas.to(pixels) ** -2)]
+    pixels = apply_homogeneous(T_crop_photo, points_photo)
+    sigmas = torch.as_tensor(sigma_px).to(pixels).expand(len(pixels))
+    return PointTarget(name, points, pixels, share * sigmas**-2)
+
+
+def turned_targets(
+    targets: list[PointTarget], model: FaceModel, coefficients: FaceCoefficients, camera: Camera
+) -> list[PointTarget]:
+    """Targets for a head whose pose is roughly known: front points keep their say, the far jaw slides to the contour.
+
+    Dense points on parts that face away from the camera are guesses of the network and lose their trust. On the far
+    side of a turned head the network's jaw points follow the visible contour, so they are matched to the vertex of each
+    jaw row that reaches out farthest in this pose.
+    """
+    dense = [target for target in targets if target.name == MESH_TERM]
+    if not dense:
+        return targets
+    others = [target for target in targets if target.name not in (MESH_TERM, CONTOUR_TERM)]
+    mesh = dense[0]
+    corners = model.annotations.mesh468.corners.to(model.mean_shape.device)  # pyright: ignore[reportOptionalMemberAccess] - a mesh target has it
+    rotation = rotation_from_angles(coefficients.angles[0])
+    facing = (vertex_normals(model.mean_shape, model.faces)[corners].mean(1) @ rotation.T)[:, 2]
+    faded = replace(mesh, precision=mesh.precision * ((facing - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0))
+    contour = _far_jaw(mesh, model, coefficients, camera)
+    return [faded, *others] if contour is None else [faded, contour, *others]
+
+
+def _far_jaw(mesh: PointTarget, model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> PointTarget | None:
+    """The jaw rows of the far side, each at its outermost vertex; None for a head that is not turned."""
+    rows, yaw = model.annotations.contours, float(coefficients.angles[0, 1])
+    share = min(max((abs(yaw) - CONTOUR_FROM) / (CONTOUR_FULL - CONTOUR_FROM), 0.0), 1.0)
+    if rows is None or share == 0.0:
+        return None
+    jaw = torch.arange(9, 17) if yaw > 0 else torch.arange(0, 8)
+    rows = rows[jaw].to(model.mean_shape.device)
+    vertices = model.shape(coefficients.id, coefficients.exp)
+    posed = pose_points(vertices, coefficients.angles, coefficients.translation)
+    columns = project_points(posed, camera)[0, rows.clamp_min(0), 0]
+    reach = torch.where(rows >= 0, columns if yaw > 0 else -columns, -torch.inf)
+    outermost = rows.gather(1, reach.argmax(1, keepdim=True))
+    points = linear_points(model, outermost, torch.ones_like(outermost, dtype=model.mean_shape.dtype))
+    seen = torch.tensor(MESH_TO_IBUG68)[jaw]
+    precision = torch.full_like(mesh.precision[:8], share / SIGMA_CONTOUR_PX**2)
+    return PointTarget(CONTOUR_TERM, points, mesh.pixels[seen], precision)
 
 
 def linear_points(model: FaceModel, corners: Int[Tensor, "N C"], weights: Float[Tensor, "N C"]) -> LinearPoints:

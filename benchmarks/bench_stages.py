@@ -1,0 +1,79 @@
+"""Where the time of one photo goes, stage by stage, and the peak memory.
+
+    python benchmarks/bench_stages.py [--turns 3]
+
+CPU time of the whole process, median over turns, as shares of a reconstruction with all of its files.
+"""
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from facewright.align import align_face
+from facewright.assets import embedded_path
+from facewright.detect import detect_faces, load_face_detector
+from facewright.fit import fit_face
+from facewright.morphable.container import load_face_model
+from facewright.photo import read_photo
+from facewright.pipeline.flow import Reconstruction
+from facewright.pipeline.outputs import ALL_FORMATS, SUFFIXES, FaceFiles
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time the stages of the flow."""
+
+    turns: int = 3
+    """How often; the median counts."""
+
+
+def timed(seconds: dict[str, list[float]], stage: str, step: Callable[[], object]) -> object:
+    """Run a step and note its CPU time."""
+    start = time.process_time()
+    result = step()
+    seconds.setdefault(stage, []).append(time.process_time() - start)
+    return result
+
+
+def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
+    """The flow of one photo, step by step."""
+    model = load_face_model()
+    detector = load_face_detector()
+    photo = read_photo(path)
+    detection = detect_faces(photo, detector)[0]
+    timed(seconds, "read", lambda: read_photo(path))
+    timed(seconds, "detect", lambda: detect_faces(photo, detector))
+    aligned = align_face(photo, detection.five)
+    timed(seconds, "align", lambda: align_face(photo, detection.five))
+    result = fit_face(aligned, detection, model)
+    timed(seconds, "fit", lambda: fit_face(aligned, detection, model))
+    face = Reconstruction(photo, detection, aligned, model, result.coefficients, "fit")
+    files = FaceFiles(face)
+    timed(seconds, "texture", lambda: files.asset)
+    for kind in ALL_FORMATS:
+        timed(seconds, f"write {kind}", lambda kind=kind: files.write(kind, folder / f"face{SUFFIXES[kind]}"))
+
+
+def main(arguments: Arguments) -> None:
+    """Print the table."""
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(arguments.turns + 1):
+            one_turn(embedded_path("photos/grace_hopper.jpg"), Path(folder), {} if turn == 0 else seconds)
+    medians = {stage: statistics.median(values) for stage, values in seconds.items()}
+    total = sum(medians.values())
+    print(f"{'stage':16s} share of the whole   ms of CPU")
+    for stage, value in medians.items():
+        print(f"{stage:16s} {value / total:14.1%} {1000 * value:12.0f}")
+    print(f"{'all':16s} {1:14.1%} {1000 * total:12.0f}")
+    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

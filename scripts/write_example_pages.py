@@ -1,4 +1,4 @@
-"""Write the pages of the examples: docs/examples/NN_name.md from each examples/NN_name.py, and their list.
+"""Write the documentation pages of the examples, one for each, and their list, into docs/examples/.
 
     python scripts/write_example_pages.py
 

@@ -8,9 +8,11 @@ PHOTOS := src/facewright/assets/photos
 .PHONY: help demo test slow lint format docs validate-glb bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"expected Python 3.11 or newer, received " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python

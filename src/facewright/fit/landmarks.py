@@ -40,6 +40,8 @@ class PointTarget:
         pixels: where they were seen, crop pixels.
         precision: per point, 1 / px^2; 0 leaves a point out.
         depth: crop pixels, growing away from the camera, any zero; None if unknown. Used for the first pose only.
+        across: unit directions, crop pixels, along which alone a point is held: it may slide at a right angle to them.
+            None holds it both ways.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PointTarget:
     pixels: Float[Tensor, "N 2"]
     precision: Float[Tensor, " N"]
     depth: Float[Tensor, " N"] | None = None
+    across: Float[Tensor, "N 2"] | None = None
 
 
 def point_term(
@@ -57,12 +60,15 @@ def point_term(
     rho(d) = d^2 / (1 + d^2 / s^2), whose IRLS weight is 1 / (1 + d^2 / s^2)^2: a point far off is a wrong point.
     """
     pixels = pixel_motion(world_motion(target.points, coefficients), camera)
-    residual = pixels.value - target.pixels
+    residual, jacobian = pixels.value - target.pixels, pixels.jacobian
+    if target.across is not None:
+        residual = (target.across * residual).sum(-1, keepdim=True)
+        jacobian = (target.across[..., None] * jacobian).sum(1, keepdim=True)
     spread = 1.0 + residual.square().sum(-1) / scale_px**2
     weight = (target.precision / spread.square())[:, None].expand_as(residual)
     cost = (target.precision * residual.square().sum(-1) / spread).sum()
     return LinearTerm(
-        target.name, pixels.jacobian.flatten(0, 1), residual.flatten(), weight.flatten(), unknowns.geometry, float(cost)
+        target.name, jacobian.flatten(0, 1), residual.flatten(), weight.flatten(), unknowns.geometry, float(cost)
     )
 
 
@@ -142,7 +148,7 @@ def turned_targets(
 
     Dense points on parts that face away from the camera are guesses of the network and lose their trust. On the far
     side of a turned head the network's jaw points follow the visible contour, so they are matched to the vertex of each
-    jaw row that reaches out farthest in this pose.
+    jaw row that reaches out farthest in this pose, and only across the contour: along it they may slide.
     """
     dense = [target for target in targets if target.name == MESH_TERM]
     if not dense:
@@ -172,8 +178,10 @@ def _far_jaw(mesh: PointTarget, model: FaceModel, coefficients: FaceCoefficients
     outermost = rows.gather(1, reach.argmax(1, keepdim=True))
     points = linear_points(model, outermost, torch.ones_like(outermost, dtype=model.mean_shape.dtype))
     seen = torch.tensor(MESH_TO_IBUG68)[jaw]
+    normals = vertex_normals(posed, model.faces)[0, outermost[:, 0]]
+    across = torch.nn.functional.normalize(normals[:, :2] * normals.new_tensor([1.0, -1.0]), dim=-1)
     precision = torch.full_like(mesh.precision[:8], share / SIGMA_CONTOUR_PX**2)
-    return PointTarget(CONTOUR_TERM, points, mesh.pixels[seen], precision)
+    return PointTarget(CONTOUR_TERM, points, mesh.pixels[seen], precision, across=across)
 
 
 def linear_points(model: FaceModel, corners: Int[Tensor, "N C"], weights: Float[Tensor, "N C"]) -> LinearPoints:

@@ -43,6 +43,8 @@ class Reconstruct:
     landmarks: Path | None = None
     """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down), or of
     results ``<name>.mat``, to use instead of the detector."""
+    subdivide: bool = False
+    """Write meshes after one Loop subdivision of the face model: four times the triangles, smoother."""
     texture_size: int = 1024
     """Side of the texture, px."""
     max_megapixels: float = 200.0
@@ -61,6 +63,7 @@ class Reconstruct:
             weights=self.weights,
             refine=self.refine,
             device=self.device,
+            subdivide=self.subdivide,
         )
         total = len(photo_paths(self.photos))
         with transient_progress(quiet=self.quiet) as progress:

@@ -21,6 +21,7 @@ from facewright.geometry.frames import CROP_SIZE, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.morphable.subdivide import subdivide_face_model
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import load_weights
@@ -153,6 +154,7 @@ class Reconstructor:
         weights: name of R-Net's weights, for the results.
         fit: settings of the fit.
         refine: rounds of the fit after R-Net; 0 keeps its answer.
+        finer_model: the same face model with more vertices, to decode the results with; None for the model itself.
     """
 
     face_model: FaceModel
@@ -161,6 +163,7 @@ class Reconstructor:
     weights: str = ""
     fit: FitSettings = field(default_factory=FitSettings)
     refine: int = 0
+    finer_model: FaceModel | None = None
 
     @property
     def method(self) -> Method:
@@ -257,8 +260,9 @@ class Reconstructor:
             with _timed(seconds, "fit"):
                 result = fit_face(aligned, detection, self.face_model, settings, start=start)
             coefficients, residuals = result.coefficients, result.residuals
+        model = self.finer_model or self.face_model
         return Reconstruction(
-            photo, detection, aligned, self.face_model, coefficients, self.method, self.weights, residuals, seconds
+            photo, detection, aligned, model, coefficients, self.method, self.weights, residuals, seconds
         )
 
 
@@ -290,6 +294,7 @@ def load_reconstructor(
     refine: int = 0,
     device: str = "cpu",
     fit: FitSettings | None = None,
+    subdivide: bool = False,
 ) -> Reconstructor:
     """Load the parts of the flow.
 
@@ -300,23 +305,25 @@ def load_reconstructor(
         refine: rounds of the fit after R-Net.
         device: torch device of the networks and the model.
         fit: settings of the fit.
+        subdivide: decode results with the face model after one Loop subdivision: four times the triangles, smoother.
 
     Raises:
         AssetNotFoundError: a file is missing, or method "rnet" has no weights.
         FaceModelError: the face model file is malformed.
         WeightsError: the weights are malformed, or made for another face model.
     """
-    model = load_face_model(face_model).to(device)
-    detector = load_face_detector().to(device)
+    model = load_face_model(face_model)
+    finer = subdivide_face_model(model).to(device) if subdivide else None
+    model, detector = model.to(device), load_face_detector().to(device)
     if method == "fit":
-        return Reconstructor(model, detector, fit=fit or FitSettings())
+        return Reconstructor(model, detector, fit=fit or FitSettings(), finer_model=finer)
     if weights is None:
         raise AssetNotFoundError(
             "method 'rnet' expects a weights file, received none: pass --weights F.safetensors "
             "(facewright weights import makes one from the official checkpoints), or use --method fit"
         )
     rnet = load_weights(weights, layout=model.layout, face_model=model.name).to(device)
-    return Reconstructor(model, detector, rnet, Path(weights).name, fit or FitSettings(), refine)
+    return Reconstructor(model, detector, rnet, Path(weights).name, fit or FitSettings(), refine, finer)
 
 
 def reconstruct(

@@ -115,6 +115,7 @@ def test_the_far_jaw_slides_as_the_head_turns():
     assert [target.name for target in turned_targets([mesh], model, straight, camera)] == [MESH_TERM]
     faded, contour = turned_targets([mesh], model, turned, camera)
     posed = posed_mesh(model.decode(turned), turned).vertices
+    assert model.annotations.contours is not None
     rows = model.annotations.contours[9:]
     columns = torch.where(rows >= 0, project_points(posed, camera)[0, rows.clamp_min(0), 0], -torch.inf)
     outermost = pose_points(contour.points.of(turned)[None], turned.angles, turned.translation)

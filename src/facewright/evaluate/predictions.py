@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from facewright.evaluate.methods import MM_PER_DM, Method
 from facewright.evaluate.scan_files import MESH_SUFFIXES, beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import FacePoints
 from facewright.evaluate.surfaces import Surface
+from facewright.geometry.mesh import face_normals
 from facewright.morphable.linear import FaceModel
 from facewright.records import Photo
 
@@ -35,14 +36,34 @@ class PredictedMesh:
     """A predicted face in its own frame, mm (or any unit, where the protocol finds the scale).
 
     Attributes:
-        surface: the mesh.
-        seven_mm: as ``landmarks.SEVEN``.
+        surface: the mesh as a scanner would see it: without eyeballs' backs, teeth, tongue, the mouth's inside.
+        given_seven_mm: as ``landmarks.SEVEN``; None where a file has no landmarks.
         ibug68_mm: all 68 points; None where a file has only the seven.
+        all_vertices_mm: every vertex of the topology in its order, where ``surface`` has not all; else None.
     """
 
     surface: Surface
-    seven_mm: Float[ndarray, "7 3"]
+    given_seven_mm: Float[ndarray, "7 3"] | None
     ibug68_mm: Float[ndarray, "68 3"] | None = None
+    all_vertices_mm: Float[ndarray, "V 3"] | None = None
+
+    @property
+    def seven_mm(self) -> Float[ndarray, "7 3"]:
+        """For protocols that align by them.
+
+        Raises:
+            BenchmarkError: the prediction has no landmarks.
+        """
+        if self.given_seven_mm is None:
+            raise BenchmarkError(
+                "expected landmarks beside the predicted mesh (.npy or .txt, 7 or 68 rows), found none"
+            )
+        return self.given_seven_mm
+
+    @property
+    def in_topology_mm(self) -> Float[ndarray, "V 3"]:
+        """Every vertex, for errors vertex by vertex."""
+        return self.surface.vertices_mm if self.all_vertices_mm is None else self.all_vertices_mm
 
     @property
     def face_points(self) -> FacePoints:
@@ -52,7 +73,9 @@ class PredictedMesh:
             BenchmarkError: the 68 points are not known.
         """
         if self.ibug68_mm is None:
-            raise BenchmarkError("expected 68 landmarks of the prediction (the nose tip is needed), received seven")
+            raise BenchmarkError(
+                "expected 68 landmarks beside the predicted mesh (the nose tip is needed), found fewer"
+            )
         return FacePoints.from_ibug68(self.ibug68_mm)
 
 
@@ -209,7 +232,7 @@ class FileMeshes:
         else:
             file = beside(path, ".npy", ".txt")
             if file is None:
-                raise BenchmarkError(f"expected landmarks beside {path.name} (.npy or .txt, 7 or 68 rows), found none")
+                return PredictedMesh(surface, None)
             points = read_points(file, (7, 68), mm_per_unit=self.mm_per_unit)
         return PredictedMesh(
             surface, points if len(points) == 7 else points[SEVEN], points if len(points) == 68 else None
@@ -298,5 +321,21 @@ def _of_model(model: FaceModel, vertices_mm: Float[ndarray, "V 3"]) -> Predicted
     if ids is None:
         raise BenchmarkError(f"face model {model.name!r} has no iBUG-68 table; import it with landmarks")
     points = vertices_mm[ids.cpu().numpy()]
-    surface = Surface(vertices_mm, model.faces.cpu().numpy().astype(np.int64))
-    return PredictedMesh(surface, points[SEVEN], points)
+    outside, faces = outer_surface(model)
+    return PredictedMesh(Surface(vertices_mm[outside], faces), points[SEVEN], points, vertices_mm)
+
+
+def outer_surface(model: FaceModel) -> tuple[Int[ndarray, " N"], Int[ndarray, "M 3"]]:
+    """Vertices of a model's outside, and the faces among them: what is inside would be measured as error.
+
+    Skin without the mouth's inside, and the eyes where they look out; all faces of models that name no parts.
+    """
+    faces = model.faces.cpu().numpy().astype(np.int64)
+    parts, inside = model.annotations.face_parts, model.annotations.regions.get("mouth_inside")
+    kept = np.ones(len(faces), bool)
+    if "head" in parts and inside is not None:
+        skin = parts["head"].cpu().numpy() & ~(inside.cpu().numpy() > 0.5)[faces].all(1)
+        forward = face_normals(model.mean_shape, model.faces)[:, 2].cpu().numpy() > 0.2
+        kept = skin | (parts["eyes"].cpu().numpy() & forward if "eyes" in parts else False)
+    ids, renumbered = np.unique(faces[kept], return_inverse=True)
+    return ids, renumbered.reshape(-1, 3)

@@ -204,6 +204,15 @@ def figures_of(cases: Sequence[Case], metrics: Sequence[Metric]) -> dict[str, Fi
     return figures
 
 
+def deviation_of(cases: Sequence[Case], key: str, unit: str) -> dict[str, Figure]:
+    """Sample standard deviation of a metric over cases, as tables print it after the plus-minus; none of one case."""
+    values, _ = measured(cases, key)
+    if len(values) < 2:
+        return {}
+    name = key.removesuffix(f"_{unit}") + f"_std_{unit}"
+    return {name: Figure.bare(float(values[:, 0].std(ddof=1)), unit, len(values), "neither")}
+
+
 def curves_of(cases: Sequence[Case], baseline: Sequence[Case], metrics: Sequence[Metric]) -> dict[str, Curve]:
     """A curve for each metric that has a limit and cases."""
     curves = {}

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from facewright.errors import NoFaceFoundError
 from facewright.evaluate.methods import Estimate
+from facewright.evaluate.predictions import outer_surface
 from facewright.evaluate.results import Case, Result
-from facewright.evaluate.surfaces import Surface
 from facewright.geometry.frames import crop_camera
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
@@ -34,12 +34,11 @@ def vertices_of(model: FaceModel, who: FaceCoefficients, *, expression: bool = F
 
 def front_of(model: FaceModel) -> tuple[ndarray, ndarray]:
     """The visible front of the head as a scanner sees it: vertex ids and faces among them."""
-    mean = model.mean_shape.numpy()
-    kept = (mean[:, 2] > -0.7) & (mean[:, 1] > -1.0) & (model.annotations.regions["mouth_inside"].numpy() < 0.5)
-    faces = model.faces.numpy()[model.annotations.face_parts["head"].numpy()]
-    faces = faces[kept[faces].all(1)]
-    ids, flat = np.unique(faces, return_inverse=True)
-    return ids, flat.reshape(-1, 3)
+    outside, faces = outer_surface(model)
+    mean = model.mean_shape.numpy()[outside]
+    kept = (mean[:, 2] > -0.7) & (mean[:, 1] > -1.0)
+    ids, flat = np.unique(faces[kept[faces].all(1)], return_inverse=True)
+    return outside[ids], flat.reshape(-1, 3)
 
 
 def write_obj(path: Path, vertices: ndarray, faces: ndarray, *, uv: ndarray | None = None, material: str = "") -> None:
@@ -57,7 +56,7 @@ def write_obj(path: Path, vertices: ndarray, faces: ndarray, *, uv: ndarray | No
 def write_picked_points(path: Path, points: ndarray) -> None:
     """MeshLab's file, attributes in MeshLab's odd order."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [f' <point y="{y:.6f}" z="{z:.6f}" active="1" name="{k}" x="{x:.6f}"/>' for k, (x, y, z) in enumerate(points)]
+    rows = [f' <point y="{y:.6f}" z="{z:.6f}" active="1" name="p" x="{x:.6f}"/>' for x, y, z in points]
     head = ["<!DOCTYPE PickedPoints>", "<PickedPoints>", " <DocumentData>", '  <DataFileName name="scan.obj"/>']
     path.write_text("\n".join([*head, ' <templateName name=""/>', " </DocumentData>", *rows, "</PickedPoints>"]))
 
@@ -110,5 +109,7 @@ def assert_others_unchanged(intact: Result, broken: Result, named: str) -> None:
     assert left == {name: row for name, row in values(intact).items() if name != named}
 
 
-def surface_of(model: FaceModel, who: FaceCoefficients) -> Surface:
-    return Surface(vertices_of(model, who), model.faces.numpy())
+def value(result: Result, name: str, *, baseline: bool = False) -> float:
+    found = (result.baseline if baseline else result.figures)[name].value
+    assert found is not None
+    return found

@@ -11,8 +11,8 @@ from facewright.evaluate.alignment import Similarity
 from facewright.evaluate.benchmarks.now import evaluate_now
 from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MethodMeshes
-from facewright.geometry.frames import crop_camera
 from facewright.evaluate.results import Result
+from facewright.geometry.frames import crop_camera
 from facewright.morphable.linear import FaceModel
 from tests.evaluate.benchmarks.people import (
     KnownMethod,
@@ -20,6 +20,7 @@ from tests.evaluate.benchmarks.people import (
     case,
     front_of,
     person,
+    value,
     values,
     vertices_of,
     write_obj,
@@ -71,9 +72,8 @@ def test_exact_predictions_in_any_unit_measure_nothing(intact: Result) -> None:
     assert len(result.cases) == 4
     assert not result.problems
     assert result.method == "exact"
-    assert result.figures["mean_mm"].value == pytest.approx(0.0, abs=0.01)
-    assert result.baseline["median_mm"].value == pytest.approx(1.5, abs=1.2)  # the mean head is a millimetre or two off
-    assert result.baseline["median_mm"].value > 0.3
+    assert value(result, "mean_mm") == pytest.approx(0.0, abs=0.01)
+    assert 0.3 < value(result, "median_mm", baseline=True) < 2.7
     assert {c.strata["challenge"] for c in result.cases} == {"multiview_neutral", "selfie"}
     assert result.curves["pooled"].shares[-1] == pytest.approx(1.0, abs=1e-4)
 
@@ -86,12 +86,13 @@ def test_the_mean_head_as_a_method_equals_the_baseline(folder: Path, open_head: 
 
 def test_methods_see_the_pictures_and_are_measured_without_expression(folder: Path, open_head: FaceModel) -> None:
     """Of four pictures the method finds a face in two."""
-    answers = {f"FaMoS_0001_TA/{picture}": (person(open_head, 1, expressions=True), crop_camera()) for picture in PICTURES}
+    who = person(open_head, 1, expressions=True)
+    answers = {f"FaMoS_0001_TA/{picture}": (who, crop_camera()) for picture in PICTURES}
     evaluation = evaluate_now(folder / "data", MethodMeshes(KnownMethod(open_head, answers)), open_head)
     result = evaluation.result
     assert len(values(result)) == 2
     assert sum("FaMoS_0002" in problem and "found none" in problem for problem in result.problems) == 2
-    assert evaluation.result.figures["mean_mm"].value == pytest.approx(0.0, abs=0.01)
+    assert value(evaluation.result, "mean_mm") == pytest.approx(0.0, abs=0.01)
     assert evaluation.heat is not None
     assert np.nanmax(evaluation.heat.mean_mm) < 0.05
 
@@ -102,8 +103,8 @@ def test_metrical_predictions_keep_their_scale(copy: Path, open_head: FaceModel)
     right = evaluate_now(copy / "data", source, open_head, metrical=True, limit=1).result
     wrong = evaluate_now(copy / "data", larger, open_head, metrical=True, limit=1)
     assert right.protocol["name"] == "now-validation-metrical"
-    assert right.figures["mean_mm"].value == pytest.approx(0.0, abs=0.01)
-    assert wrong.result.figures["mean_mm"].value > 0.5
+    assert value(right, "mean_mm") == pytest.approx(0.0, abs=0.01)
+    assert value(wrong.result, "mean_mm") > 0.5
 
 
 def test_a_missing_scan_is_named(copy: Path, folder: Path, intact: Result, open_head: FaceModel) -> None:

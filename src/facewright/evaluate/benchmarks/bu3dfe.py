@@ -15,7 +15,7 @@ from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.benchmarks.photos import photo_at, photo_named
 from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, mean_mesh, require_face
-from facewright.evaluate.results import Case, Figure, Metric
+from facewright.evaluate.results import Case, Metric, deviation_of
 from facewright.evaluate.scan_files import read_points, read_surface
 from facewright.evaluate.scan_protocol import DENG2019, FacePoints, scan_errors
 from facewright.morphable.linear import FaceModel
@@ -82,9 +82,12 @@ def evaluate_bu3dfe(
         progress(key, (k + 1) / len(scans))
     used = {f"{path.parent.name}/{path.stem.removesuffix('_F3D')}" for path in scans}
     recorder.problems += [f"{key}: a prediction for no scan" for key in source.unused(used)]
-    errors = np.array([case.values["error_mm"] for case in recorder.cases if case.values])
-    deviation = {"error_std_mm": Figure.bare(float(errors.std(ddof=1)), "mm", len(errors), "neither")}
-    return recorder.close(method=source.name, figures=deviation if len(errors) > 1 else {}, **source.facts)
+    return recorder.close(
+        method=source.name,
+        figures=deviation_of(recorder.cases, "error_mm", "mm"),
+        baseline=deviation_of(recorder.baseline_cases, "error_mm", "mm"),
+        **source.facts,
+    )
 
 
 def seven_of_83(points: Float[ndarray, "83 3"]) -> FacePoints:

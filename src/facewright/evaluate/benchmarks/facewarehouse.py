@@ -16,10 +16,11 @@ from numpy import ndarray
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.benchmarks.photos import photo_at, photo_named
 from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
-from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource
-from facewright.evaluate.results import Case, Figure, Metric
+from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, mean_mesh
+from facewright.evaluate.results import Case, Metric, deviation_of
 from facewright.evaluate.scan_files import read_surface
 from facewright.evaluate.scan_protocol import vertex_errors
+from facewright.evaluate.surfaces import Surface
 from facewright.morphable.linear import FaceModel
 
 OBTAIN = (
@@ -57,11 +58,11 @@ def evaluate_facewarehouse(
     truths = sorted((data / "correspondence").glob("Tester_*/pose_*.obj"), key=_order)
     if not truths:
         raise BenchmarkError(f"{data} has no correspondence/Tester_K/pose_I.obj: {OBTAIN}")
-    recorder = _recorder(source, region, own_scale, len(truths))
+    recorder = _recorder(head, region, own_scale, len(truths))
     if len(truths) < 180:
         recorder.missing.append(f"{180 - len(truths)} of the 180 true meshes: {OBTAIN}")
     region_ids = _region(data, region, recorder)
-    baseline = MeanHead(head).mesh("", (), expression=True).surface
+    baseline = MeanHead(head).mesh("", (), expression=True).in_topology_mm
     scale = None if own_scale else 1.0
     for k, path in enumerate(truths):
         key = f"{path.parent.name}/{path.stem}"
@@ -69,7 +70,7 @@ def evaluate_facewarehouse(
             recorder.digest.add(key, path)
             truth = read_surface(path, mm_per_unit=mm_per_unit).vertices_mm
             photos = [] if isinstance(source, FileMeshes) else [photo_at(_photo(data, path))]
-            predicted = source.mesh(key, photos, expression=True).surface.vertices_mm
+            predicted = source.mesh(key, photos, expression=True).in_topology_mm
             ids = np.arange(len(truth)) if region_ids is None else region_ids
             _require_same(predicted, truth, ids, key)
         except (FacewrightError, ValueError) as error:
@@ -77,8 +78,8 @@ def evaluate_facewarehouse(
             continue
         found = vertex_errors(predicted[ids], truth[ids], scale=scale)
         recorder.cases.append(Case(key, {"error_mm": found.mean_mm}, path.parent.name))
-        if len(baseline.vertices_mm) == len(truth):
-            constant = vertex_errors(baseline.vertices_mm[ids], truth[ids], scale=scale)
+        if len(baseline) == len(truth):
+            constant = vertex_errors(baseline[ids], truth[ids], scale=scale)
             recorder.baseline_cases.append(Case(key, {"error_mm": constant.mean_mm}, path.parent.name))
         if recorder.heat is not None and len(recorder.heat.surface.vertices_mm) == len(truth):
             recorder.heat.add(ids, found.distances_mm)
@@ -87,12 +88,15 @@ def evaluate_facewarehouse(
     recorder.problems += [f"{key}: a prediction without truth" for key in unused]
     if not recorder.baseline_cases:
         recorder.missing.append("the mean head's figures: the truth is not in the topology of the face model")
-    errors = np.array([case.values["error_mm"] for case in recorder.cases if case.values])
-    deviation = {"error_std_mm": Figure.bare(float(errors.std(ddof=1)), "mm", len(errors), "neither")}
-    return recorder.close(method=source.name, figures=deviation if len(errors) > 1 else {}, **source.facts)
+    return recorder.close(
+        method=source.name,
+        figures=deviation_of(recorder.cases, "error_mm", "mm"),
+        baseline=deviation_of(recorder.baseline_cases, "error_mm", "mm"),
+        **source.facts,
+    )
 
 
-def _recorder(source: MeshSource, region: Region, own_scale: bool, count: int) -> Recorder:
+def _recorder(head: FaceModel, region: Region, own_scale: bool, count: int) -> Recorder:
     protocol = {
         "name": f"tewari2018-{region}",
         "expression": "with",
@@ -101,10 +105,8 @@ def _recorder(source: MeshSource, region: Region, own_scale: bool, count: int) -
         "meshes": count,
         "unpublished": "the alignment's kind; the regions' vertices",
     }
-    topology = source.topology
-    return Recorder(
-        "facewarehouse", "FaceWarehouse-180", protocol, METRICS, heat=HeatMap(topology) if topology else None
-    )
+    mean = Surface(mean_mesh(head).in_topology_mm, head.faces.cpu().numpy().astype(np.int64))
+    return Recorder("facewarehouse", "FaceWarehouse-180", protocol, METRICS, heat=HeatMap(mean))
 
 
 def _region(data: Path, region: Region, recorder: Recorder) -> Int[ndarray, " N"] | None:

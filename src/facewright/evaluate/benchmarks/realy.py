@@ -20,7 +20,7 @@ from facewright.evaluate.benchmarks.photos import first_folder, photo_at, pictur
 from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, PhotoOfFace, mean_mesh
 from facewright.evaluate.realy import REGION_RULES, RealyScan, mean_of_regions, realy_errors
-from facewright.evaluate.results import Case, Figure, Metric
+from facewright.evaluate.results import Case, Figure, Metric, deviation_of
 from facewright.evaluate.scan_files import read_surface
 from facewright.evaluate.surfaces import Surface, closest_points
 from facewright.morphable.linear import FaceModel
@@ -210,7 +210,7 @@ def _template_of(source: MeshSource) -> Template | None:
 
 
 def _glued_template(data: Path, head: FaceModel) -> Template:
-    """The 85 points on a head model: 68 are its own vertices, the mean scan's other points are glued to the skin."""
+    """The 85 points on a head model: 68 are its own landmarks, the mean scan's other points are glued to the skin."""
     sums, count = np.zeros((85, 3)), 0
     for path in sorted((data / "REALY_HIFI3D_keypoints").glob("*.obj")):
         points = _keypoints(path)
@@ -221,15 +221,11 @@ def _glued_template(data: Path, head: FaceModel) -> Template:
         raise BenchmarkError(f"{data}/REALY_HIFI3D_keypoints has no ID.obj: {OBTAIN}")
     mean = mean_mesh(head)
     own = mean.ibug68_mm
-    ids = head.annotations.ibug68
-    if own is None or ids is None:
+    if own is None:
         raise BenchmarkError(f"face model {head.name!r} has no iBUG-68 table; import it with landmarks")
     laid = procrustes(sums[:68] / count, own).apply(sums / count)
-    found = closest_points(laid[68:], mean.surface)
-    vertex_ids = np.repeat(ids.cpu().numpy()[:, None], 3, 1)
-    corners = np.concatenate([vertex_ids, mean.surface.faces[found.face_index]])
-    weights = np.concatenate([np.tile([1.0, 0.0, 0.0], (68, 1)), found.barycentrics])
-    return Template(corners, weights)
+    found = closest_points(np.concatenate([own, laid[68:]]), mean.surface)
+    return Template(mean.surface.faces[found.face_index], found.barycentrics)
 
 
 def _values(errors: dict[str, float]) -> dict[str, float]:
@@ -238,10 +234,6 @@ def _values(errors: dict[str, float]) -> dict[str, float]:
 
 
 def _deviations(cases: list[Case]) -> dict[str, Figure]:
-    """Sample standard deviations over cases, as the leaderboard prints them."""
-    figures = {}
-    for name in REGIONS:
-        values = np.array([case.values[f"{name}_mm"] for case in cases if case.values])
-        if len(values) > 1:
-            figures[f"{name}_std_mm"] = Figure.bare(float(values.std(ddof=1)), "mm", len(values), "neither")
-    return figures
+    """Over cases, as the leaderboard prints them."""
+    parts = [deviation_of(cases, f"{name}_mm", "mm") for name in REGIONS]
+    return {name: figure for part in parts for name, figure in part.items()}

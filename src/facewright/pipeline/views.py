@@ -23,6 +23,9 @@ from facewright.records import Camera, FaceMesh, Rendering
 from facewright.render.renderer import render, render_normals
 
 TILE_PX = 384
+WINDOW_MARGIN = 0.12
+"""Of a sheet's window around the head, as a fraction of the head."""
+
 CLAY_ALBEDO = 0.55
 CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 """SH coefficients of the light on grey shapes: from the front and above."""
@@ -86,14 +89,10 @@ def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H 
 def _window(reconstruction: Reconstruction) -> tuple[Camera, Float[Tensor, "3 T T"]]:
     """A square around the head, its camera and the photo in it; black where the photo ends."""
     camera = reconstruction.camera
-    vertices = reconstruction.mesh_world.vertices
-    origin = reconstruction.coefficients.translation[0]
-    scale_px = camera.focal_px[0] / (camera.distance_dm - origin[2])
-    reach = (vertices[0] - origin).norm(dim=-1).max() * scale_px
-    center_x = camera.cx[0] + scale_px * origin[0]
-    center_y = camera.cy[0] - scale_px * origin[1]
-    side = float(2.0 * reach)
-    left, top = float(center_x - reach + 0.5), float(center_y - reach + 0.5)
+    outline = project_points(reconstruction.mesh_world.vertices, camera)[0, :, :2]
+    low, high = outline.amin(0), outline.amax(0)
+    side = float((high - low).max() * (1.0 + 2.0 * WINDOW_MARGIN))
+    left, top = ((low + high) / 2.0 - side / 2.0 + 0.5).tolist()
     scale = TILE_PX / side
     window = window_camera(camera, left, top, scale, TILE_PX, TILE_PX)
     return window, _resampled(reconstruction.photo.srgb, left, top, side)

@@ -19,7 +19,7 @@ from facewright.evaluate.benchmarks.micc import Preset, evaluate_micc
 from facewright.evaluate.benchmarks.now import Split, evaluate_now
 from facewright.evaluate.benchmarks.realy import View, evaluate_realy
 from facewright.evaluate.benchmarks.recognition import FileCoefficients, MethodCoefficients, Parts
-from facewright.evaluate.benchmarks.synthetic import evaluate_synthetic
+from facewright.evaluate.benchmarks.synthetic import SceneKind, evaluate_synthetic
 from facewright.evaluate.benchmarks.ytf import evaluate_ytf
 from facewright.evaluate.compare import comparison_lines
 from facewright.evaluate.evaluation import Evaluation, Progress
@@ -79,8 +79,10 @@ class Synthetic(_Measured):
 
     n: int = 200
     """Scenes."""
-    size: int = 640
-    """Side of the pictures, px."""
+    scenes: SceneKind = "full"
+    """``full``: whatever photographs bring; ``plain``: large, sharp, bare, fairly frontal faces."""
+    size: int = 0
+    """Side of the pictures, px; 0: 640, or 400 for plain scenes."""
     likeness: LikenessPlan = field(default_factory=LikenessPlan)
     """Pictures for the likeness tests."""
 
@@ -90,7 +92,7 @@ class Synthetic(_Measured):
         return self.finish(
             "synthetic",
             lambda progress: evaluate_synthetic(
-                method, count=self.n, size=self.size, likeness=self.likeness, progress=progress
+                method, count=self.n, size=self.size, scenes=self.scenes, likeness=self.likeness, progress=progress
             ),
         )
 

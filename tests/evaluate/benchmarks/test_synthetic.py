@@ -51,7 +51,7 @@ def test_the_truth_measures_nothing(studio: Studio, scene: Scene) -> None:
     values, errors_mm = scene_errors(studio, truth, truth, scene)
     assert values.keys() == {metric.key for metric in METRICS}
     assert values.pop("photometric_l1") < 0.15  # shadows, gloss, grain and noise are not in the coefficients
-    assert max(values.values()) < 0.01
+    assert max(values.values()) < 0.01, values
     assert errors_mm.max() < 1e-3
 
 
@@ -92,6 +92,10 @@ def test_the_mean_head_measures_itself(evaluation: Evaluation) -> None:
 def test_the_same_seeds_are_the_same_data(mean_head: FlowMethod, evaluation: Evaluation) -> None:
     nothing = LikenessPlan(0, 0, 0, 0, False, 0, 0)
     again = evaluate_synthetic(mean_head, count=5, size=320, likeness=nothing)
+    plain = evaluate_synthetic(mean_head, count=1, likeness=nothing, scenes="plain").result
+    assert plain.protocol["name"] == "synthetic-plain-1"
+    assert plain.protocol["picture_px"] == 400
+    assert plain.cases[0].strata["occlusion"] == "clear"
     assert again.result.data_sha256 == evaluation.result.data_sha256
     assert [c.values for c in again.result.cases] == [c.values for c in evaluation.result.cases]
 

@@ -1,10 +1,12 @@
 """Photographs of people who do not exist: every truth is known, nothing needs to be obtained.
 
 Protocol ``synthetic-1``: scenes of held-out seeds from the open head (``facewright.evaluate.synthetic``), the package's
-own detector, shape errors over the face region after rigid alignment in one topology.
+own detector, shape errors over the face region after rigid alignment in one topology. ``synthetic-plain-1``: the same
+on easy pictures (large, sharp, bare, fairly frontal faces 10 dm away).
 """
 
 from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from facewright.errors import BenchmarkError, NoFaceFoundError, ReconstructionEr
 from facewright.evaluate.benchmarks.likeness import LikenessPlan, likeness_figures
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.frechet import expression_fid
 from facewright.evaluate.images import photometric_errors
 from facewright.evaluate.landmarks import INNER_51, binned_mean, box_size, nme, nme_68
 from facewright.evaluate.likeness import identity_spread
@@ -23,7 +26,15 @@ from facewright.evaluate.methods import MM_PER_DM, Estimate, FlowMethod, Method,
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
 from facewright.evaluate.scan_protocol import vertex_errors
-from facewright.evaluate.synthetic import HELD_OUT_SEED, Scene, Studio, open_studio, photograph, plan_scene
+from facewright.evaluate.synthetic import (
+    HELD_OUT_SEED,
+    Scene,
+    Studio,
+    open_studio,
+    photograph,
+    plan_plain_scene,
+    plan_scene,
+)
 from facewright.evaluate.synthetic.plan import viewed_rotation
 from facewright.export.asset import to_uint8
 from facewright.export.pictures import overlay
@@ -40,11 +51,13 @@ METRICS = (
     Metric("rotation_deg", "head rotation, median", "deg", "median"),
     Metric("nme_68", "NME of 68 landmarks over the box", "%", curve_limit=10.0),
     Metric("nme_51", "NME of the inner 51", "%"),
+    Metric("nme_seen", "NME of the landmarks that can be seen", "%"),
     Metric("nme_mesh", "NME of all face vertices", "%"),
     Metric("expression_rms", "expression weights, RMS error", "1"),
     Metric("albedo_rms", "linear albedo after one gain per channel, RMS error", "1"),
     Metric("photometric_l1", "rendering against photo on the visible face", "1"),
 )
+SceneKind = Literal["full", "plain"]
 YAW_ORDER = ("[0,30]", "(30,60]", "(60,90]")
 
 
@@ -52,7 +65,8 @@ def evaluate_synthetic(
     method: FlowMethod,
     *,
     count: int = 200,
-    size: int = 640,
+    size: int = 0,
+    scenes: SceneKind = "full",
     first_seed: int = HELD_OUT_SEED,
     likeness: LikenessPlan | None = None,
     progress: Progress = silent,
@@ -62,7 +76,8 @@ def evaluate_synthetic(
     Args:
         method: of the open head's coefficients.
         count: scenes.
-        size: of the pictures, px.
+        size: of the pictures, px; 0: 640, or 400 for plain scenes.
+        scenes: whatever photographs bring, or easy ones.
         first_seed: of the scenes; the next ones follow.
         likeness: how many albums, turns, clips; None: the standard set.
         progress: is told how far it is.
@@ -75,8 +90,9 @@ def evaluate_synthetic(
     if first_seed < HELD_OUT_SEED:
         raise BenchmarkError(f"expected seeds from {HELD_OUT_SEED} on, received {first_seed}: others are for training")
     plan = likeness or LikenessPlan()
+    size = size or (640 if scenes == "full" else 400)
     protocol = {
-        "name": "synthetic-1",
+        "name": "synthetic-1" if scenes == "full" else "synthetic-plain-1",
         "face_model": studio.model.name,
         "face_model_sha256": studio.model.metadata.get("sha256", ""),
         "first_seed": first_seed,
@@ -94,17 +110,19 @@ def evaluate_synthetic(
     )
     baseline = baseline_of(method)
     identities: list[tuple[Tensor, Tensor]] = []
+    expressions: list[tuple[Tensor, Tensor]] = []
     mirrored: list[tuple[Photo, Estimate]] = []
     for k in range(count):
-        scene = photograph(studio, plan_scene(studio, first_seed + k, width=size, height=size))
+        scene = _photographed(studio, first_seed + k, scenes, size)
         recorder.digest.add(f"scene-{scene.seed}", to_uint8(scene.photo.srgb).tobytes())
         estimate = _measure(recorder, studio, method, baseline, scene)
         if estimate is not None:
             identities.append((estimate.coefficients.id[0], scene.coefficients.id[0]))
+            expressions.append((estimate.coefficients.exp[0], scene.coefficients.exp[0]))
             if len(mirrored) < plan.mirrored:
                 mirrored.append((scene.photo, estimate))
         progress(f"scene {k + 1} of {count}", 0.6 * (k + 1) / count)
-    figures = _balanced(recorder.cases) | _spread(studio, identities)
+    figures = _balanced(recorder.cases) | _spread(studio, identities) | _expression_distance(expressions)
     figures["faces_not_found"] = Figure.bare(
         100.0 * sum(bool(case.problem) for case in recorder.cases) / max(1, count), "%", count
     )
@@ -119,6 +137,12 @@ def evaluate_synthetic(
         figures=figures,
         baseline=_balanced(recorder.baseline_cases),
     )
+
+
+def _photographed(studio: Studio, seed: int, kind: SceneKind, size: int) -> Scene:
+    if kind == "plain":
+        return photograph(studio, plan_plain_scene(studio, seed, size=size))
+    return photograph(studio, plan_scene(studio, seed, width=size, height=size))
 
 
 def _require_same_model(method: Method, studio: Studio) -> None:
@@ -162,6 +186,7 @@ def scene_errors(
     rigid = vertex_errors(*with_exp)
     marks, true_marks = found.landmarks_px[None, :, :2], truth.landmarks_px[None, :, :2]
     size = box_size(true_marks)
+    seen = scene.landmarks_visible.numpy()[None]
     points, true_points = (e.points_px[None, face, :2] for e in (found, truth))
     turns = [viewed_rotation(e.coefficients, e.camera.distance_dm)[0] for e in (found, truth)]
     cosine = (np.trace(turns[0].T @ turns[1]) - 1.0) / 2.0
@@ -177,6 +202,8 @@ def scene_errors(
         "expression_rms": float(exp.square().mean().sqrt()),
         "albedo_rms": _albedo_error(studio, found, truth),
     }
+    if seen.any():
+        values["nme_seen"] = 100.0 * float(nme(marks, true_marks, size, valid=seen)[0])
     photometric = _photometric_error(found, scene)
     return values | ({} if photometric is None else {"photometric_l1": photometric}), rigid.distances_mm
 
@@ -237,6 +264,14 @@ def _spread(studio: Studio, identities: list[tuple[Tensor, Tensor]]) -> dict[str
         interval = bootstrap_interval(offsets, statistic, num_resamples=NUM_RESAMPLES)
         figures[f"identity_{name}"] = Figure.of(interval, "1", "higher")
     return figures
+
+
+def _expression_distance(expressions: list[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
+    """E-FID: do the expressions that are found spread like the true ones?"""
+    if len(expressions) < 8:
+        return {}
+    found, true = (torch.stack(column).double().numpy() for column in zip(*expressions, strict=True))
+    return {"expression_fid": Figure.bare(expression_fid(found, true), "1", len(expressions))}
 
 
 def _picture(scene: Scene, estimate: Estimate) -> Tensor:

@@ -7,7 +7,13 @@ Seeds from ``HELD_OUT_SEED`` on are for measuring: training never sees them nor 
 """
 
 from facewright.evaluate.synthetic.albums import plan_album, plan_clip, plan_expressions, plan_turns
-from facewright.evaluate.synthetic.plan import HELD_OUT_SEED, ScenePlan, plan_scene, require_training_seed
+from facewright.evaluate.synthetic.plan import (
+    HELD_OUT_SEED,
+    ScenePlan,
+    plan_plain_scene,
+    plan_scene,
+    require_training_seed,
+)
 from facewright.evaluate.synthetic.scene import Scene, photograph
 from facewright.evaluate.synthetic.studio import Studio, open_studio
 
@@ -21,6 +27,7 @@ __all__ = [
     "plan_album",
     "plan_clip",
     "plan_expressions",
+    "plan_plain_scene",
     "plan_scene",
     "plan_turns",
     "require_training_seed",

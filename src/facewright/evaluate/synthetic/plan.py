@@ -94,6 +94,7 @@ def plan_scene(
     width: int = 640,
     height: int = 640,
     eye_px: tuple[float, float] | None = None,
+    distance_dm: float | None = None,
     yaw_deg: float | None = None,
     expression: bool | None = None,
     light: LightKind | None = None,
@@ -110,6 +111,7 @@ def plan_scene(
         height: rows.
         eye_px: range of the distance between the eyes of a frontal face of average build; None: 24 px to a quarter of
             the picture's shorter side.
+        distance_dm: of the camera; 4 to 30, mostly about 10, if None.
         yaw_deg: viewing angle; drawn by ``YAW_RANGES_DEG`` and ``YAW_SHARES`` if None.
         expression: False: neutral; True: some expression; None: mostly some.
         light: drawn if None.
@@ -124,7 +126,7 @@ def plan_scene(
     exp = _expression(model, seed) if (chance if expression is None else expression) else torch.zeros_like(who.exp)
     pose = stream(seed, _POSE)
     viewed, yaw = _viewed_rotation(pose, yaw_deg)
-    camera, place = _camera_and_place(stream(seed, _CAMERA), width, height, eye_px)
+    camera, place = _camera_and_place(stream(seed, _CAMERA), width, height, eye_px, distance_dm)
     lit = stream(seed, _LIGHT)
     kinds = list(LIGHT_KINDS)
     kind = light or kinds[lit.choice(len(kinds), p=list(LIGHT_KINDS.values()))]
@@ -136,6 +138,29 @@ def plan_scene(
     hair = None if plain else draw_hair(stream(person, _HAIR), studio.hair_color(albedo))
     lens = Lens() if plain else draw_lens(stream(seed, _LENS), face_px, dark=kind == "dark")
     return ScenePlan(seed, person, truth, camera, lamp, hair, prop or draw_prop(stream(seed, _PROP)), lens, yaw)
+
+
+def plan_plain_scene(studio: Studio, seed: int, *, size: int = 400) -> ScenePlan:
+    """An easy picture: a large, sharp, bare face 10 dm away that looks roughly into the camera, in even or side light.
+
+    It tells how well a method does its own job when nothing is in its way.
+    """
+    yaw = float(np.clip(stream(seed, _POSE).normal(0.0, 23.0), -60.0, 60.0))
+    light: LightKind = "even" if seed % 2 else "side"
+    eyes = (0.2 * size, 0.24 * size)
+    plan = plan_scene(
+        studio,
+        seed,
+        width=size,
+        height=size,
+        eye_px=eyes,
+        distance_dm=10.0,
+        yaw_deg=yaw,
+        light=light,
+        prop="none",
+        plain=True,
+    )
+    return replace(plan, lens=Lens(blur_px=0.4, shot_noise=0.01, read_noise=0.002, quality=92))
 
 
 def ray_rotation(place_dm: Float[ndarray, "3"], distance_dm: float) -> Float[ndarray, "3 3"]:
@@ -188,10 +213,11 @@ def _viewed_rotation(rng: np.random.Generator, yaw_deg: float | None) -> tuple[F
 
 
 def _camera_and_place(
-    rng: np.random.Generator, width: int, height: int, eye_px: tuple[float, float] | None
+    rng: np.random.Generator, width: int, height: int, eye_px: tuple[float, float] | None, distance_dm: float | None
 ) -> tuple[Camera, Float[ndarray, "3"]]:
     """A camera at arm's length to several metres, and where the head is."""
-    distance = float(np.clip(np.exp(rng.normal(np.log(10.0), 0.45)), 4.0, 30.0))
+    drawn = float(np.clip(np.exp(rng.normal(np.log(10.0), 0.45)), 4.0, 30.0))
+    distance = drawn if distance_dm is None else distance_dm
     low, high = eye_px or (24.0, max(24.5, min(width, height) / 4.0))
     size_px = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     focal = size_px * distance / MEAN_EYE_DISTANCE_DM

@@ -125,6 +125,8 @@ def test_faces_that_are_not_found_count_in_one_reading_only(folder: Path, open_h
     assert value(result, "auc_7") == pytest.approx(50.0, abs=0.5)
     assert value(result, "faces_not_found") == 50.0
     assert "NoFaceFoundError" in case(result, "image00043").problem
+    both = evaluate_aflw2000(folder, MethodLandmarks(half), MethodLandmarks(half)).result
+    assert value(both, "failures_10", baseline=True) == 50.0
 
 
 def test_dense_points_where_they_are_given(copy: Path, open_head: FaceModel) -> None:

@@ -254,15 +254,14 @@ def _measure(
         photo = read_photo(path)
         flat = torch.from_numpy(labels.points[:, :2]).float()
         near = torch.cat([flat.amin(0), flat.amax(0)])
+        if baseline is not None:
+            recorder.baseline_cases.append(_case(baseline, photo, path.stem, near, labels, strata))
         predicted = source.predict(photo, path.stem, near)
-        constant = baseline.predict(photo, path.stem, near) if baseline is not None else None
         values = face_errors(predicted, labels)
     except (FacewrightError, ValueError) as error:
         recorder.fail(path.stem, f"{type(error).__name__}: {error}", strata=strata)
         return
     recorder.cases.append(Case(path.stem, values, strata=strata))
-    if constant is not None:
-        recorder.baseline_cases.append(Case(path.stem, face_errors(constant, labels), strata=strata))
     problem = label_problem(predicted.points, labels.points)
     if problem:
         recorder.problems.append(f"{path.stem}: {problem}; it is counted")
@@ -272,6 +271,21 @@ def _measure(
         return torch.cat([close_up(photo.srgb, flat), close_up(photo.srgb, marks, around=flat)], -1)
 
     recorder.worst.offer(values["nme_68"], f"{path.stem}: {values['nme_68']:.1f} %", draw)
+
+
+def _case(
+    source: LandmarkSource,
+    photo: Photo,
+    stem: str,
+    near: Float[Tensor, "4"],
+    labels: FaceLabels,
+    strata: dict[str, str],
+) -> Case:
+    """The baseline's; it may miss faces too."""
+    try:
+        return Case(stem, face_errors(source.predict(photo, stem, near), labels), strata=strata)
+    except FacewrightError as error:
+        return Case(stem, strata=strata, problem=str(error))
 
 
 def face_errors(predicted: FacePrediction, labels: FaceLabels) -> dict[str, float]:

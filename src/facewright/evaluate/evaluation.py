@@ -132,7 +132,7 @@ class Recorder:
         self.baseline_cases: list[Case] = []
         self.problems: list[str] = []
         self.missing: list[str] = []
-        self._begun = time.perf_counter()
+        self._begun, self._commit = time.perf_counter(), source_commit()
 
     def fail(self, name: str, problem: str, *, group: str = "", strata: dict[str, str] | None = None) -> None:
         """A case that cannot be measured: it is named and changes no figure."""
@@ -164,7 +164,7 @@ class Recorder:
             weights,
             face_model,
             settings or {},
-            source_commit(),
+            self._commit,
             __version__,
             time.perf_counter() - self._begun,
             self.metrics,

@@ -242,11 +242,12 @@ def gain_over(cases: Sequence[Case], baseline: Sequence[Case], key: str) -> Figu
         if key in case.values and case.name in others and key in others[case.name].values
     ]
     values, groups = measured(paired, "method", "mean")
-    if not len(values):
-        return None
+    if not len(values) or not values[:, 1].any():
+        return None  # nothing can be smaller than no error
 
     def gain(rows: ndarray) -> float:
-        return float(100.0 * (1.0 - rows[:, 0].mean() / rows[:, 1].mean()))
+        error, constant = rows.mean(0)
+        return float(100.0 * (1.0 - error / constant)) if constant > 0 else float("nan")
 
     interval = bootstrap_interval(values, gain, groups=groups, num_resamples=NUM_RESAMPLES)
     return Figure.of(interval, "%", "higher")

@@ -1,0 +1,45 @@
+"""Draw a sheet of synthetic people for the documentation.
+
+    python scripts/synthetic_sheet.py --out docs/images/synthetic-people.jpg
+
+Training seeds: the held-out ones are for measuring only.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from PIL import Image
+
+from facewright.evaluate.synthetic import open_studio, photograph, plan_scene, require_training_seed
+from facewright.export.asset import to_uint8
+from facewright.export.sheets import contact_sheet
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What is drawn."""
+
+    out: Path
+    """Picture file."""
+    count: int = 18
+    """People."""
+    first_seed: int = 300
+    """Seed of the first."""
+
+
+def main(arguments: Arguments) -> None:
+    """Write the sheet."""
+    studio = open_studio()
+    tiles = []
+    for k in range(arguments.count):
+        seed = require_training_seed(arguments.first_seed + k)
+        scene = photograph(studio, plan_scene(studio, seed, width=240, height=240, eye_px=(38.0, 55.0)))
+        tiles.append((", ".join(scene.strata.values()), scene.photo.srgb))
+    sheet = contact_sheet(tiles, columns=6, tile_px=240)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_uint8(sheet.permute(1, 2, 0))).save(arguments.out, quality=85)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

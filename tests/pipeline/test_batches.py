@@ -13,7 +13,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline import batch as batch_module
 from facewright.pipeline.batch import reconstruct_files
-from facewright.pipeline.flow import Reconstructor
+from facewright.pipeline.flow import Reconstructor, one_thread
 from facewright.pipeline.outputs import OutputOptions
 from facewright.records import FaceDetection, Photo
 from facewright.regress.rnet import RNet
@@ -132,3 +132,19 @@ def test_batches_are_bounded(reconstructor: Reconstructor, monkeypatch: pytest.M
         "astronaut.json",
         "report.json",
     ]
+
+
+def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The conftest's one thread would hide it: torch's count is replaced by a variable."""
+    count = 7
+
+    def set_count(new: int) -> None:
+        nonlocal count
+        count = new
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    monkeypatch.setattr(torch, "set_num_threads", set_count)
+    with pytest.raises(NoFaceFoundError), one_thread():
+        assert count == 1
+        raise NoFaceFoundError
+    assert count == 7

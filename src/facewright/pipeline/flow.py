@@ -207,9 +207,9 @@ class Reconstructor:
             return []
         photos = [photo.to(self.face_model.mean_shape.device) for photo in photos]
         spent: dict[str, float] = {}
-        with _timed(spent, "detect"):
+        with _timed(spent, "detect"), one_thread():
             found = detect_faces_in_batch(photos, self.detector) if detections is None else detections
-        with _timed(spent, "align"):
+        with _timed(spent, "align"), one_thread():
             chosen = found if faces == "all" else [some[:1] for some in found]
             placed = [_attempt(self._placed, photo, some) for photo, some in zip(photos, chosen, strict=True)]
         with _timed(spent, "regress"):
@@ -257,7 +257,7 @@ class Reconstructor:
         coefficients = start
         if coefficients is None or self.refine > 0:
             settings = self.fit if start is None else self.fit.refining(self.refine)
-            with _timed(seconds, "fit"):
+            with _timed(seconds, "fit"), one_thread():
                 result = fit_face(aligned, detection, self.face_model, settings, start=start)
             coefficients, residuals = result.coefficients, result.residuals
         model = self.finer_model or self.face_model
@@ -275,6 +275,20 @@ def _attempt(step: Callable[..., Result], *arguments: object) -> Result | Facewr
         return step(*arguments)
     except FacewrightError as error:
         return error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread inside: for many small tensors a second one costs more than it brings.
+
+    Where other programs compute too it would cost ten times that, as threads wait for each other busily.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

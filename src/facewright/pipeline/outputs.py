@@ -20,7 +20,7 @@ from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import Reconstruction, pose_document
+from facewright.pipeline.flow import Reconstruction, one_thread, pose_document
 from facewright.pipeline.texture import face_texture, lit_vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
 from facewright.records import FaceCoefficients, MeshAsset
@@ -95,6 +95,7 @@ SUFFIXES: dict[Format, str] = {
 }
 
 
+@one_thread()
 def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options: OutputOptions) -> list[Path]:
     """Write the files of all faces of one photo; the names of the files written, in order.
 
@@ -123,6 +124,7 @@ def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options:
     return written
 
 
+@one_thread()
 def save_reconstruction(face: Reconstruction, path: str | os.PathLike[str], *, texture_px: int = 1024) -> None:
     """Write one face to one file; the suffix chooses: ``.glb .obj .ply .stl .mat .npz .json``, ``.png`` for the sheet.
 

@@ -144,7 +144,12 @@ def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: count)
     monkeypatch.setattr(torch, "set_num_threads", set_count)
-    with pytest.raises(NoFaceFoundError), one_thread():
+
+    @one_thread()
+    def fail() -> None:
         assert count == 1
         raise NoFaceFoundError
+
+    with pytest.raises(NoFaceFoundError):
+        fail()
     assert count == 7

@@ -13,7 +13,7 @@ LITTLE = ["--mirrored", "0", "--people", "0", "--no-turns", "--clips", "0"]
 
 def test_synthetic_people_and_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
-        options = ["--method", "mean", "--n", "2", "--size", "256", "--out", str(tmp_path / name)]
+        options = ["--method", "mean", "--n", "1", "--size", "256", "--out", str(tmp_path / name)]
         assert main(["evaluate", "synthetic", *options, *LITTLE]) == 0
     printed = capsys.readouterr().out
     assert "nme_68" in printed

@@ -115,24 +115,25 @@ def test_methods_are_measured_with_expression(folder: Path, open_head: FaceModel
     assert evaluation.heat is not None
 
 
-@pytest.mark.parametrize("fault", ["predictions", "region"])
-def test_broken_cases_are_named_and_change_no_other(
-    fault: str, copy: Path, intact: Result, open_head: FaceModel
-) -> None:
-    if fault == "region":
-        (copy / "data/REALY_scan_region/2/cheek.obj").unlink()
-    else:
-        (copy / "files/2.obj").write_text("v 0 0 0")
-        ids, faces = outer_surface(open_head)
-        write_obj(copy / "files/2_1.obj", vertices_of(open_head, person(open_head, 12))[ids], faces)
-        shutil.copytree(copy / "data/REALY_scan_region/2", copy / "data/REALY_scan_region/3")  # and no prediction
-    for k in range(4, 7):
-        shutil.copy(copy / "files/1.obj", copy / "files" / f"{k}_spare.obj")
+def test_broken_cases_are_named_and_change_no_other(copy: Path, intact: Result, open_head: FaceModel) -> None:
+    """A damaged mesh, one of another topology, a subject without prediction, one without a region, a stranger."""
+    (copy / "files/2.obj").write_text("v 0 0 0")
+    ids, faces = outer_surface(open_head)
+    write_obj(copy / "files/2_1.obj", vertices_of(open_head, person(open_head, 12))[ids], faces)
+    for subject in ("3", "4"):
+        shutil.copytree(copy / "data/REALY_scan_region/2", copy / "data/REALY_scan_region" / subject)
+        shutil.copy(copy / "data/REALY_HIFI3D_keypoints/2.obj", copy / f"data/REALY_HIFI3D_keypoints/{subject}.obj")
+    (copy / "data/REALY_scan_region/4/cheek.obj").unlink()
+    np.savetxt(copy / "data/metrical_scale.txt", [*SCALES, 9.0, 9.0])
+    for name in ("4", "5", "6"):
+        shutil.copy(copy / "files/1.obj", copy / "files" / f"{name}.obj")
     broken = evaluate_realy(copy / "data", FileMeshes(copy / "files"), open_head).result
-    for name in ("2",) if fault == "region" else ("2", "2_1", "3"):
+    for name in ("2", "2_1", "3", "4"):
         assert case(broken, name).problem, name
-    assert values(broken) == {"1": values(intact)["1"]}
-    assert sum("no subject" in problem for problem in broken.problems) == 3
+    assert "cheek" in case(broken, "4").problem
+    assert values(broken)["1"] == pytest.approx(values(intact)["1"], abs=1e-6)
+    assert len(values(broken)) == 1
+    assert sum("no subject" in problem for problem in broken.problems) == 2
 
 
 def test_keypoints_are_checked(copy: Path, open_head: FaceModel) -> None:

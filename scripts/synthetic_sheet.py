@@ -35,7 +35,8 @@ def main(arguments: Arguments) -> None:
     for k in range(arguments.count):
         seed = require_training_seed(arguments.first_seed + k)
         scene = photograph(studio, plan_scene(studio, seed, width=240, height=240, eye_px=(38.0, 55.0)))
-        tiles.append((", ".join(scene.strata.values()), scene.photo.srgb))
+        title = ", ".join(scene.strata[name] for name in ("yaw", "light", "occlusion"))
+        tiles.append((title, scene.photo.srgb))
     sheet = contact_sheet(tiles, columns=6, tile_px=240)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(to_uint8(sheet.permute(1, 2, 0))).save(arguments.out, quality=85)

@@ -91,12 +91,15 @@ def test_what_is_worn_hides_the_face(studio: Studio, prop: str, least: float) ->
 def test_strata_name_what_was_drawn(studio: Studio) -> None:
     scenes = [photograph(studio, small(studio, seed)) for seed in range(40, 46)]
     for scene in scenes:
-        assert scene.strata.keys() == {"yaw", "light", "occlusion", "resolution"}
+        assert scene.strata.keys() == {"yaw", "light", "occlusion", "resolution", "distance", "expression"}
         assert scene.strata["resolution"] == "small"
     turned = photograph(studio, frontal(studio, yaw_deg=45.0, light="dark"))
     assert turned.strata["yaw"] == "(30,60]"
     assert turned.strata["light"] == "dark"
     assert turned.strata["occlusion"] == "clear"
+    selfie = photograph(studio, frontal(studio, distance_dm=5.0, expression=False))
+    assert selfie.strata["distance"] == "selfie"
+    assert selfie.strata["expression"] == "neutral"
 
 
 def test_viewing_angle_is_relative_to_the_line_of_sight(studio: Studio) -> None:

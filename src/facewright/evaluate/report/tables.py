@@ -113,7 +113,20 @@ def _stratum_table(result: Result, metrics: list[Metric], stratum: str) -> TextT
 
 
 def _class_order(name: str) -> tuple[int, str]:
-    order = ("[0,30]", "(30,60]", "(60,90]", "clear", "partly", "heavy", "small", "medium", "large")
+    order = (
+        "[0,30]",
+        "(30,60]",
+        "(60,90]",
+        "clear",
+        "partly",
+        "heavy",
+        "small",
+        "medium",
+        "large",
+        "selfie",
+        "portrait",
+        "far",
+    )
     return (order.index(name) if name in order else len(order), name)
 
 

@@ -53,7 +53,7 @@ class Scene(TensorRecord):
         eye_px: distance of the eyes of an average head that looks into this camera from there.
         seed: of the scene.
         person: of who it is.
-        strata: name of each property's class: yaw, light, occlusion, resolution.
+        strata: name of each property's class: yaw, light, occlusion, resolution, distance, expression.
     """
 
     photo: Photo
@@ -111,7 +111,17 @@ def strata_of(plan: ScenePlan, share_hidden: float, eye_px: float) -> dict[str, 
     yaw = "[0,30]" if turned <= 30 else "(30,60]" if turned <= 60 else "(60,90]"
     hidden = "clear" if share_hidden < 0.05 else "partly" if share_hidden < 0.25 else "heavy"
     size = "small" if eye_px < 40 else "medium" if eye_px < 80 else "large"
-    return {"yaw": yaw, "light": plan.light.kind, "occlusion": hidden, "resolution": size}
+    away = plan.camera.distance_dm
+    distance = "selfie" if away < 7 else "portrait" if away < 14 else "far"
+    expression = "expressive" if float(plan.coefficients.exp.abs().max()) > 0.1 else "neutral"
+    return {
+        "yaw": yaw,
+        "light": plan.light.kind,
+        "occlusion": hidden,
+        "resolution": size,
+        "distance": distance,
+        "expression": expression,
+    }
 
 
 @dataclass(frozen=True)

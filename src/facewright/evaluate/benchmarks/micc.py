@@ -17,7 +17,15 @@ from facewright.evaluate.alignment import global_scale
 from facewright.evaluate.benchmarks.photos import VIDEO_SUFFIXES, first_folder, frames_of
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
-from facewright.evaluate.predictions import MeanHead, MeshSource, PhotoOfFace, PredictedMesh, mean_mesh, require_face
+from facewright.evaluate.predictions import (
+    FileMeshes,
+    MeanHead,
+    MeshSource,
+    PhotoOfFace,
+    PredictedMesh,
+    mean_mesh,
+    require_face,
+)
 from facewright.evaluate.results import Case, Figure, Metric
 from facewright.evaluate.scan_files import beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import SCAN_PROTOCOLS, FacePoints, ScanErrors, ScanProtocol, scan_errors
@@ -95,13 +103,14 @@ def evaluate_micc(
     subjects = sorted(path for path in data.glob("subject_*") if path.is_dir())
     if not subjects:
         raise BenchmarkError(f"{data} has no subject_NN folders: {OBTAIN}")
+    wanted = None if isinstance(source, FileMeshes) else frames
     record = asdict(protocol) | asdict(rule) | {"frames_per_video": frames or "all", "expression": "none"}
     topology = source.topology
     recorder = Recorder("micc", "MICC Florence", record, METRICS, heat=HeatMap(topology) if topology else None)
     baseline = MeanHead(head)
     scales: dict[str, float | None] = {"method": None, "mean": None}
     if protocol.scale == "global":
-        scales = _global_scales(subjects, source, baseline, rule, frames)
+        scales = _global_scales(subjects, source, baseline, rule, wanted)
     mean_seven = mean_mesh(head).seven_mm
     for k, subject in enumerate(subjects):
         try:
@@ -110,7 +119,7 @@ def evaluate_micc(
             recorder.fail(subject.name, str(error), group=subject.name)
             continue
         constant = _best(scans, baseline.mesh("", (), expression=False), protocol, scales["mean"])[0].error_mm
-        for video in _videos(subject, frames, recorder):
+        for video in _videos(subject, wanted, recorder):
             _measure(recorder, video, scans, source, protocol, rule, scales["method"], constant)
         progress(subject.name, (k + 1) / len(subjects))
     used = {f"{path.name}/{condition}" for path in subjects for condition in CONDITIONS}
@@ -198,7 +207,8 @@ def _scans(subject: Path, rule: VideoRule, recorder: Recorder | None, mean_seven
     return scans
 
 
-def _videos(subject: Path, frames: int, recorder: Recorder | None) -> list[_Video]:
+def _videos(subject: Path, frames: int | None, recorder: Recorder | None) -> list[_Video]:
+    """The videos of a subject; their frames are listed only where they are wanted."""
     found = []
     for condition in CONDITIONS:
         key = f"{subject.name}/{condition}"
@@ -207,7 +217,7 @@ def _videos(subject: Path, frames: int, recorder: Recorder | None) -> list[_Vide
             files = [subject / "Video" / f"{condition}{suffix}" for suffix in VIDEO_SUFFIXES]
             place = next((path for path in files if path.is_file()), None)
         try:
-            pictures = [] if place is None else frames_of(place, frames)
+            pictures = [] if place is None or frames is None else frames_of(place, frames)
         except BenchmarkError as error:
             if recorder is not None:
                 recorder.fail(key, str(error), group=subject.name, strata={"condition": condition})
@@ -221,7 +231,7 @@ def _videos(subject: Path, frames: int, recorder: Recorder | None) -> list[_Vide
 
 
 def _global_scales(
-    subjects: list[Path], source: MeshSource, baseline: MeanHead, rule: VideoRule, frames: int
+    subjects: list[Path], source: MeshSource, baseline: MeanHead, rule: VideoRule, frames: int | None
 ) -> dict[str, float | None]:
     """One scale of the method and one of the mean head, over all videos: a first pass that keeps eight points each."""
     pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"method": [], "mean": []}

@@ -35,9 +35,26 @@ def overlay_of_faces(reconstructions: list[Reconstruction]) -> Float[Tensor, "3 
     """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp."""
     picture = reconstructions[0].photo.srgb
     for face in sorted(reconstructions, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
-        rendering = render(without_neck_and_scalp(face), face.camera, face.coefficients.sh)
-        picture = overlay(picture, display_picture(rendering, face.mesh), rendering.mask[0])
+        picture = _drawn_in_place(picture, face)
     return picture
+
+
+def _drawn_in_place(picture: Float[Tensor, "3 H W"], face: Reconstruction) -> Float[Tensor, "3 H W"]:
+    """The picture with one face drawn. Only the face's part of it is rendered: photos may have a hundred megapixels."""
+    mesh, camera = without_neck_and_scalp(face), face.camera
+    outline = project_points(mesh.vertices, camera)[0, :, :2]
+    size = outline.new_tensor([camera.width, camera.height])
+    low = torch.minimum((outline.amin(0).floor() - 2.0).clamp_min(0.0), size)
+    high = torch.maximum(torch.minimum(outline.amax(0).ceil() + 3.0, size), low)
+    (left, top), (right, bottom) = low.int().tolist(), high.int().tolist()
+    if right == left or bottom == top:
+        return picture  # it lies outside
+    window = window_camera(camera, left, top, 1.0, right - left, bottom - top)
+    rendering = render(mesh, window, face.coefficients.sh)
+    part = overlay(picture[:, top:bottom, left:right], display_picture(rendering, face.mesh), rendering.mask[0])
+    drawn = picture.clone()
+    drawn[:, top:bottom, left:right] = part
+    return drawn
 
 
 def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:

@@ -49,7 +49,7 @@ def _drawn_in_place(picture: Float[Tensor, "3 H W"], face: Reconstruction) -> Fl
     (left, top), (right, bottom) = low.int().tolist(), high.int().tolist()
     if right == left or bottom == top:
         return picture  # it lies outside
-    window = window_camera(camera, left, top, 1.0, right - left, bottom - top)
+    window = window_camera(camera, float(left), float(top), 1.0, right - left, bottom - top)
     rendering = render(mesh, window, face.coefficients.sh)
     part = overlay(picture[:, top:bottom, left:right], display_picture(rendering, face.mesh), rendering.mask[0])
     drawn = picture.clone()

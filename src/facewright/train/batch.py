@@ -1,0 +1,109 @@
+"""What training data is: one sample as it is stored, many as a network sees them. Real or synthetic, the same."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from facewright.records import CoefficientLayout, FaceCoefficients, TensorRecord
+
+STORED_CROP_SIZE = 128
+"""Side of the Deep3D crop at which pictures are stored by default; points and windows are in its pixels."""
+MARGIN_SHARE = 0.125
+"""What a stored window shows beyond the crop on each side, as a share of the crop's side: room for jitter."""
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """One face, stored with a margin around its crop.
+
+    Points are in pixels of the crop (x right, y down, centres at integers; 0, 0 is the centre of the crop's first
+    pixel), of which the window shows ``margin`` pixels more on each side.
+
+    Attributes:
+        key: where it comes from: a file's name and the face's number in it, or a scene's seed.
+        window_srgb: sRGB-coded bytes; outside of the photo black.
+        skin: skin attention of the window, 0..255; zeros where unknown.
+        margin: of the window, px.
+        landmarks: iBUG-68 (3D definition: hidden points where they would be).
+        landmark_weights: 0 (unknown) .. 1.
+        points: the detector's 468.
+        point_weights: 0 (unknown) .. 1.
+        truth: packed coefficients, posed before the crop's own camera; None for photographs.
+    """
+
+    key: str
+    window_srgb: UInt8[ndarray, "W W 3"]
+    skin: UInt8[ndarray, "W W"]
+    margin: int
+    landmarks: Float[ndarray, "68 2"]
+    landmark_weights: Float[ndarray, "68"]
+    points: Float[ndarray, "468 2"]
+    point_weights: Float[ndarray, "468"]
+    truth: Float[ndarray, " K"] | None = None
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the crop inside the window, px."""
+        return len(self.window_srgb) - 2 * self.margin
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What a set of stored samples is; samples of one set share all of it.
+
+    Attributes:
+        kind: ``photographs`` or ``synthetic``.
+        crop_size: side of the crops, px.
+        margin: of the windows, px.
+        template: landmark template and scale of the crops.
+        face_model: name of the model that the truth belongs to; empty without truth.
+        layout: of the truth; None without.
+        source: what it was made from, for weight cards.
+    """
+
+    kind: str
+    crop_size: int = STORED_CROP_SIZE
+    margin: int = round(STORED_CROP_SIZE * MARGIN_SHARE)
+    template: str = "deep3d-five-102"
+    face_model: str = ""
+    layout: CoefficientLayout | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingBatch(TensorRecord):
+    """Crops and what is known about them.
+
+    Attributes:
+        crops: sRGB-coded, 0..1.
+        skin: skin attention, 0..1; 0 where unknown.
+        landmarks: iBUG-68, crop pixels.
+        landmark_weights: 0 (unknown) .. 1.
+        points: the detector's 468, crop pixels.
+        point_weights: 0 (unknown) .. 1.
+        truth: coefficients; zeros where unknown. ``translation`` is of the un-jittered crop: learn it from the points.
+        truth_known: whether there is any truth.
+        keys: of the samples.
+    """
+
+    crops: Float[Tensor, "B 3 S S"]
+    skin: Float[Tensor, "B S S"]
+    landmarks: Float[Tensor, "B 68 2"]
+    landmark_weights: Float[Tensor, "B 68"]
+    points: Float[Tensor, "B 468 2"]
+    point_weights: Float[Tensor, "B 468"]
+    truth: FaceCoefficients
+    truth_known: Bool[Tensor, " B"]
+    keys: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Number of faces."""
+        return len(self.crops)
+
+
+def empty_points(count: int) -> tuple[Float[ndarray, "N 2"], Float[ndarray, " N"]]:
+    """Points that are not known, with their weights."""
+    return np.zeros((count, 2), np.float32), np.zeros(count, np.float32)

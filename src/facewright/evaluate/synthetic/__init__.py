@@ -14,13 +14,14 @@ from facewright.evaluate.synthetic.plan import (
     plan_scene,
     require_training_seed,
 )
-from facewright.evaluate.synthetic.scene import Scene, photograph
+from facewright.evaluate.synthetic.scene import Scene, Snapshot, photograph, take_snapshot
 from facewright.evaluate.synthetic.studio import Studio, open_studio
 
 __all__ = [
     "HELD_OUT_SEED",
     "Scene",
     "ScenePlan",
+    "Snapshot",
     "Studio",
     "open_studio",
     "photograph",
@@ -31,4 +32,5 @@ __all__ = [
     "plan_scene",
     "plan_turns",
     "require_training_seed",
+    "take_snapshot",
 ]

@@ -48,10 +48,14 @@ class Light:
         scale = np.broadcast_to(np.asarray(factor, np.float64), (3,))
         return Light(self.kind, self.sky * scale, self.ground * scale, self.sun * scale, self.sun_direction, self.gloss)
 
-    def sh(self) -> Float[Tensor, "1 9 3"]:
-        """Least-squares spherical harmonics of the irradiance over the sphere, in the renderer's convention."""
+    def sh(self, world_from_view: Float[ndarray, "3 3"] | None = None) -> Float[Tensor, "1 9 3"]:
+        """Least-squares spherical harmonics of the irradiance over the sphere, in the renderer's convention.
+
+        Args:
+            world_from_view: rotation of the frame that they are for; None: the world.
+        """
         normals, inverse = _sphere()
-        coefficients = inverse @ self.irradiance(normals)
+        coefficients = inverse @ self.irradiance(normals if world_from_view is None else normals @ world_from_view.T)
         coefficients[0] -= SH_DC_OFFSET
         return torch.from_numpy(coefficients).float()[None]
 

@@ -41,6 +41,8 @@ GESTURES: tuple[dict[str, float], ...] = (
 """What people do before cameras, by ARKit's names at full strength: smile, laugh, talk, blink, wonder, frown, kiss."""
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))
 YAW_SHARES = (0.5, 0.3, 0.2)
+TILT_DEG = (11.0, 8.0)
+"""Deviations of pitch and roll; both are cut at 2.5 of them."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def plan_scene(
     eye_px: tuple[float, float] | None = None,
     distance_dm: float | None = None,
     yaw_deg: float | None = None,
+    tilt_deg: tuple[float, float] = TILT_DEG,
     expression: bool | None = None,
     light: LightKind | None = None,
     prop: PropKind | None = None,
@@ -113,6 +116,7 @@ def plan_scene(
             the picture's shorter side.
         distance_dm: of the camera; 4 to 30, mostly about 10, if None.
         yaw_deg: viewing angle; drawn by ``YAW_RANGES_DEG`` and ``YAW_SHARES`` if None.
+        tilt_deg: deviations of pitch and roll.
         expression: False: neutral; True: some expression; None: mostly some.
         light: drawn if None.
         prop: drawn if None.
@@ -125,7 +129,7 @@ def plan_scene(
     chance = stream(seed, _EXPRESSION).random() >= NEUTRAL_SHARE
     exp = _expression(model, seed) if (chance if expression is None else expression) else torch.zeros_like(who.exp)
     pose = stream(seed, _POSE)
-    viewed, yaw = _viewed_rotation(pose, yaw_deg)
+    viewed, yaw = _viewed_rotation(pose, yaw_deg, tilt_deg)
     camera, place = _camera_and_place(stream(seed, _CAMERA), width, height, eye_px, distance_dm)
     lit = stream(seed, _LIGHT)
     kinds = list(LIGHT_KINDS)
@@ -203,11 +207,13 @@ def _expression(model: FaceModel, seed: int) -> Float[torch.Tensor, "1 K"]:
     return exp
 
 
-def _viewed_rotation(rng: np.random.Generator, yaw_deg: float | None) -> tuple[Float[ndarray, "3 3"], float]:
+def _viewed_rotation(
+    rng: np.random.Generator, yaw_deg: float | None, tilt_deg: tuple[float, float]
+) -> tuple[Float[ndarray, "3 3"], float]:
     bin_index = rng.choice(len(YAW_SHARES), p=YAW_SHARES)
     drawn = float(rng.uniform(*YAW_RANGES_DEG[bin_index]) * rng.choice([-1.0, 1.0]))
     yaw = drawn if yaw_deg is None else float(yaw_deg)
-    pitch, roll = np.clip(rng.standard_normal(2), -2.5, 2.5) * [11.0, 8.0]
+    pitch, roll = np.clip(rng.standard_normal(2), -2.5, 2.5) * tilt_deg
     angles = torch.deg2rad(torch.tensor([[pitch, yaw, roll]], dtype=torch.float64))
     return rotation_from_angles(angles)[0].numpy(), yaw
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from facewright.evaluate.synthetic.hair import hair_shell
@@ -22,17 +22,17 @@ from facewright.evaluate.synthetic.plan import (
     stream,
 )
 from facewright.evaluate.synthetic.props import face_mask, glasses, torso
+from facewright.evaluate.synthetic.shading import Lighting, shade_picture_compiled, shade_samples
 from facewright.evaluate.synthetic.shells import Shell
 from facewright.evaluate.synthetic.studio import Studio
-from facewright.evaluate.synthetic.textures import draw_background, fractal_noise, read_grain
+from facewright.evaluate.synthetic.textures import draw_background, fractal_noise
 from facewright.geometry.frames import clip_from_world, pose_points, project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import Camera, FaceCoefficients, Fragments, Photo, TensorRecord
 from facewright.render.interpolation import sample_surface
-from facewright.render.lighting import sh_shading
 from facewright.render.rasterizers import rasterize
-from facewright.render.visibility import surface_distance, vertex_visibility
+from facewright.render.visibility import seen_share, surface_distance
 
 LANDMARK_TOLERANCE_DM = 0.04
 SHADOW_BUFFER_PX = 192
@@ -103,6 +103,31 @@ def photograph(studio: Studio, plan: ScenePlan, *, oversampling: int = 2) -> Sce
         plan.person,
         strata_of(plan, share, eye_px),
     )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A picture without the part of the truth that takes long to find.
+
+    Attributes:
+        picture: sRGB-coded bytes.
+        vertices_world: of the head, dm.
+    """
+
+    picture: UInt8[np.ndarray, "H W 3"]
+    vertices_world: Float[Tensor, "V 3"]
+
+
+def take_snapshot(studio: Studio, plan: ScenePlan, *, oversampling: int = 2) -> Snapshot:
+    """``photograph`` for training: the same picture (up to rounding) in a third of the time. Arguments as there.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    with torch.no_grad():
+        view = _View(studio, plan, oversampling)
+        picture = take_picture(view.exposed_compiled().numpy(), plan.lens, stream(plan.seed, NOISE_STREAM))
+        return Snapshot(picture, view.vertices[: len(view.head)])
 
 
 def strata_of(plan: ScenePlan, share_hidden: float, eye_px: float) -> dict[str, str]:
@@ -176,6 +201,12 @@ class _View:
         camera, finer = self.plan.camera, self.oversampling
         return rasterize(self.clip, self.faces, (finer * camera.height, finer * camera.width))
 
+    @cached_property
+    def lighting(self) -> Lighting:
+        light, camera_z = self.plan.light, self.plan.camera.distance_dm
+        sun, direction = (torch.from_numpy(part).float() for part in (light.sun, light.sun_direction))
+        return Lighting(self.plan.coefficients.sh, sun, direction, light.gloss, camera_z)
+
     def values(self) -> Float[Tensor, "V 16"]:
         """Per vertex: albedo, place of the grain, its strength, gloss, sun, face, normal, position."""
         studio, shells, truth = self.studio, self.shells, self.plan.coefficients
@@ -197,22 +228,38 @@ class _View:
 
     def exposed(self) -> tuple[Float[Tensor, "H W 3"], Bool[Tensor, "H W"], Bool[Tensor, "H W"]]:
         """Linear picture, pixels that show the face, and pixels behind a flat thing before the camera."""
-        plan = self.plan
         samples = sample_surface(self.clip, self.faces, self.fragments)
         values = samples.take(self.values()[None])
-        color = _shade(values, plan)
+        color = shade_samples(values, self.lighting)
         of_head = self.fragments.face_index.flatten()[samples.pixels] < len(self.studio.model.faces)
         face = ((values[:, 9] > 0.5) & of_head).to(color)
         picture = samples.put(torch.cat([color, torch.ones_like(face)[:, None], face[:, None]], 1))
         picture = torch.nn.functional.avg_pool2d(picture, self.oversampling)[0]
+        linear, cover = self._before_backdrop(picture[:3], picture[3])
+        return linear.permute(1, 2, 0).clamp_min(0.0), (picture[4] > 0.5) & (cover < 0.5), cover > 0.5
+
+    def exposed_compiled(self) -> Float[Tensor, "H W 3"]:
+        """The linear picture alone, by the compiled twin."""
+        drawn = shade_picture_compiled(
+            self.values(), self.faces, self.fragments, self.lighting, self.oversampling, len(self.studio.model.faces)
+        )
+        picture = torch.from_numpy(drawn).permute(2, 0, 1)
+        linear, _ = self._before_backdrop(picture[:3], picture[3])
+        return linear.permute(1, 2, 0).clamp_min(0.0)
+
+    def _before_backdrop(
+        self, colors: Float[Tensor, "3 H W"], coverage: Float[Tensor, "H W"]
+    ) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "H W"]]:
+        """The picture with what is behind it and what is held before it; and where the latter covers it."""
+        plan = self.plan
         backdrop = draw_background(stream(plan.seed, BACKDROP_STREAM), plan.camera.height, plan.camera.width)
-        linear = picture[:3] + (1.0 - picture[3]) * torch.from_numpy(backdrop).permute(2, 0, 1)
-        cover = torch.zeros(linear.shape[1:])
+        linear = colors + (1.0 - coverage) * torch.from_numpy(backdrop).permute(2, 0, 1)
+        cover = torch.zeros_like(coverage)
         if plan.prop == "object":
             points = project_points(self.vertices[None, : len(self.head)], plan.camera)[0, :, :2]
             paint, cover = _blob(plan, points, linear.shape[1:])
             linear = cover * paint + (1.0 - cover) * linear
-        return linear.permute(1, 2, 0).clamp_min(0.0), (picture[4] > 0.5) & (cover < 0.5), cover > 0.5
+        return linear, cover
 
     def landmarks(self, cover: Bool[Tensor, "H W"]) -> tuple[Float[Tensor, "68 3"], Bool[Tensor, "68"]]:
         """Where they are, and which of them can be seen."""
@@ -255,26 +302,13 @@ def _sunlit(light: Light, vertices: Tensor, normals: Tensor, faces: Tensor) -> F
     middle_px = torch.tensor([(SHADOW_BUFFER_PX - 1) / 2])
     focal = SHADOW_BUFFER_PX / 2 * 90.0 / from_sun.abs().max()
     camera = Camera(focal[None], middle_px, middle_px, SHADOW_BUFFER_PX, SHADOW_BUFFER_PX, 100.0)
+    size = (SHADOW_BUFFER_PX, SHADOW_BUFFER_PX)
     clip = clip_from_world(from_sun[None], camera)
-    visible = vertex_visibility(clip, faces, (SHADOW_BUFFER_PX, SHADOW_BUFFER_PX), tolerance=0.06)[0]
+    nearest = surface_distance(clip, faces, rasterize(clip, faces, size))
+    column, row, distance = project_points(from_sun[None], camera).unbind(-1)
+    reached = seen_share(nearest, column, row, distance, tolerance=0.06)[0] > 0
     away = normals @ toward < 0  # unlit anyway; no edge of a shadow there
-    return (visible | away).float()
-
-
-def _shade(values: Float[Tensor, "P 16"], plan: ScenePlan) -> Float[Tensor, "P 3"]:
-    """Light that reaches the camera: matte by SH less the sun where it is blocked, and what is mirrored of the sun."""
-    albedo, places, (grain, gloss, lit) = values[:, :3], values[:, 3:6], values[:, 6:9].T
-    eye = torch.tensor([0.0, 0.0, plan.camera.distance_dm])
-    view = torch.nn.functional.normalize(eye - values[:, 13:16], dim=-1)
-    normals = torch.nn.functional.normalize(values[:, 10:13], dim=-1)
-    normals = torch.where((normals * view).sum(-1, keepdim=True) < -0.2, -normals, normals)  # insides of shells
-    albedo = albedo * torch.exp(grain * read_grain(places))[:, None]
-    sun, direction = (torch.from_numpy(part).float() for part in (plan.light.sun, plan.light.sun_direction))
-    facing = (normals @ direction).clamp_min(0.0)
-    matte = sh_shading(normals[None], plan.coefficients.sh)[0] - ((1.0 - lit) * facing)[:, None] * sun
-    half = torch.nn.functional.normalize(view + direction, dim=-1)
-    spot = (normals * half).sum(-1).clamp_min(0.0) ** (12.0 + 12.0 * gloss) * gloss * lit * (facing > 0)
-    return albedo * matte.clamp_min(0.02) + plan.light.gloss * spot[:, None] * sun
+    return (reached | away).float()
 
 
 def _blob(

@@ -60,7 +60,7 @@ def _with_shape(rng: np.random.Generator, picture: Float[ndarray, "H W 3"]) -> F
 
 
 @cache
-def _grain_block() -> Float[Tensor, " N"]:
+def grain_block() -> Float[Tensor, " N"]:
     """Solid noise, the same for all scenes; pictures differ by where they read it."""
     rng = np.random.default_rng(7)
     fine, coarse = (rng.standard_normal((side,) * 3) for side in (GRAIN_SIZE, GRAIN_SIZE // 4))
@@ -75,4 +75,4 @@ def read_grain(places: Float[Tensor, "P 3"]) -> Float[Tensor, " P"]:
     """
     cell = (places * (GRAIN_SIZE / 2)).floor().to(torch.int32) & (GRAIN_SIZE - 1)
     index = (cell[:, 0] * GRAIN_SIZE + cell[:, 1]) * GRAIN_SIZE + cell[:, 2]
-    return _grain_block().to(places).index_select(0, index)
+    return grain_block().to(places).index_select(0, index)

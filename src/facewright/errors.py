@@ -47,3 +47,7 @@ class MissingExtraError(FacewrightError, ImportError):
 
 class BenchmarkError(FacewrightError):
     """A benchmark's folder lacks files, or a scan, label or prediction in it is malformed; the message names which."""
+
+
+class TrainingDataError(FacewrightError):
+    """Training data is unfinished, damaged, of another kind than asked for, or does not belong to what is made."""

@@ -1,0 +1,50 @@
+"""``facewright train synthesize`` and ``facewright train prepare``: make the data that networks learn from."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
+from facewright.train.batch import STORED_CROP_SIZE
+from facewright.train.make import MakingReport, make_data
+
+
+@dataclass(frozen=True)
+class TrainSynthesize:
+    """Pictures of people who do not exist, with complete truth. Killed, the same command goes on where it was."""
+
+    out: Path
+    """Folder of the data."""
+    count: int
+    """Scenes."""
+    first_seed: int = 0
+    """Seed of the first scene; data of different ranges have no scene in common."""
+    workers: int = os.cpu_count() or 1
+    """Processes."""
+    crop_size: int = STORED_CROP_SIZE
+    """Side of the stored crops, px."""
+
+    def run(self) -> int:
+        """Make the data."""
+        from facewright.train.synthetic import SceneSampler, data_card  # takes its time to load
+
+        if self.count < 1 or self.first_seed < 0:
+            raise CommandError(f"expected --count 1 or more and --first-seed 0 or more, received {self}")
+        seeds = range(self.first_seed, self.first_seed + self.count)
+        card, sampler = data_card(self.crop_size), SceneSampler(crop_size=self.crop_size)
+        with progress_bar("synthesize") as progress:
+            report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
+        return _finish(report, self.out)
+
+
+def _finish(report: MakingReport, out: Path) -> int:
+    """Say what was made; every failed job is named."""
+    for failure in report.failed:
+        complain(f"{failure.job}:", failure.error)
+    for reason, count in Counter(rejection.reason for rejection in report.rejected).most_common():
+        say(f"left out: {count} faces ({reason})")
+    say(f"{out}: {len(report.data)} samples of {report.jobs} jobs in {len(report.data.shards)} shards")
+    if not len(report.data):
+        complain("no samples:", f"see {out / 'report.json'}")
+    return SOME_FAILED if report.failed or not len(report.data) else DONE

@@ -9,6 +9,9 @@ from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, pr
 from facewright.train.batch import STORED_CROP_SIZE
 from facewright.train.make import MakingReport, make_data
 
+MOST_NAMED = 20
+"""Failures named on the terminal; the report names all."""
+
 
 @dataclass(frozen=True)
 class TrainSynthesize:
@@ -27,11 +30,15 @@ class TrainSynthesize:
 
     def run(self) -> int:
         """Make the data."""
-        from facewright.train.synthetic import SceneSampler, data_card  # takes its time to load
+        from facewright.evaluate.synthetic.plan import HELD_OUT_SEED  # takes its time to load
+        from facewright.train.synthetic import SceneSampler, data_card
 
-        if self.count < 1 or self.first_seed < 0:
-            raise CommandError(f"expected --count 1 or more and --first-seed 0 or more, received {self}")
         seeds = range(self.first_seed, self.first_seed + self.count)
+        if self.count < 1 or self.first_seed < 0 or seeds.stop > HELD_OUT_SEED:
+            raise CommandError(
+                f"expected one or more seeds in 0 .. {HELD_OUT_SEED - 1} (higher ones are for measuring), received "
+                f"--first-seed {self.first_seed} --count {self.count}"
+            )
         card, sampler = data_card(self.crop_size), SceneSampler(crop_size=self.crop_size)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
@@ -39,9 +46,11 @@ class TrainSynthesize:
 
 
 def _finish(report: MakingReport, out: Path) -> int:
-    """Say what was made; every failed job is named."""
-    for failure in report.failed:
+    """Say what was made; failed jobs are named."""
+    for failure in report.failed[:MOST_NAMED]:
         complain(f"{failure.job}:", failure.error)
+    if len(report.failed) > MOST_NAMED:
+        complain(f"and {len(report.failed) - MOST_NAMED} more:", f"see {out / 'report.json'}")
     for reason, count in Counter(rejection.reason for rejection in report.rejected).most_common():
         say(f"left out: {count} faces ({reason})")
     say(f"{out}: {len(report.data)} samples of {report.jobs} jobs in {len(report.data.shards)} shards")

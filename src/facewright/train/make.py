@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from facewright.errors import FacewrightError, TrainingDataError
 from facewright.export.json import write_json
 from facewright.files import written_whole
+from facewright.pipeline.flow import one_thread
 from facewright.train.batch import DataCard, TrainingSample
 from facewright.train.processes import WorkerDied, on_processes
 from facewright.train.shards import (
@@ -64,6 +65,10 @@ class Failure:
 
     job: str
     error: str
+
+
+class UnexpectedError(TrainingDataError):
+    """A job failed in a way that nobody foresaw."""
 
 
 Sampler = Callable[[Any], Iterable[TrainingSample | Rejection]]
@@ -138,7 +143,7 @@ def make_data(
         (folder / MANIFEST).unlink(missing_ok=True)
     work = ShardWork(folder, card, sample_of)
     done = sum(len(run.jobs) for run in runs) - sum(len(run.jobs) for run in todo)
-    for record in on_processes(work, todo, workers) if workers > 1 else map(work, todo):
+    for record in on_processes(work, todo, workers) if workers > 1 else _here(work, todo):
         records[record.shard.name] = record
         done += record.jobs
         if progress is not None:
@@ -207,11 +212,21 @@ class ShardWork:
                                 writer.add(entry)
                         rejected += [entry for entry in found if isinstance(entry, Rejection)]
                     except FacewrightError as error:
+                        if isinstance(error, UnexpectedError) and not failed:  # one trace is enough: often all fail
+                            log.exception("unexpected failure on %s", job)
                         failed.append(Failure(str(job), f"{type(error).__name__}: {error}"))
             shard = Shard(run.name, writer.rows, file_sha256(temporary))
         record = ShardRecord(shard, len(run.jobs), run.fingerprint(len(run.jobs)), failed, rejected)
         write_json(_record_path(self.folder, run.name), asdict(record))
         return record
+
+
+def _here(work: ShardWork, todo: list[JobRun]) -> Iterator[ShardRecord]:
+    """In this process."""
+    for run in todo:
+        with one_thread():
+            record = work(run)
+        yield record
 
 
 def _attempted(sample_of: Sampler, job: Job, lost: str | None) -> list[TrainingSample | Rejection]:
@@ -223,8 +238,7 @@ def _attempted(sample_of: Sampler, job: Job, lost: str | None) -> list[TrainingS
     except FacewrightError:
         raise
     except Exception as error:
-        log.exception("unexpected failure on %s", job)
-        raise TrainingDataError(f"unexpected {type(error).__name__}: {error}") from error
+        raise UnexpectedError(f"{type(error).__name__}: {error}") from error
 
 
 def _runs(jobs: Sequence[Job], size: int) -> list[JobRun]:

@@ -71,3 +71,14 @@ def test_full_size_parity_with_the_tensorflow_release(tmp_path):
         received = net.forward_vector(crops)
     assert expected.std() > 0.1
     assert (received - expected).norm() / expected.norm() < 1e-5
+
+
+def test_landmark_head_starts_in_the_middle_and_full_of_doubt():
+    net = RNet(CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125, crop_size=64, landmark_head=True).eval()
+    seen = net.predict(torch.rand(2, 3, 64, 64))
+    assert seen.landmarks_px is not None
+    assert seen.landmarks_sigma_px is not None
+    torch.testing.assert_close(seen.landmarks_px, torch.full((2, 68, 2), 31.5))
+    torch.testing.assert_close(seen.landmarks_sigma_px, torch.full((2, 68), 6.464))
+    assert not net.layout.pack(seen.coefficients).any()
+    assert RNet(CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125).landmark_head is None

@@ -64,20 +64,26 @@ def save_weights(net: RNet, card: WeightsCard, path: str | os.PathLike[str], *, 
     Raises:
         ExportError: the file cannot be written.
     """
-    described = {
-        "kind": "rnet",
-        "architecture": net.architecture,
-        "width": net.width,
-        "crop_size": net.crop_size,
-        "input_coding": net.input_coding,
-        "layout": asdict(net.layout),
-        **asdict(card),
-    }
+    described = card_entries(net, card)
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     if half:
         state = {name: value.half() if value.dim() > 1 else value for name, value in state.items()}
     with written_whole(path) as temporary:
         save_file(state, temporary, metadata={"format": FORMAT, "card": json.dumps(described, sort_keys=True)})
+
+
+def card_entries(net: RNet, card: WeightsCard) -> dict[str, Any]:
+    """What a file says of its network: the card, with the network's own numbers; JSON-able."""
+    return {
+        "kind": "rnet",
+        "architecture": net.architecture,
+        "width": net.width,
+        "crop_size": net.crop_size,
+        "input_coding": net.input_coding,
+        "landmark_head": net.landmark_head is not None,
+        "layout": asdict(net.layout),
+        **asdict(card),
+    }
 
 
 def describe_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -144,6 +150,7 @@ def load_weights(
                 width=card["width"],
                 crop_size=card["crop_size"],
                 input_coding=card["input_coding"],
+                landmark_head=card.get("landmark_head", False),
             )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its card does not describe an R-Net ({error!r}); {_FIND_WEIGHTS}") from error

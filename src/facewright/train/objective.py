@@ -1,0 +1,276 @@
+"""What a training step minimises: supervised terms where there is truth, hybrid-level weak supervision where not.
+
+Equation 1 of Deng et al. 2019 for photographs: decode the prediction, draw it in the crop's own camera, compare. A
+picture is drawn only if some term that weighs something looks at it.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.errors import TrainingError
+from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.five_points import five_from_68
+from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.morphable.linear import FaceModel
+from facewright.records import Camera, FaceCoefficients, FaceMesh, TensorRecord
+from facewright.regress.rnet import RNetPrediction
+from facewright.render.antialiasing import MeshEdges, mesh_edges
+from facewright.render.interpolation import sample_surface
+from facewright.render.renderer import render
+from facewright.train.batch import TrainingBatch
+from facewright.train.losses.coefficient import coefficient_loss
+from facewright.train.losses.flattening import flattening_loss
+from facewright.train.losses.gamma import gamma_loss
+from facewright.train.losses.landmark import landmark_loss, landmark_weights
+from facewright.train.losses.perceptual import FaceEmbedder, perceptual_loss
+from facewright.train.losses.photometric import photometric_loss
+from facewright.train.losses.presets import TERMS, LossPreset
+from facewright.train.losses.supervised import SupervisedWeights, supervised_terms
+
+PIXEL_TERMS = ("photometric", "perceptual")
+"""Terms that look at a drawn picture."""
+POINT_TERMS = ("projection", "points")
+"""Supervised terms that need points, not the whole truth: photographs take part."""
+
+Rows = TypeVar("Rows", bound=TensorRecord)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of a batch.
+
+    Attributes:
+        total: what is minimised: per picture the weighted sum of the terms that it takes part in, mean over the batch.
+        terms: unweighted, each the mean over the pictures that take part: ``weak/...`` and ``supervised/...``.
+        counts: how many pictures took part in each.
+    """
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DrawnFaces:
+    """Predicted faces in their crops.
+
+    Attributes:
+        srgb: coded for display, unclamped; black outside of the face.
+        region: 0..1 per pixel: how much of it the photometric term may look at; no gradient.
+    """
+
+    srgb: Float[Tensor, "B 3 S S"]
+    region: Float[Tensor, "B S S"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weighs the terms of a batch. Everything that stays the same from step to step.
+
+    Attributes:
+        model: decodes the predictions.
+        crop_size: of the batches, px.
+        weak: terms without truth.
+        supervised: terms with truth.
+        weak_on_synthetic: weak terms for pictures with truth too.
+        embedder: of the perceptual term.
+        edges: of the model's mesh.
+    """
+
+    model: FaceModel
+    crop_size: int
+    weak: LossPreset
+    supervised: SupervisedWeights
+    weak_on_synthetic: bool
+    embedder: FaceEmbedder | None
+    edges: MeshEdges
+
+    def names(self) -> list[str]:
+        """All terms that weigh something, in a fixed order."""
+        weak = [f"weak/{name}" for name in TERMS if getattr(self.weak, name) > 0]
+        return weak + [f"supervised/{name}" for name in weights_of(self.supervised)]
+
+    def __call__(self, prediction: RNetPrediction, batch: TrainingBatch) -> Losses:
+        """The losses of a batch; all of it in the prediction's own dtype.
+
+        A picture's share in ``total`` does not depend on the others of its batch (``pooled_photometric`` alone mixes
+        them): halves of a batch, averaged, give what the whole gives.
+        """
+        like = prediction.coefficients.id
+        known = batch.truth_known.to(like.device)
+        camera = crop_camera(size=self.crop_size, like=like)
+        terms, counts, total = {}, {}, like.new_zeros(())
+        for kind, chosen, weights in (
+            ("weak", torch.ones_like(known) if self.weak_on_synthetic else ~known, weights_of(self.weak)),
+            ("supervised", torch.ones_like(known), weights_of(self.supervised)),
+        ):
+            ids = chosen.nonzero()[:, 0]
+            if len(ids) == 0 or not weights:
+                continue
+            some, of = (prediction, batch) if len(ids) == len(batch) else (rows(prediction, ids), rows(batch, ids))
+            cameras = repeated(camera, len(ids))
+            if kind == "weak":
+                found = weak_terms(some, of, self.model, cameras, self.weak, self.embedder, self.edges)
+            else:
+                found = supervised_terms(some, of, self.model, cameras)
+            for name, value in found.items():
+                count = int(known.sum()) if kind == "supervised" and name not in POINT_TERMS else len(ids)
+                if name in weights and count > 0:
+                    terms[f"{kind}/{name}"], counts[f"{kind}/{name}"] = value, count
+                    total = total + weights[name] * count / len(batch) * value
+        return Losses(total, terms, counts)
+
+
+def make_objective(
+    model: FaceModel,
+    crop_size: int,
+    *,
+    weak: LossPreset,
+    supervised: SupervisedWeights,
+    weak_on_synthetic: bool = False,
+    embedder: FaceEmbedder | None = None,
+) -> Objective:
+    """Check that the face model has what the terms need.
+
+    Raises:
+        TrainingError: a term that weighs something lacks landmarks, a skin region or an embedder.
+    """
+    lacks = [
+        (weak.landmark > 0 and model.annotations.ibug68 is None, "landmark", "the iBUG-68 landmarks"),
+        (weak.perceptual > 0 and model.annotations.ibug68 is None, "perceptual", "the iBUG-68 landmarks"),
+        (weak.flattening > 0 and "skin" not in model.annotations.regions, "flattening", "a 'skin' region"),
+    ]
+    for lacking, term, what in lacks:
+        if lacking:
+            raise TrainingError(
+                f"the {term} term expects a face model with {what}; {model.name!r} has none: choose another "
+                f"--face-model, or set objective.weak.{term} to 0"
+            )
+    if weak.perceptual > 0 and embedder is None:
+        raise TrainingError("the perceptual term expects an embedder, received none; name one, or set its weight to 0")
+    return Objective(model, crop_size, weak, supervised, weak_on_synthetic, embedder, mesh_edges(model.faces))
+
+
+def weak_terms(
+    prediction: RNetPrediction,
+    batch: TrainingBatch,
+    model: FaceModel,
+    camera: Camera,
+    preset: LossPreset,
+    embedder: FaceEmbedder | None = None,
+    edges: MeshEdges | None = None,
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms of equation 1 that weigh something, unweighted, each a mean over the batch.
+
+    Args:
+        prediction: of the crops.
+        batch: photographs.
+        model: decodes.
+        camera: of the crops, one per face.
+        preset: which terms, and their readings.
+        embedder: needed by ``perceptual``.
+        edges: of the model's mesh, if already known.
+    """
+    coefficients, terms = prediction.coefficients, {}
+    pixels = project_landmarks(model, coefficients, camera) if preset.landmark > 0 or preset.perceptual > 0 else None
+    if any(getattr(preset, name) > 0 for name in PIXEL_TERMS):
+        drawn = draw_faces(model, coefficients, camera, edges)
+        if preset.photometric > 0:
+            skin = torch.where(batch.skin > 0.5, 1.0, batch.skin) if preset.thresholded_skin else batch.skin
+            terms["photometric"] = photometric_loss(
+                drawn.srgb,
+                batch.crops,
+                skin * drawn.region,
+                pooled=preset.pooled_photometric,
+                rounding=preset.photometric_rounding,
+            )
+        if preset.perceptual > 0 and embedder is not None and pixels is not None:
+            seen, own = _five_points(batch, pixels)
+            terms["perceptual"] = perceptual_loss(embedder, batch.crops, seen, drawn.srgb, own)
+    if preset.landmark > 0 and pixels is not None:
+        weights = landmark_weights(pixels) * batch.landmark_weights
+        terms["landmark"] = landmark_loss(pixels, batch.landmarks, weights, crop_size=camera.width)
+    if preset.coefficient > 0:
+        terms["coefficient"] = coefficient_loss(coefficients, preset.id_weight, preset.exp_weight, preset.tex_weight)
+    if preset.flattening > 0:
+        terms["flattening"] = flattening_loss(model.albedo(coefficients.tex), model.annotations.regions["skin"])
+    if preset.gamma > 0:
+        terms["gamma"] = gamma_loss(coefficients.sh)
+    return terms
+
+
+def draw_faces(
+    model: FaceModel, coefficients: FaceCoefficients, camera: Camera, edges: MeshEdges | None = None
+) -> DrawnFaces:
+    """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included."""
+    mesh = posed_mesh(model, coefficients)
+    drawing = render(mesh, camera, coefficients.sh, edges=edges)
+    image = drawing.image if model.albedo_space == "display" else srgb_from_linear(drawing.image)
+    regions = model.annotations.regions
+    region = regions.get("photometric", regions.get("skin"))
+    with torch.no_grad():
+        if region is None:
+            return DrawnFaces(image, drawing.mask[:, 0].detach())
+        samples = sample_surface(clip_from_world(mesh.vertices, camera), mesh.faces, drawing.fragments)
+        picture = samples.put(samples.take(region.to(image)[None, :, None].expand(len(image), -1, -1).contiguous()))
+    return DrawnFaces(image, picture[:, 0])
+
+
+def posed_mesh(model: FaceModel, coefficients: FaceCoefficients) -> FaceMesh:
+    """The decoded faces in the world frame."""
+    mesh = model.decode(coefficients)
+    turn = rotation_from_angles(coefficients.angles).transpose(-1, -2)
+    vertices = mesh.vertices @ turn + coefficients.translation[:, None, :]
+    return replace(mesh, vertices=vertices, normals=mesh.normals @ turn)
+
+
+def project_landmarks(model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> Float[Tensor, "B 68 2"]:
+    """The model's iBUG-68 landmarks in pixels, hidden ones included; no other vertex is computed.
+
+    Raises:
+        ValueError: the model has no landmarks.
+    """
+    if model.annotations.ibug68 is None:
+        raise ValueError(f"expected a face model with iBUG-68 landmarks; {model.name!r} has none")
+    ids = model.annotations.ibug68.to(coefficients.id.device)
+    points = model.points(ids, coefficients.id, coefficients.exp)
+    return project_points(pose_points(points, coefficients.angles, coefficients.translation), camera)[..., :2]
+
+
+def rows(record: Rows, ids: Int[Tensor, " N"]) -> Rows:
+    """Some entries of a batched record."""
+    picked = {}
+    for entry in fields(record):  # pyright: ignore[reportArgumentType] - every record is a dataclass, the mixin is not
+        value = getattr(record, entry.name)
+        if isinstance(value, Tensor):
+            picked[entry.name] = value.index_select(0, ids.to(value.device))
+        elif isinstance(value, TensorRecord):
+            picked[entry.name] = rows(value, ids)
+        elif isinstance(value, list) and value:
+            picked[entry.name] = [value[k] for k in ids.tolist()]
+    return replace(record, **picked)  # pyright: ignore[reportArgumentType] - as above
+
+
+def repeated(camera: Camera, count: int) -> Camera:
+    """One camera, for each face of a batch."""
+    return replace(
+        camera, focal_px=camera.focal_px.expand(count), cx=camera.cx.expand(count), cy=camera.cy.expand(count)
+    )
+
+
+def weights_of(weights: LossPreset | SupervisedWeights) -> dict[str, float]:
+    """The terms that weigh something, by name."""
+    names = TERMS if isinstance(weights, LossPreset) else tuple(entry.name for entry in fields(weights))
+    return {name: float(getattr(weights, name)) for name in names if getattr(weights, name) > 0}
+
+
+def _five_points(batch: TrainingBatch, pixels: Float[Tensor, "B 68 2"]) -> tuple[Tensor, Tensor]:
+    """Five points of the photos (where they are unknown, the predicted ones) and of the predictions."""
+    own = five_from_68(pixels).detach()
+    known = (batch.landmark_weights.sum(1) > 0)[:, None, None]
+    return torch.where(known, five_from_68(batch.landmarks), own), own

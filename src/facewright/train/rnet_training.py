@@ -1,0 +1,331 @@
+"""A whole training run of an R-Net: settings and data in, a run folder out."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from facewright.errors import MissingExtraError, TrainingError
+from facewright.evaluate.results import source_commit
+from facewright.export.png import write_png
+from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel
+from facewright.regress.rnet import RNet
+from facewright.regress.weights import WeightsCard, load_weights, save_weights
+from facewright.train.batch import DataCard, TrainingBatch
+from facewright.train.checkpoint import load_checkpoint, save_checkpoint
+from facewright.train.loop import BatchSource, StepReport, Stopwatch, Training, run_steps
+from facewright.train.losses.perceptual import FaceEmbedder
+from facewright.train.objective import Objective, make_objective
+from facewright.train.run_folder import RunFolder, append_log, cut_log, open_run
+from facewright.train.settings import TrainSettings, check_settings
+from facewright.train.sheets import first_of, training_sheet
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+INSTALL = "pip install 'facewright[train]'"
+SHEET_FACES = 6
+
+
+@dataclass(frozen=True)
+class LoggedStep:
+    """A step as it is logged.
+
+    Attributes:
+        report: what it did.
+        images_per_second: since the last logged step, over all processes, data and logging included.
+    """
+
+    report: StepReport
+    images_per_second: float
+
+
+def train_rnet(
+    settings: TrainSettings,
+    out: Path,
+    *,
+    resume: bool = False,
+    source: BatchSource | None = None,
+    cards: list[DataCard] | None = None,
+    on_log: Callable[[LoggedStep], None] | None = None,
+) -> RunFolder:
+    """Train, or go on training, until ``settings.steps``.
+
+    Args:
+        settings: of the run.
+        out: run folder.
+        resume: go on in it.
+        source: of pictures; None reads ``settings.data``.
+        cards: of the data of ``source``.
+        on_log: called at each logged step, in the first process.
+
+    Raises:
+        MissingExtraError: the packages of the ``train`` extra are not installed.
+        TrainingError: settings that cannot be trained, or a folder that is taken.
+        TrainingDataError: data that is damaged.
+        FaceModelError: the face model cannot be read.
+        WeightsError: initial weights that do not fit.
+    """
+    check_settings(settings, world_size())
+    fabric = make_fabric(settings)
+    model = load_face_model(settings.face_model)
+    if source is None:
+        source, cards = open_data(settings, fabric)
+    template = check_cards(cards or [], model, settings)
+    net = build_net(settings, model)
+    objective = build_objective(settings, model.to(fabric.device), fabric.device)
+    if fabric.is_global_zero:
+        open_run(out, settings, resume=resume)
+    fabric.barrier()
+    folder = RunFolder(out)
+    training = Training(
+        fabric, net, objective, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate
+    )
+    if folder.last_checkpoint is not None:
+        training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
+    card = weights_card(settings, model, template, cards or [])
+    recorder = _Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
+    run_steps(training, source, on_step=recorder or (lambda report, batch: None))
+    if recorder is not None:
+        recorder.close()
+    fabric.barrier()
+    return folder
+
+
+class _Recorder:
+    """Writes what a run leaves behind; only the first process has one."""
+
+    def __init__(
+        self,
+        training: Training,
+        settings: TrainSettings,
+        folder: RunFolder,
+        card: WeightsCard,
+        on_log: Callable[[LoggedStep], None] | None,
+    ) -> None:
+        self.training, self.settings, self.folder, self.card = training, settings, folder, card
+        self.on_log, self.watch = on_log, Stopwatch()
+        cut_log(folder.log, training.step)
+        self.board = open_tensorboard(folder.path / "tensorboard", training.step)
+
+    def __call__(self, report: StepReport, batch: TrainingBatch) -> None:
+        settings, last = self.settings, report.step + 1 == self.settings.steps
+        self.watch.add(settings.data.batch_size)
+        if report.step % settings.log_every == 0 or last or not report.finite:
+            self._log(report)
+        if settings.sheet_every and (report.step % settings.sheet_every == 0 or last):
+            self._draw(report, batch)
+        if (report.step + 1) % settings.checkpoint_every == 0 or last:
+            self._save()
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self.board.close()
+
+    def _log(self, report: StepReport) -> None:
+        logged = LoggedStep(report, self.watch.per_second())
+        scalars = {"total": report.total, "gradient_norm": report.gradient_norm, "lr": report.lr}
+        scalars |= {"images_per_second": logged.images_per_second, "skipped": report.skipped}
+        append_log(self.folder.log, {"step": report.step, **scalars, "finite": report.finite, "terms": report.terms})
+        for name, value in (scalars | report.terms).items():
+            self.board.add_scalar(name, value, report.step)
+        if self.on_log is not None:
+            self.on_log(logged)
+
+    def _draw(self, report: StepReport, batch: TrainingBatch) -> None:
+        some, net = first_of(batch, SHEET_FACES), self.training.result
+        was_training = net.training
+        with torch.no_grad():
+            prediction = net.eval().predict(some.crops.to(self.training.fabric.device)).to("cpu")
+        net.train(was_training)
+        model = self.training.objective.model
+        sheet = training_sheet(prediction, some, model, heading=f"step {report.step}")
+        write_png(self.folder.path / "sheets" / f"step_{report.step:08d}.png", sheet)
+        self.board.add_image("faces", sheet.numpy(), report.step)
+
+    def _save(self) -> None:
+        save_checkpoint(self.folder.checkpoints, self.training.checkpoint(), self.settings.keep_checkpoints)
+        save_weights(self.training.result, self.card, self.folder.weights)
+
+
+def world_size() -> int:
+    """Number of training processes, as ``torchrun`` says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def make_fabric(settings: TrainSettings) -> "Fabric":
+    """The processes, device and precision of a run; under ``torchrun`` this process becomes one of many.
+
+    Raises:
+        MissingExtraError: the packages of the ``train`` extra are not installed.
+        TrainingError: no such device here.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError as error:
+        raise MissingExtraError(f"training expects lightning-fabric, which is not installed: {INSTALL}") from error
+    wanted = settings.device
+    kind = wanted.partition(":")[0] if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise TrainingError(f"expected a --device of auto, cpu or cuda that is there; received {wanted}")
+    world, local = world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    devices: Any = [int(wanted.partition(":")[2])] if ":" in wanted and world == 1 else local
+    fabric = Fabric(
+        accelerator=kind,
+        devices=devices,
+        num_nodes=max(1, world // local),
+        strategy=DDPStrategy(process_group_backend="nccl" if kind == "cuda" else "gloo") if world > 1 else "auto",
+        precision="bf16-mixed" if settings.precision == "bf16-mixed" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def open_data(settings: TrainSettings, fabric: "Fabric") -> tuple[BatchSource, list[DataCard]]:
+    """The stream of pictures of this process.
+
+    Raises:
+        TrainingDataError: a folder holds no whole data, or none at all.
+    """
+    from facewright.train.loader import BatchStream
+    from facewright.train.shards import load_data
+
+    data = settings.data
+    sets = [load_data(folder) for folder in data.folders]
+    for folder, stored in zip(data.folders, sets, strict=True):
+        if len(stored) == 0:
+            raise TrainingError(f"expected samples in {folder}, found none; prepare photographs or synthesise first")
+    shares = list(data.shares) or [1.0] * len(sets)
+    stream = BatchStream(
+        sets,
+        shares,
+        batch_size=data.batch_size,
+        crop_size=settings.net.crop_size,
+        seed=settings.seed,
+        jitter=data.jitter,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        workers=data.workers,
+    )
+    return stream, [stored.card for stored in sets]
+
+
+def check_cards(cards: list[DataCard], model: FaceModel, settings: TrainSettings) -> str:
+    """Whether data belong together and to the face model; gives their landmark template.
+
+    Raises:
+        TrainingError: truth of another face model, or crops of several templates.
+    """
+    for card, folder in zip(cards, settings.data.folders, strict=False):
+        if card.layout is not None and (card.face_model != model.name or card.layout != model.layout):
+            raise TrainingError(
+                f"{folder} holds truth for face model {card.face_model!r} with {card.layout}, and {model.name!r} with "
+                f"{model.layout} is to be trained; give the --face-model that the data was made with"
+            )
+    templates = sorted({card.template for card in cards})
+    if len(templates) > 1:
+        raise TrainingError(
+            f"expected --data of one crop template, received {', '.join(templates)}; prepare them alike"
+        )
+    return templates[0] if templates else DataCard("photographs").template
+
+
+def build_net(settings: TrainSettings, model: FaceModel) -> RNet:
+    """The network at its start: random by the run's seed, or from a weights file.
+
+    Raises:
+        TrainingError: initial weights of another network.
+        WeightsError: initial weights that are malformed or for another face model.
+    """
+    wanted = settings.net
+    torch.manual_seed(settings.seed)
+    net = RNet(
+        model.layout,
+        architecture=wanted.backbone,
+        width=wanted.width,
+        crop_size=wanted.crop_size,
+        landmark_head=wanted.landmark_head,
+    )
+    if not wanted.init:
+        return net
+    start = load_weights(wanted.init, layout=model.layout, face_model=model.name)
+    if (start.architecture, start.width) != (net.architecture, net.width):
+        raise TrainingError(
+            f"{wanted.init} holds a {start.architecture} of width {start.width}, and a {net.architecture} of width "
+            f"{net.width} is to be trained; give the same --backbone and --width, or other --init weights"
+        )
+    missing = net.load_state_dict(start.state_dict(), strict=False).unexpected_keys
+    if missing:
+        raise TrainingError(f"{wanted.init} has heads that the network lacks: {', '.join(missing)}")
+    return net
+
+
+def build_objective(settings: TrainSettings, model: FaceModel, device: torch.device) -> Objective:
+    """What the run minimises, with its recognition network.
+
+    Raises:
+        TrainingError: the face model lacks what a term needs.
+        MissingExtraError: the package of the recognition network is not installed.
+    """
+    wanted = settings.objective
+    embedder = load_embedder(wanted.embedder, device) if wanted.weak.perceptual > 0 else None
+    return make_objective(
+        model,
+        settings.net.crop_size,
+        weak=wanted.weak,
+        supervised=wanted.supervised,
+        weak_on_synthetic=wanted.weak_on_synthetic,
+        embedder=embedder,
+    )
+
+
+def load_embedder(name: str, device: torch.device) -> FaceEmbedder:
+    """A recognition network by name.
+
+    Raises:
+        TrainingError: no such network.
+        MissingExtraError: its package is not installed.
+    """
+    from facewright.train.dlib_resnet import load_dlib_resnet
+
+    if name != "dlib":
+        raise TrainingError(f"expected an embedder of dlib, received {name!r}")
+    return load_dlib_resnet().to(device)
+
+
+def weights_card(settings: TrainSettings, model: FaceModel, template: str, cards: list[DataCard]) -> WeightsCard:
+    """Where the weights of this run come from."""
+    shares = settings.data.shares or [1.0 / max(1, len(cards))] * len(cards)
+    data = "; ".join(f"{share:g} {card.source or card.kind}" for share, card in zip(shares, cards, strict=True))
+    optimizer = settings.optimizer
+    recipe = (
+        f"preset {settings.preset}, {settings.steps} steps of {settings.data.batch_size}, {optimizer.name} "
+        f"lr {optimizer.lr:g} {optimizer.schedule}, EMA {optimizer.ema_decay:g}, {settings.precision}"
+    )
+    return WeightsCard(
+        face_model=model.name,
+        template=template,
+        training_data=data,
+        recipe=recipe + (f", from {Path(settings.net.init).name}" if settings.net.init else ""),
+        commit=source_commit(),
+        seed=settings.seed,
+        licence=str(model.metadata.get("licence", "")),
+    )
+
+
+def open_tensorboard(folder: Path, step: int) -> Any:
+    """A writer of TensorBoard events from a step on.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError(f"training expects tensorboard, which is not installed: {INSTALL}") from error
+    return SummaryWriter(str(folder), purge_step=step or None)

@@ -1,12 +1,16 @@
 """``facewright weights``."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from facewright.regress.weights import load_weights
+from facewright.records import CoefficientLayout
+from facewright.regress.onnx_export import onnx_difference
+from facewright.regress.rnet import RNet
+from facewright.regress.weights import WeightsCard, load_weights, save_weights
 from tests.cli.conftest import Run
 from tests.regress.references import SLIM_HEADS, official_forward, random_official_state
 from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables
@@ -45,7 +49,23 @@ def test_info_prints_the_card(run: Run, tmp_path: Path) -> None:
     assert (card["face_model"], card["input_coding"], card["light"]) == ("bfm2009", "bgr_0_255", "color")
 
 
-@pytest.mark.parametrize("action", [("import", "--out", "net.safetensors"), ("info",)])
+def test_export_writes_onnx_and_says_how_close_it_is(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    net = RNet(CoefficientLayout(3, 2, 2), architecture="resnet18", width=0.125, crop_size=32)
+    for parameter in net.heads.parameters():
+        torch.nn.init.normal_(parameter)
+    weights, out = tmp_path / "net.safetensors", tmp_path / "folder" / "net.onnx"
+    save_weights(net, WeightsCard("toy"), weights)
+    done = run("weights", "export-onnx", weights, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"checked  onnxruntime answers as torch does, to \d\.\de-0[6-9] of .*", done.lines[0])
+    assert done.lines[1:] == [f"wrote    {out}"]
+    assert onnx_difference(load_weights(weights), out, CROPS[:, :, :32, :32]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "action", [("import", "--out", "net.safetensors"), ("export-onnx", "--out", "net.safetensors"), ("info",)]
+)
 def test_missing_and_foreign_files_are_wrong_commands(run: Run, tmp_path: Path, action: tuple[str, ...]) -> None:
     (tmp_path / "text.pth").write_text("not a network")
     verb, *rest = action

@@ -1,7 +1,5 @@
 import json
-import re
 import struct
-from pathlib import Path
 
 import pytest
 import torch
@@ -160,11 +158,3 @@ def test_an_unwritable_folder_leaves_nothing_behind(net, tmp_path):
     with pytest.raises(ExportError):
         save_weights(net, CARD, tmp_path / "file" / "net.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_the_page_about_weights_runs():
-    page = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), {})

@@ -1,16 +1,18 @@
-"""``facewright weights``: look into weights files, import those of others."""
+"""``facewright weights``: look into weights files, import those of others, write ours for others."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from facewright.cli.console import DONE, error_console, out_console, say
 from facewright.export.json import format_json, plain
 from facewright.regress.importers import convert_weights
 from facewright.regress.official import OFFICIAL_FACE_MODEL
-from facewright.regress.weights import describe_weights
+from facewright.regress.onnx_export import OPSETS, export_onnx, onnx_difference
+from facewright.regress.weights import describe_weights, load_weights, read_card
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,38 @@ class WeightsImport:
 
 
 @dataclass(frozen=True)
+class WeightsExportOnnx:
+    """Write an R-Net as ONNX, for programs without torch."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Weights file (.safetensors)."""
+    out: Path
+    """File to write (.onnx)."""
+    opset: int = OPSETS[0]
+    """Version of the ONNX operators."""
+    half: bool = False
+    """Store float16: half the size, results change in the fourth digit."""
+
+    def run(self) -> int:
+        """Write, run it once, report."""
+        net = load_weights(self.file)
+        with error_console.status("exporting"):
+            export_onnx(net, read_card(self.file), self.out, opset=self.opset, half=self.half)
+            crops = torch.rand(2, 3, net.crop_size, net.crop_size, generator=torch.Generator().manual_seed(0))
+            difference = onnx_difference(net, self.out, crops)
+        say(f"checked  onnxruntime answers as torch does, to {difference:.1e} of each output's range")
+        say(f"wrote    {self.out}")
+        return DONE
+
+
+@dataclass(frozen=True)
 class Weights:
-    """Network weights: import them, look inside."""
+    """Network weights: import them, look inside, export them."""
 
     action: (
-        Annotated[WeightsImport, tyro.conf.subcommand("import")] | Annotated[WeightsInfo, tyro.conf.subcommand("info")]
+        Annotated[WeightsImport, tyro.conf.subcommand("import")]
+        | Annotated[WeightsInfo, tyro.conf.subcommand("info")]
+        | Annotated[WeightsExportOnnx, tyro.conf.subcommand("export-onnx")]
     )
 
     def run(self) -> int:

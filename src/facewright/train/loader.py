@@ -1,0 +1,300 @@
+"""Batches out of stored samples: an endless stream whose only state is the number of the step.
+
+``BatchStream.batch(step)`` depends on the seed and the step alone, whatever was read before; so a run that goes on from
+a checkpoint sees what the unbroken run would have seen, and processes that share a batch see together what one sees.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+
+from facewright.detect.landmarks import MESH_MIRROR
+from facewright.errors import TrainingDataError
+from facewright.evaluate.benchmarks.likeness import MIRROR_68
+from facewright.records import CoefficientLayout
+from facewright.train.batch import DataCard, TrainingBatch
+from facewright.train.shards import DataSet, StoredGroup, decoded
+
+WINDOW_GROUPS = 32
+"""Row groups whose rows are mixed with each other (2,048 faces); twice as many are kept in memory, still coded."""
+BATCHES_AHEAD = 2
+"""Batches per worker that are made before they are asked for."""
+_GROUPS, _ROWS, _JITTER = 0, 1, 2  # streams of random numbers
+
+_Rows = list[tuple[StoredGroup, int, DataCard]]
+
+
+@dataclass(frozen=True)
+class CropJitter:
+    """How far crops are moved inside their stored windows, so that nets learn to live with a detector's errors.
+
+    Attributes:
+        shift: standard deviation in x and in y, as a share of the crop's side.
+        scale: standard deviation of the logarithm of the size.
+        mirror: share of photographs that are mirrored. Synthetic samples never are: their truth would not hold.
+    """
+
+    shift: float = 0.02
+    scale: float = 0.04
+    mirror: float = 0.5
+
+
+NO_JITTER = CropJitter(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class CropPlace:
+    """Where in a stored crop a net's crop lies: x = middle_x + pitch (u - centre of u), u mirrored where asked.
+
+    Attributes:
+        middle: of the net's crop, stored crop px.
+        pitch: stored pixels per pixel of the net's crop.
+        size: side of the net's crop, px.
+        mirrored: left and right exchanged.
+    """
+
+    middle: tuple[float, float]
+    pitch: float
+    size: int
+    mirrored: bool
+
+    def picture(self, window: UInt8[ndarray, "W W *C"], margin: int) -> UInt8[ndarray, "S S *C"]:
+        """Resample a stored window; what lies outside of it is black."""
+        if self.pitch > 1.25:  # bilinear sampling alone would skip pixels
+            window = cv2.GaussianBlur(window, (0, 0), 0.5 * float(np.sqrt(self.pitch**2 - 1.0)))
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(window, self._window_from_crop(margin), (self.size, self.size), flags=flags)
+
+    def points(self, points: Float[ndarray, "N 2"], partner: Int[ndarray, " N"]) -> Float[ndarray, "N 2"]:
+        """Stored crop pixels to pixels of the net's crop.
+
+        Args:
+            points: centres at integers.
+            partner: number of each point's mirror partner.
+        """
+        centred = (points - np.array(self.middle, np.float32)) / np.float32(self.pitch)
+        if self.mirrored:
+            centred = centred[partner] * np.array([-1.0, 1.0], np.float32)
+        return centred + np.float32((self.size - 1) / 2)
+
+    def _window_from_crop(self, margin: int) -> Float[ndarray, "2 3"]:
+        across, half = -self.pitch if self.mirrored else self.pitch, (self.size - 1) / 2
+        x, y = self.middle
+        return np.array([[across, 0.0, x + margin - across * half], [0.0, self.pitch, y + margin - self.pitch * half]])
+
+
+def place_crop(
+    card: DataCard, crop_size: int, jitter: CropJitter, normals: Float[ndarray, "3"], uniform: float
+) -> CropPlace:
+    """The place of one crop: jittered, but inside the stored window.
+
+    Args:
+        card: what is stored.
+        crop_size: side of the net's crop, px.
+        jitter: how far.
+        normals: standard-normal numbers for x, y and size.
+        uniform: number in 0..1 that decides on mirroring.
+    """
+    grown = float(np.exp(jitter.scale * np.clip(normals[2], -3.0, 3.0)))
+    seen = min(card.crop_size / grown, card.crop_size + 2.0 * card.margin)  # side of what is seen, stored px
+    room = card.crop_size / 2 + card.margin - seen / 2
+    shift = np.clip(jitter.shift * card.crop_size * normals[:2], -room, room)
+    x, y = ((card.crop_size - 1) / 2 + shift).tolist()
+    mirrored = card.kind == "photographs" and uniform < jitter.mirror
+    return CropPlace((x, y), seen / crop_size, crop_size, mirrored)
+
+
+class ShuffledRows:
+    """An endless order of a data set's rows, random access: every epoch all of them, each in another order.
+
+    Row groups are shuffled, and rows among neighbouring groups: reading stays sequential in pieces of a megabyte.
+
+    Args:
+        data: what is read.
+        seed: of the order.
+    """
+
+    def __init__(self, data: DataSet, seed: tuple[int, ...]) -> None:
+        self.data, self.seed = data, seed
+        self._sizes = np.array([rows for _, _, rows in data.groups])
+        self._lock = threading.Lock()  # threads that need the same group shall read it once
+        self._group = lru_cache(2 * WINDOW_GROUPS)(data.read_group)
+        self._epoch = lru_cache(2)(self._shuffled_groups)
+        self._window = lru_cache(4)(self._shuffled_rows)
+
+    def rows(self, first: int, number: int) -> _Rows:
+        """Rows by their place in the endless order."""
+        with self._lock:
+            found = [self._place(position) for position in range(first, first + number)]
+            return [(self._group(group), row, self.data.card) for group, row in found]
+
+    def _place(self, position: int) -> tuple[int, int]:
+        epoch, offset = divmod(position, len(self.data))
+        _, starts = self._epoch(epoch)
+        window = int(np.searchsorted(starts, offset, side="right")) - 1
+        group, row = self._window(epoch, window)[offset - starts[window]].tolist()
+        return group, row
+
+    def _shuffled_groups(self, epoch: int) -> tuple[Int[ndarray, " G"], Int[ndarray, " W"]]:
+        order = np.random.default_rng((*self.seed, _GROUPS, epoch)).permutation(len(self._sizes))
+        begins = np.concatenate([[0], np.cumsum(self._sizes[order])[:-1]])
+        return order, begins[::WINDOW_GROUPS]
+
+    def _shuffled_rows(self, epoch: int, window: int) -> Int[ndarray, "N 2"]:
+        groups = self._epoch(epoch)[0][window * WINDOW_GROUPS :][:WINDOW_GROUPS]
+        sizes = self._sizes[groups]
+        places = np.stack([np.repeat(groups, sizes), np.concatenate([np.arange(size) for size in sizes])], -1)
+        return np.random.default_rng((*self.seed, _ROWS, epoch, window)).permutation(places)
+
+
+class BatchStream:
+    """Endless batches from one or more data sets, a pure function of the step.
+
+    Args:
+        datasets: what to mix; all with truth of the same face model, or without.
+        shares: of each data set in every batch; equal if None. They are rounded to whole rows.
+        batch_size: rows of a batch, over all processes.
+        crop_size: side of the net's crops, px; windows are resampled.
+        layout: of the truth; None takes that of the data sets (photographs alone have none).
+        seed: of order and jitter.
+        jitter: of the crops.
+        rank: number of this process; it gets rows rank, rank + world, ... of every batch.
+        world: number of processes; divides ``batch_size``.
+        workers: threads that make batches ahead; 0 makes them when asked for.
+
+    Raises:
+        TrainingDataError: data sets that cannot be mixed, are empty, or get no row of a batch.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[DataSet],
+        *,
+        batch_size: int,
+        crop_size: int,
+        shares: Sequence[float] | None = None,
+        layout: CoefficientLayout | None = None,
+        seed: int = 0,
+        jitter: CropJitter = CropJitter(),
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+    ) -> None:
+        _check_kinds(datasets)
+        known = layout or next((data.card.layout for data in datasets if data.card.layout), None)
+        if known is None or batch_size % world or not 0 <= rank < world:
+            raise TrainingDataError(
+                "expected the layout of a face model where no data set has truth, and a batch that divides among the "
+                f"processes; received {known}, {batch_size} rows for {world} processes, rank {rank}"
+            )
+        if any(data.card.layout not in (None, known) for data in datasets):
+            raise TrainingDataError(f"expected truth of {known}, received {[d.card.layout for d in datasets]}")
+        self.layout, self.counts = known, rows_of_shares(shares or [1.0] * len(datasets), batch_size)
+        self.orders = [ShuffledRows(data, (seed, number)) for number, data in enumerate(datasets)]
+        self.batch_size, self.crop_size, self.seed, self.jitter = batch_size, crop_size, seed, jitter
+        self.rank, self.world, self.workers = rank, world, workers
+
+    def batches(self, from_step: int = 0) -> Iterator[TrainingBatch]:
+        """Batches of this process from a step on, without end."""
+        if self.workers == 0:
+            yield from map(self.batch, count(from_step))
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="batches")
+        ahead: deque[Future[TrainingBatch]] = deque()
+        try:
+            for step in count(from_step):
+                ahead.append(pool.submit(self.batch, step))
+                if len(ahead) > BATCHES_AHEAD * self.workers:
+                    yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def batch(self, step: int) -> TrainingBatch:
+        """This process's rows of one step's batch.
+
+        Raises:
+            TrainingDataError: a shard is damaged.
+        """
+        rng = np.random.default_rng((self.seed, _JITTER, step))
+        normals, uniforms = rng.standard_normal((self.batch_size, 3)), rng.random(self.batch_size)
+        mine = range(self.rank, self.batch_size, self.world)
+        rows = self._rows(step)
+        places = [place_crop(rows[i][2], self.crop_size, self.jitter, normals[i], uniforms[i]) for i in mine]
+        return _collated([rows[i] for i in mine], places, self.layout)
+
+    def _rows(self, step: int) -> _Rows:
+        """All rows of the batch, in an order that gives every process its share of every data set."""
+        return [
+            row
+            for order, number in zip(self.orders, self.counts, strict=True)
+            for row in order.rows(step * number, number)
+        ]
+
+
+def rows_of_shares(shares: Sequence[float], rows: int) -> list[int]:
+    """Whole rows in proportion to shares; the largest remainders are rounded up.
+
+    Raises:
+        TrainingDataError: a share is not positive, or gets no row.
+    """
+    wanted = np.array(shares, np.float64) / sum(shares) * rows if sum(shares) > 0 else np.zeros(len(shares))
+    counts = np.floor(wanted).astype(int)
+    counts[np.argsort(counts - wanted, kind="stable")[: rows - counts.sum()]] += 1
+    if (counts < 1).any() or min(shares) <= 0:
+        raise TrainingDataError(
+            f"expected positive shares that give every data set a row of {rows}, received {list(shares)}; "
+            "take a larger batch, or leave a data set out"
+        )
+    return counts.tolist()
+
+
+def _check_kinds(datasets: Sequence[DataSet]) -> None:
+    empty = [str(data.folder) for data in datasets if not len(data)]
+    if empty or not datasets:
+        raise TrainingDataError(f"expected data sets with samples, received {empty or 'none'}; make them first")
+    for what in ("template", "face_model"):
+        named = {getattr(data.card, what) for data in datasets} - {""}
+        if len(named) > 1:
+            raise TrainingDataError(f"expected data sets of one {what}, received {sorted(named)}; train on one of them")
+
+
+def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -> TrainingBatch:
+    number, size = len(rows), places[0].size
+    crops, skin = np.zeros((number, size, size, 3), np.uint8), np.zeros((number, size, size), np.uint8)
+    landmarks, points = np.zeros((number, 68, 2), np.float32), np.zeros((number, 468, 2), np.float32)
+    weights_68, weights_468 = np.zeros((number, 68), np.float32), np.zeros((number, 468), np.float32)
+    truth, known = np.zeros((number, layout.size), np.float32), np.zeros(number, bool)
+    for i, ((stored, row, card), place) in enumerate(zip(rows, places, strict=True)):
+        side, key = card.crop_size + 2 * card.margin, stored.keys[row]
+        crops[i] = place.picture(decoded(stored.windows[row], side, key), card.margin)
+        if stored.skins[row]:
+            skin[i] = place.picture(decoded(stored.skins[row], side, key, grey=True), card.margin)
+        landmarks[i] = place.points(stored.landmarks[row], MIRROR_68)
+        points[i] = place.points(stored.points[row], _MESH_MIRROR)
+        weights_68[i] = stored.landmark_weights[row][MIRROR_68] if place.mirrored else stored.landmark_weights[row]
+        weights_468[i] = stored.point_weights[row][_MESH_MIRROR] if place.mirrored else stored.point_weights[row]
+        if stored.truth is not None:
+            truth[i], known[i] = stored.truth[row], True
+    return TrainingBatch(
+        crops=torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().float() / 255.0,
+        skin=torch.from_numpy(skin).float() / 255.0,
+        landmarks=torch.from_numpy(landmarks),
+        landmark_weights=torch.from_numpy(weights_68),
+        points=torch.from_numpy(points),
+        point_weights=torch.from_numpy(weights_468),
+        truth=layout.unpack(torch.from_numpy(truth)),
+        truth_known=torch.from_numpy(known),
+        keys=[stored.keys[row] for stored, row, _ in rows],
+    )
+
+
+_MESH_MIRROR = np.array(MESH_MIRROR)

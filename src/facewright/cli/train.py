@@ -8,6 +8,7 @@ import tyro
 
 from facewright.cli.console import DONE, error_console, say, transient_progress
 from facewright.cli.train_data import TrainSynthesize
+from facewright.train.loader import NO_JITTER
 from facewright.train.rnet_training import LoggedStep, train_rnet
 from facewright.train.settings import RUN_PRESETS, Precision, RunPreset, TrainSettings, settings_from_json
 
@@ -39,16 +40,16 @@ class TrainRnet:
     """Side of the crops, px."""
     landmark_head: bool | None = None
     """Predict the 68 points directly too, with their uncertainty."""
-    init: Path | None = None
-    """Weights to start from."""
+    init: str | None = None
+    """Weights file to start from, or ``dlib`` (real-face features for --backbone dlib_resnet29)."""
     batch_size: int | None = None
     """Pictures a step, over all processes and accumulated parts."""
     accumulate: int | None = None
     """Parts into which each process splits its pictures, for devices with little memory."""
-    jitter: bool | None = None
-    """Random shift, turn, scale and mirroring of the crops."""
+    jitter: bool = True
+    """False: crops as they are, not shifted, resized and mirrored."""
     workers: int | None = None
-    """Processes that read ahead, per training process."""
+    """Threads that read ahead, per training process."""
     steps: int | None = None
     """Optimiser steps."""
     lr: float | None = None
@@ -61,6 +62,10 @@ class TrainRnet:
     """Course of the learning rate."""
     warmup_steps: int | None = None
     """Steps over which it rises."""
+    weight_decay: float | None = None
+    """Decay of filters and matrices."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient; 0: not clipped."""
     ema_decay: float | None = None
     """Decay of the averaged weights; 0: none."""
     weak_on_synthetic: bool | None = None
@@ -91,10 +96,12 @@ class TrainRnet:
             start = settings_from_json(self.config.read_text(encoding="utf-8"), str(self.config))
         net = self._given("width", "crop_size", "landmark_head", "backbone")
         if self.init is not None:
-            net["init"] = str(self.init)
-        data = self._given("batch_size", "jitter", "workers")
+            net["init"] = self.init
+        data = self._given("batch_size", "workers") | ({} if self.jitter else {"jitter": NO_JITTER})
         data |= {"folders": tuple(str(folder) for folder in self.data), "shares": self.shares}
-        steps = self._given("lr", "backbone_lr_scale", "schedule", "warmup_steps", "ema_decay")
+        steps = self._given(
+            "lr", "backbone_lr_scale", "schedule", "warmup_steps", "ema_decay", "weight_decay", "clip_norm"
+        )
         if self.optimizer is not None:
             steps["name"] = self.optimizer
         whole = self._given("face_model", "steps", "precision", "accumulate", "seed", "device")

@@ -13,15 +13,18 @@ from facewright.evaluate.results import source_commit
 from facewright.export.png import write_png
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.records import CoefficientLayout
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
 from facewright.train.batch import DataCard, TrainingBatch
 from facewright.train.checkpoint import load_checkpoint, save_checkpoint
+from facewright.train.loader import BatchStream
 from facewright.train.loop import BatchSource, StepReport, Stopwatch, Training, run_steps
 from facewright.train.losses.perceptual import FaceEmbedder
 from facewright.train.objective import Objective, make_objective
 from facewright.train.run_folder import RunFolder, append_log, cut_log, open_run
 from facewright.train.settings import TrainSettings, check_settings
+from facewright.train.shards import load_data
 from facewright.train.sheets import first_of, training_sheet
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def train_rnet(
     fabric = make_fabric(settings)
     model = load_face_model(settings.face_model)
     if source is None:
-        source, cards = open_data(settings, fabric)
+        source, cards = open_data(settings, fabric, model.layout)
     template = check_cards(cards or [], model, settings)
     net = build_net(settings, model)
     objective = build_objective(settings, model.to(fabric.device), fabric.device)
@@ -186,26 +189,22 @@ def make_fabric(settings: TrainSettings) -> "Fabric":
     return fabric
 
 
-def open_data(settings: TrainSettings, fabric: "Fabric") -> tuple[BatchSource, list[DataCard]]:
+def open_data(
+    settings: TrainSettings, fabric: "Fabric", layout: CoefficientLayout
+) -> tuple[BatchSource, list[DataCard]]:
     """The stream of pictures of this process.
 
     Raises:
-        TrainingDataError: a folder holds no whole data, or none at all.
+        TrainingDataError: a folder holds no whole data, or sets that cannot be mixed.
     """
-    from facewright.train.loader import BatchStream
-    from facewright.train.shards import load_data
-
     data = settings.data
     sets = [load_data(folder) for folder in data.folders]
-    for folder, stored in zip(data.folders, sets, strict=True):
-        if len(stored) == 0:
-            raise TrainingError(f"expected samples in {folder}, found none; prepare photographs or synthesise first")
-    shares = list(data.shares) or [1.0] * len(sets)
     stream = BatchStream(
         sets,
-        shares,
+        shares=list(data.shares) or None,
         batch_size=data.batch_size,
         crop_size=settings.net.crop_size,
+        layout=layout,
         seed=settings.seed,
         jitter=data.jitter,
         rank=fabric.global_rank,
@@ -252,6 +251,14 @@ def build_net(settings: TrainSettings, model: FaceModel) -> RNet:
         landmark_head=wanted.landmark_head,
     )
     if not wanted.init:
+        return net
+    if wanted.init == FROM_DLIB:
+        if not isinstance(net.backbone, DlibTrunk):
+            raise TrainingError(
+                f"--init {FROM_DLIB} starts a dlib_resnet29, received --backbone {wanted.backbone}; "
+                "give --backbone dlib_resnet29, or a weights file"
+            )
+        start_from_dlib(net.backbone)
         return net
     start = load_weights(wanted.init, layout=model.layout, face_model=model.name)
     if (start.architecture, start.width) != (net.architecture, net.width):

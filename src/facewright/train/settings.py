@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from facewright.errors import TrainingError
 from facewright.regress.backbones import BACKBONES
+from facewright.train.loader import NO_JITTER, CropJitter
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SUPERVISED_TERMS, SupervisedWeights
 
@@ -31,7 +32,8 @@ class NetSettings:
         width: factor on its channel counts.
         crop_size: side of its crops, px.
         landmark_head: also predict the 68 points directly, with their uncertainty.
-        init: weights file to start from; empty: random trunk, heads at zero.
+        init: weights file to start from; ``dlib``: the trunk of dlib's face recognition network, which has seen real
+            faces; empty: random trunk. Heads start at zero but from a file.
     """
 
     backbone: str = "resnet50"
@@ -49,15 +51,15 @@ class DataSettings:
         folders: prepared photographs and synthetic pictures.
         shares: of each folder in a batch; empty: the same share for all.
         batch_size: pictures per optimiser step, over all processes and accumulated parts.
-        jitter: random shift, turn, scale and mirroring of the crops.
-        workers: processes per training process that read ahead; 0: none.
+        jitter: of the crops.
+        workers: threads per training process that read ahead; 0: none.
     """
 
     folders: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     batch_size: int = 32
-    jitter: bool = True
-    workers: int = 0
+    jitter: CropJitter = field(default_factory=CropJitter)
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ FREE_ON_RESUME = {"steps", "device", "log_every", "sheet_every", "checkpoint_eve
 """What may change when a run is resumed: none of it changes what a step does (but ``steps`` bends a cosine)."""
 
 
+# That program draws shifts evenly from ±10 of 224 px and sizes from ±10 %; and turns crops, which is not done here.
+_PUBLISHED_JITTER = CropJitter(shift=10 / 224 / 3**0.5, scale=0.1 / 3**0.5)
 NO_TRUTH = SupervisedWeights(**dict.fromkeys(SUPERVISED_TERMS, 0.0))
 """Weak supervision alone."""
 
@@ -164,7 +168,7 @@ def _published(name: Literal["paper", "deng-tf", "deng-pytorch"], batch_size: in
         objective=ObjectiveSettings(PRESETS[name], NO_TRUTH, embedder="dlib"),
         preset=name,
         net=NetSettings("resnet_v1_50_slim" if name == "deng-tf" else "resnet50"),
-        data=DataSettings(batch_size=batch_size, jitter=name == "deng-pytorch"),
+        data=DataSettings(batch_size=batch_size, jitter=_PUBLISHED_JITTER if name == "deng-pytorch" else NO_JITTER),
         optimizer=OptimizerSettings(lr=1e-4, schedule=kind, decay_every=decay_every, decay_factor=0.2),
         steps=steps,
     )
@@ -182,7 +186,7 @@ _SMOKE = replace(
     _OPEN,
     preset="smoke",
     net=NetSettings("resnet18", width=0.125, crop_size=48),
-    data=DataSettings(batch_size=8, jitter=False),
+    data=DataSettings(batch_size=8, jitter=NO_JITTER),
     optimizer=OptimizerSettings("adamw", lr=3e-3, schedule="cosine", warmup_steps=2, clip_norm=10.0, ema_decay=0.9),
     steps=30,
     log_every=1,

@@ -1,6 +1,7 @@
 """Pictures of how a training stands: photo, overlay, points."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from facewright.render.renderer import render
 from facewright.train.batch import TrainingBatch
 from facewright.train.objective import posed_mesh, project_landmarks, repeated, rows
 
+TILE_PX = 224
+"""Smaller crops are magnified by a whole factor at least this far."""
 SEEN = (0.25, 0.95, 0.55)
 PREDICTED = (1.0, 0.35, 0.25)
 DIRECT = (0.3, 0.7, 1.0)
@@ -28,25 +31,25 @@ def training_sheet(
     Points are green as given, red as the face model has them, and blue as the net sees them directly.
     """
     size = batch.crops.shape[-1]
-    camera = repeated(crop_camera(size=size, like=batch.crops), len(batch))
+    grown = max(1, -(-TILE_PX // size))
+    crops = F.interpolate(batch.crops, scale_factor=grown, mode="bicubic").clamp(0.0, 1.0) if grown > 1 else batch.crops
+    camera = repeated(crop_camera(size=grown * size, like=crops), len(batch))
     mesh = posed_mesh(model, prediction.coefficients)
     drawn = render(mesh, camera, prediction.coefficients.sh)
-    image = (drawn.image if model.albedo_space == "display" else srgb_from_linear(drawn.image)).clamp(0.0, 1.0)
-    pixels = None
+    image = drawn.image if model.albedo_space == "display" else srgb_from_linear(drawn.image)
+    layers = [((batch.landmarks + 0.5) * grown - 0.5, SEEN)]
     if model.annotations.ibug68 is not None:
-        pixels = project_landmarks(model, prediction.coefficients, camera)
+        layers.append((project_landmarks(model, prediction.coefficients, camera), PREDICTED))
+    if prediction.landmarks_px is not None:
+        layers.append(((prediction.landmarks_px + 0.5) * grown - 0.5, DIRECT))
     tiles = []
-    for k in range(len(batch)):
-        points = batch.crops[k]
-        layers = [(batch.landmarks[k][batch.landmark_weights[k] > 0], SEEN)]
-        layers += [] if pixels is None else [(pixels[k], PREDICTED)]
-        layers += [] if prediction.landmarks_px is None else [(prediction.landmarks_px[k], DIRECT)]
+    for k, name in enumerate(batch.keys or [str(k) for k in range(len(batch))]):
+        dotted = crops[k]
         for places, color in layers:
-            points = draw_points(points, places, color=color)
-        name = batch.keys[k] if batch.keys else str(k)
-        tiles += [(name, batch.crops[k]), ("overlay", overlay(batch.crops[k], image[k], drawn.mask[k]))]
-        tiles.append(("points", points))
-    return contact_sheet([(title, tile.cpu()) for title, tile in tiles], heading=heading, columns=6)
+            known = batch.landmark_weights[k] > 0 if color == SEEN else slice(None)
+            dotted = draw_points(dotted, places[k][known], color=color)
+        tiles += [(name, crops[k]), ("overlay", overlay(crops[k], image[k], drawn.mask[k])), ("points", dotted)]
+    return contact_sheet(tiles, heading=heading, columns=6, tile_px=grown * size)
 
 
 def first_of(batch: TrainingBatch, count: int) -> TrainingBatch:

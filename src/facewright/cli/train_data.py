@@ -2,13 +2,20 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
 
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
 from facewright.train.batch import STORED_CROP_SIZE
 from facewright.train.make import MakingReport, make_data
+from facewright.train.photo_folders import open_photo_folder
+from facewright.train.quality import QualityLimits
 
+PHOTOS_PER_SHARD = 256
+"""What a kill can cost at most, in each process."""
 MOST_NAMED = 20
 """Failures named on the terminal; the report names all."""
 
@@ -42,6 +49,45 @@ class TrainSynthesize:
         card, sampler = data_card(self.crop_size), SceneSampler(crop_size=self.crop_size)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
+        return _finish(report, self.out)
+
+
+@dataclass(frozen=True)
+class TrainPrepare:
+    """Photographs to training data: find faces, lift their points, cut them out, leave out what is no good.
+
+    Killed, the same command goes on where it was.
+    """
+
+    photos: Annotated[Path, tyro.conf.Positional]
+    """Folder of photographs (with its subfolders; in the official layout too), or an official ``datalist/train``."""
+    out: Path
+    """Folder of the data."""
+    workers: int = os.cpu_count() or 1
+    """Processes."""
+    crop_size: int = STORED_CROP_SIZE
+    """Side of the stored crops, px: what the largest network will want."""
+    faces: Literal["all", "largest"] = "all"
+    """Of each photo."""
+    limits: QualityLimits = field(default_factory=QualityLimits)
+
+    def run(self) -> int:
+        """Make the data."""
+        from facewright.train.prepare import PhotoSampler, PrepareSettings, photo_card  # takes its time to load
+
+        folder = open_photo_folder(self.photos)
+        settings = PrepareSettings(self.crop_size, self.faces, self.limits)
+        sampler = PhotoSampler(folder.root, settings)
+        with progress_bar("prepare") as progress:
+            report = make_data(
+                self.out,
+                photo_card(settings),
+                folder.names,
+                sampler,
+                workers=min(self.workers, len(folder.names)),
+                shard_size=PHOTOS_PER_SHARD,
+                progress=progress,
+            )
         return _finish(report, self.out)
 
 

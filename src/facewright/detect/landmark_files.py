@@ -27,7 +27,12 @@ def read_landmarks(path: str | PathLike[str]) -> FaceDetection:
     Raises:
         LandmarksError: the file is missing, too large, not numbers, or holds another number of points.
     """
-    return detection_from_points(torch.from_numpy(_numbers(Path(path))))
+    return detection_from_points(read_points(path))
+
+
+def read_points(path: str | PathLike[str]) -> Float[Tensor, "N 2"]:
+    """The 5 or 68 points of a text file as they stand there; see ``read_landmarks``."""
+    return torch.from_numpy(_numbers(Path(path)))
 
 
 def detection_from_points(points: Float[Tensor, "N 2"]) -> FaceDetection:

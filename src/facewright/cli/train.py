@@ -9,7 +9,8 @@ import tyro
 from facewright.cli.console import DONE, error_console, say, transient_progress
 from facewright.cli.train_data import TrainSynthesize
 from facewright.train.loader import NO_JITTER
-from facewright.train.rnet_training import LoggedStep, train_rnet
+from facewright.train.recorder import LoggedStep
+from facewright.train.rnet_training import train_rnet
 from facewright.train.settings import RUN_PRESETS, Precision, RunPreset, TrainSettings, settings_from_json
 
 

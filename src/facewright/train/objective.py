@@ -198,7 +198,9 @@ def weak_terms(
     if preset.coefficient > 0:
         terms["coefficient"] = coefficient_loss(coefficients, preset.id_weight, preset.exp_weight, preset.tex_weight)
     if preset.flattening > 0:
-        terms["flattening"] = flattening_loss(model.albedo(coefficients.tex), model.annotations.regions["skin"])
+        terms["flattening"] = flattening_loss(
+            model.albedo(coefficients.tex), model.annotations.regions["skin"].to(coefficients.tex)
+        )
     if preset.gamma > 0:
         terms["gamma"] = gamma_loss(coefficients.sh)
     return terms

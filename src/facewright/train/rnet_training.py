@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,41 +9,28 @@ import torch
 
 from facewright.errors import MissingExtraError, TrainingError
 from facewright.evaluate.results import source_commit
-from facewright.export.png import write_png
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import CoefficientLayout
+from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.rnet import RNet
-from facewright.regress.weights import WeightsCard, load_weights, save_weights
-from facewright.train.batch import DataCard, TrainingBatch
-from facewright.train.checkpoint import load_checkpoint, save_checkpoint
+from facewright.regress.weights import WeightsCard, load_weights
+from facewright.train.batch import DataCard
+from facewright.train.checkpoint import load_checkpoint
+from facewright.train.dlib_resnet import start_from_dlib
 from facewright.train.loader import BatchStream
-from facewright.train.loop import BatchSource, StepReport, Stopwatch, Training, run_steps
+from facewright.train.loop import BatchSource, Training, run_steps
 from facewright.train.losses.perceptual import FaceEmbedder
 from facewright.train.objective import Objective, make_objective
-from facewright.train.run_folder import RunFolder, append_log, cut_log, open_run
+from facewright.train.recorder import INSTALL, LoggedStep, Recorder
+from facewright.train.run_folder import RunFolder, open_run
 from facewright.train.settings import TrainSettings, check_settings
 from facewright.train.shards import load_data
-from facewright.train.sheets import first_of, training_sheet
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-INSTALL = "pip install 'facewright[train]'"
-SHEET_FACES = 6
-
-
-@dataclass(frozen=True)
-class LoggedStep:
-    """A step as it is logged.
-
-    Attributes:
-        report: what it did.
-        images_per_second: since the last logged step, over all processes, data and logging included.
-    """
-
-    report: StepReport
-    images_per_second: float
+FROM_DLIB = "dlib"
 
 
 def train_rnet(
@@ -91,68 +77,12 @@ def train_rnet(
     if folder.last_checkpoint is not None:
         training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
     card = weights_card(settings, model, template, cards or [])
-    recorder = _Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
+    recorder = Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
     run_steps(training, source, on_step=recorder or (lambda report, batch: None))
     if recorder is not None:
         recorder.close()
     fabric.barrier()
     return folder
-
-
-class _Recorder:
-    """Writes what a run leaves behind; only the first process has one."""
-
-    def __init__(
-        self,
-        training: Training,
-        settings: TrainSettings,
-        folder: RunFolder,
-        card: WeightsCard,
-        on_log: Callable[[LoggedStep], None] | None,
-    ) -> None:
-        self.training, self.settings, self.folder, self.card = training, settings, folder, card
-        self.on_log, self.watch = on_log, Stopwatch()
-        cut_log(folder.log, training.step)
-        self.board = open_tensorboard(folder.path / "tensorboard", training.step)
-
-    def __call__(self, report: StepReport, batch: TrainingBatch) -> None:
-        settings, last = self.settings, report.step + 1 == self.settings.steps
-        self.watch.add(settings.data.batch_size)
-        if report.step % settings.log_every == 0 or last or not report.finite:
-            self._log(report)
-        if settings.sheet_every and (report.step % settings.sheet_every == 0 or last):
-            self._draw(report, batch)
-        if (report.step + 1) % settings.checkpoint_every == 0 or last:
-            self._save()
-
-    def close(self) -> None:
-        """Write what is buffered."""
-        self.board.close()
-
-    def _log(self, report: StepReport) -> None:
-        logged = LoggedStep(report, self.watch.per_second())
-        scalars = {"total": report.total, "gradient_norm": report.gradient_norm, "lr": report.lr}
-        scalars |= {"images_per_second": logged.images_per_second, "skipped": report.skipped}
-        append_log(self.folder.log, {"step": report.step, **scalars, "finite": report.finite, "terms": report.terms})
-        for name, value in (scalars | report.terms).items():
-            self.board.add_scalar(name, value, report.step)
-        if self.on_log is not None:
-            self.on_log(logged)
-
-    def _draw(self, report: StepReport, batch: TrainingBatch) -> None:
-        some, net = first_of(batch, SHEET_FACES), self.training.result
-        was_training = net.training
-        with torch.no_grad():
-            prediction = net.eval().predict(some.crops.to(self.training.fabric.device)).to("cpu")
-        net.train(was_training)
-        model = self.training.objective.model
-        sheet = training_sheet(prediction, some, model, heading=f"step {report.step}")
-        write_png(self.folder.path / "sheets" / f"step_{report.step:08d}.png", sheet)
-        self.board.add_image("faces", sheet.numpy(), report.step)
-
-    def _save(self) -> None:
-        save_checkpoint(self.folder.checkpoints, self.training.checkpoint(), self.settings.keep_checkpoints)
-        save_weights(self.training.result, self.card, self.folder.weights)
 
 
 def world_size() -> int:
@@ -307,8 +237,8 @@ def load_embedder(name: str, device: torch.device) -> FaceEmbedder:
 
 def weights_card(settings: TrainSettings, model: FaceModel, template: str, cards: list[DataCard]) -> WeightsCard:
     """Where the weights of this run come from."""
-    shares = settings.data.shares or [1.0 / max(1, len(cards))] * len(cards)
-    data = "; ".join(f"{share:g} {card.source or card.kind}" for share, card in zip(shares, cards, strict=True))
+    shares = settings.data.shares or (1.0,) * len(cards)
+    mixed = [f"{share / sum(shares):.0%} {card.source or card.kind}" for share, card in zip(shares, cards, strict=True)]
     optimizer = settings.optimizer
     recipe = (
         f"preset {settings.preset}, {settings.steps} steps of {settings.data.batch_size}, {optimizer.name} "
@@ -317,22 +247,9 @@ def weights_card(settings: TrainSettings, model: FaceModel, template: str, cards
     return WeightsCard(
         face_model=model.name,
         template=template,
-        training_data=data,
+        training_data="; ".join(mixed),
         recipe=recipe + (f", from {Path(settings.net.init).name}" if settings.net.init else ""),
         commit=source_commit(),
         seed=settings.seed,
         licence=str(model.metadata.get("licence", "")),
     )
-
-
-def open_tensorboard(folder: Path, step: int) -> Any:
-    """A writer of TensorBoard events from a step on.
-
-    Raises:
-        MissingExtraError: tensorboard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError(f"training expects tensorboard, which is not installed: {INSTALL}") from error
-    return SummaryWriter(str(folder), purge_step=step or None)

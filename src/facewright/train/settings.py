@@ -147,7 +147,7 @@ class TrainSettings:
     keep_checkpoints: int = 3
 
 
-FREE_ON_RESUME = {"steps", "device", "log_every", "sheet_every", "checkpoint_every", "keep_checkpoints"}
+FREE_ON_RESUME = {"steps", "device", "data.workers", "log_every", "sheet_every", "checkpoint_every", "keep_checkpoints"}
 """What may change when a run is resumed: none of it changes what a step does (but ``steps`` bends a cosine)."""
 
 

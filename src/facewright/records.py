@@ -153,6 +153,19 @@ class FaceCoefficients(TensorRecord):
 
 
 @dataclass(frozen=True)
+class LandmarkBelief(TensorRecord):
+    """Where a network sees the landmarks of one face, and how sure it is of each.
+
+    Attributes:
+        points_px: iBUG-68 (3D definition: hidden points where they would be), crop pixels.
+        sigma_px: deviation of either coordinate, crop pixels.
+    """
+
+    points_px: Float[Tensor, "68 2"]
+    sigma_px: Float[Tensor, " 68"]
+
+
+@dataclass(frozen=True)
 class CoefficientLayout:
     """How many coefficients a face model has; it alone packs and unpacks network vectors.
 

@@ -28,7 +28,7 @@ def reconstructor(toy_model: FaceModel) -> Reconstructor:
     rnet = RNet(toy_model.layout, architecture="resnet18", width=0.125, crop_size=64)
     for head in rnet.heads.values():
         torch.nn.init.normal_(head.get_parameter("weight"), std=0.05)
-    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), "toy.safetensors")
+    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), weights="toy.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ PORTRAIT = embedded_path("photos/astronaut.jpg")
 def reconstructor(toy_model: FaceModel) -> Reconstructor:
     torch.manual_seed(0)
     rnet = RNet(toy_model.layout, architecture="resnet18", width=0.0625, crop_size=64)
-    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), "untrained.safetensors")
+    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), weights="untrained.safetensors")
 
 
 @pytest.fixture(scope="module")

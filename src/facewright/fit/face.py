@@ -9,14 +9,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright.errors import ReconstructionError
-from facewright.fit.landmarks import PointTarget, point_targets, point_terms, turned_targets
+from facewright.fit.landmarks import (
+    PointTarget,
+    belief_target,
+    point_targets,
+    point_terms,
+    turned_targets,
+    without_lost_mesh,
+)
 from facewright.fit.parameters import Unknowns
 from facewright.fit.photometric import ColoredPatch, colored_patch, photo_samples, photometric_term
 from facewright.fit.pose import pose_from_points
 from facewright.fit.solver import LinearTerm, Prior, minimise
 from facewright.geometry.frames import clip_from_world, pose_points
 from facewright.morphable.linear import FaceModel
-from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection
+from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, LandmarkBelief
 from facewright.render.visibility import vertex_visibility
 
 
@@ -80,6 +87,7 @@ def fit_face(
     settings: FitSettings | None = None,
     *,
     start: FaceCoefficients | None = None,
+    belief: LandmarkBelief | None = None,
 ) -> FitResult:
     """Find the coefficients that explain a face's landmarks and pixels.
 
@@ -92,6 +100,7 @@ def fit_face(
         model: any face model; pixels count where it has a "photometric" region.
         settings: weights.
         start: where to begin instead of the closed-form pose, from a network for example.
+        belief: where that network sees the landmarks. The detector's dense points then count in front alone.
 
     Raises:
         ReconstructionError: the points fix no face, or the optimum is not finite.
@@ -113,6 +122,10 @@ def fit_face(
     all_but_pose, appearance = slice(unknowns.id.start, unknowns.size), slice(unknowns.tex.start, unknowns.size)
     if start is None:
         state = from_points(state, given, all_but_pose)
+    if belief is not None:
+        believed = belief_target(belief, model, camera)
+        given = [*given, believed] if believed is not None else given
+        given = without_lost_mesh(given, float(state.angles[0, 1]))
     for _ in range(2 if settings.point_iterations > 0 else 0):  # the contour slides with the pose
         state = from_points(state, turned_targets(given, model, state, camera), appearance)
     targets = turned_targets(given, model, state, camera)

@@ -16,15 +16,24 @@ from facewright.geometry.frames import apply_homogeneous, pose_points, project_p
 from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
-from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection
+from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, LandmarkBelief
 
-MESH_TERM, CONTOUR_TERM = "mesh_px", "contour_px"
+MESH_TERM, CONTOUR_TERM, BELIEF_TERM = "mesh_px", "contour_px", "landmarks_px"
 
 SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX, SIGMA_CONTOUR_PX = 1.5, 6.0, 0.7, 2.5
 """Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""
 
 AWAY, SIDEWAYS = -0.5, 0.0
 """z of a normal (1 faces the camera) at which a dense point has lost its trust, and at which it begins to."""
+
+BELIEF_FLOOR_PX = 1.5
+"""Least error of a landmark that a network is sure of, in the 224 crop: what it errs by, it errs by together."""
+
+BELIEF_SHARED = 4.0
+"""How many landmarks say the same: their errors go together, so that all count as a quarter of their number."""
+
+MESH_LOST_FROM, MESH_LOST = math.radians(45), math.radians(70)
+"""Yaw at which the dense points begin to lose their say to a network that knows profiles, and at which it is gone."""
 
 CONTOUR_FROM, CONTOUR_FULL = math.radians(20), math.radians(40)
 """Yaw at which the far jaw begins to slide to the contour, and at which it counts in full."""
@@ -121,6 +130,30 @@ def point_targets(
     sigmas = torch.tensor([SIGMA_JAW_PX] * 17 + [SIGMA_68_PX] * 51)
     points = detection.mesh[MESH_TO_IBUG68, :2]
     return [_sparse_target("points_px", model, marks.ibug68[:, None], T_crop_photo, points, sigmas)]
+
+
+def belief_target(belief: LandmarkBelief, model: FaceModel, camera: Camera) -> PointTarget | None:
+    """What a network says about a model's landmarks, each weighed by how sure it is; None without iBUG-68."""
+    ids = model.annotations.ibug68
+    if ids is None:
+        return None
+    corners = ids[:, None].to(model.mean_shape.device)
+    floor = BELIEF_FLOOR_PX * camera.width / 224
+    precision = 1.0 / (belief.sigma_px.square() + floor**2) / BELIEF_SHARED
+    points = linear_points(model, corners, torch.ones_like(corners, dtype=model.mean_shape.dtype))
+    return PointTarget(BELIEF_TERM, points, belief.points_px, precision.to(model.mean_shape))
+
+
+def without_lost_mesh(targets: list[PointTarget], yaw: float) -> list[PointTarget]:
+    """Dense points fade out toward the profile, where the detector's mesh guesses.
+
+    Args:
+        targets: of the fit.
+        yaw: radians.
+    """
+    share = min(max((MESH_LOST - abs(yaw)) / (MESH_LOST - MESH_LOST_FROM), 0.0), 1.0)
+    fading = (MESH_TERM, CONTOUR_TERM)
+    return [replace(t, precision=t.precision * share) if t.name in fading else t for t in targets]
 
 
 def _sparse_target(

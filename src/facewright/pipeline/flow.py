@@ -17,13 +17,13 @@ from facewright import photo as photo_door
 from facewright.detect import FaceDetector, detect_faces_in_batch, load_face_detector
 from facewright.errors import AssetNotFoundError, FacewrightError, NoFaceFoundError, ReconstructionError
 from facewright.fit import FitSettings, fit_face
-from facewright.geometry.frames import CROP_SIZE, pose_points, project_points
+from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import subdivide_face_model
-from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo
-from facewright.regress.rnet import RNet
+from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, LandmarkBelief, Photo
+from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.regress.weights import load_weights
 
 Method = Literal["fit", "rnet"]
@@ -151,6 +151,8 @@ class Reconstructor:
         face_model: what faces are made of.
         detector: finds them.
         rnet: regresses coefficients; None finds them by optimisation.
+        looks: how often R-Net looks: each time after the first at a crop by the landmarks of the time before, so that a
+            crop by bad points (in profile) is put right. More than one needs a net that sees landmarks.
         weights: name of R-Net's weights, for the results.
         fit: settings of the fit.
         refine: rounds of the fit after R-Net; 0 keeps its answer.
@@ -160,6 +162,7 @@ class Reconstructor:
     face_model: FaceModel
     detector: FaceDetector
     rnet: RNet | None = None
+    looks: int = 1
     weights: str = ""
     fit: FitSettings = field(default_factory=FitSettings)
     refine: int = 0
@@ -214,12 +217,13 @@ class Reconstructor:
             placed = [_attempt(self._placed, photo, some) for photo, some in zip(photos, chosen, strict=True)]
         with _timed(spent, "regress"):
             crops = [crop for some in placed if isinstance(some, list) for _, crop in some]
-            starts = iter(self._regressed(crops))
+            of_photo = [p for p, some in zip(photos, placed, strict=True) if isinstance(some, list) for _ in some]
+            starts = iter(self._regressed(of_photo, crops))
         each = {stage: seconds / len(photos) for stage, seconds in spent.items() if self.rnet or stage != "regress"}
 
         def finished(photo: Photo, some: list[tuple[FaceDetection, AlignedFace]]) -> list[Reconstruction]:
             own = [next(starts) for _ in some]
-            return [self._fitted(photo, *place, dict(each), start) for place, start in zip(some, own, strict=True)]
+            return [self._fitted(photo, face, start, dict(each)) for (face, _), start in zip(some, own, strict=True)]
 
         return [
             some if isinstance(some, FacewrightError) else _attempt(finished, photo, some)
@@ -232,38 +236,75 @@ class Reconstructor:
                 f"expected a face in {photo.path or 'the photo'} ({photo.width}x{photo.height} px), found none; "
                 "is it large enough (24 px between the eyes), and not covered? --landmarks takes points of your own"
             )
-        size = CROP_SIZE if self.rnet is None else self.rnet.crop_size
-        rescale = align.CROP_RESCALE * size / CROP_SIZE
-        return [(face, align.align_face(photo, face.five, size=size, rescale=rescale)) for face in found]
+        return [(face, self._cut(photo, face.five)) for face in found]
+
+    def _cut(self, photo: Photo, five: Float[Tensor, "5 2"]) -> AlignedFace:
+        """The crop by five points, at least ``CROP_SIZE`` wide, a whole multiple of what R-Net sees."""
+        size = CROP_SIZE if self.rnet is None else self.rnet.crop_size * max(1, CROP_SIZE // self.rnet.crop_size)
+        return align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE)
 
     @torch.no_grad()
-    def _regressed(self, crops: list[AlignedFace]) -> list[FaceCoefficients | None]:
-        """R-Net's answers; None each without a network."""
+    def _regressed(self, photos: list[Photo], crops: list[AlignedFace]) -> list["_Start"]:
+        """What R-Net says about each crop (of the photo beside it), after all its looks; nothing without a network."""
         if self.rnet is None or not crops:
-            return [None] * len(crops)
-        pictures = torch.stack([aligned.crop for aligned in crops])
-        answers = [self.rnet(some) for some in pictures.split(MAX_CROPS_TOGETHER)]
-        return [answer.one(k) for answer in answers for k in range(len(answer.id))]
+            return [_Start(crop) for crop in crops]
+        starts = self._look(self.rnet, crops)
+        for _ in range(self.looks - 1):
+            crops = [self._cut_again(photo, start) for photo, start in zip(photos, starts, strict=True)]
+            starts = self._look(self.rnet, crops)
+        return starts
+
+    def _look(self, rnet: RNet, crops: list[AlignedFace]) -> list["_Start"]:
+        finer = crops[0].crop.shape[-1] // rnet.crop_size
+        pictures = torch.nn.functional.avg_pool2d(torch.stack([aligned.crop for aligned in crops]), finer)
+        answers = [rnet.predict(some) for some in pictures.split(MAX_CROPS_TOGETHER)]
+        each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
+        return [
+            _Start(aligned, answer.coefficients.one(k), _belief(answer, k, finer))
+            for aligned, (answer, k) in zip(crops, each, strict=True)
+        ]
+
+    def _cut_again(self, photo: Photo, start: "_Start") -> AlignedFace:
+        """The crop by the landmarks that were seen; the same one where they make no sense."""
+        if start.belief is None:
+            return start.aligned
+        five_crop = align.five_from_68(start.belief.points_px)
+        again = _attempt(self._cut, photo, apply_homogeneous(start.aligned.T_photo_crop, five_crop))
+        return start.aligned if isinstance(again, FacewrightError) else again
 
     def _fitted(
-        self,
-        photo: Photo,
-        detection: FaceDetection,
-        aligned: AlignedFace,
-        seconds: dict[str, float],
-        start: FaceCoefficients | None,
+        self, photo: Photo, detection: FaceDetection, start: "_Start", seconds: dict[str, float]
     ) -> Reconstruction:
         residuals: dict[str, float] = {}
-        coefficients = start
+        aligned, coefficients = start.aligned, start.coefficients
         if coefficients is None or self.refine > 0:
-            settings = self.fit if start is None else self.fit.refining(self.refine)
+            settings = self.fit if coefficients is None else self.fit.refining(self.refine)
             with _timed(seconds, "fit"), one_thread():
-                result = fit_face(aligned, detection, self.face_model, settings, start=start)
+                result = fit_face(
+                    aligned, detection, self.face_model, settings, start=coefficients, belief=start.belief
+                )
             coefficients, residuals = result.coefficients, result.residuals
         model = self.finer_model or self.face_model
         return Reconstruction(
             photo, detection, aligned, model, coefficients, self.method, self.weights, residuals, seconds
         )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A face before the fit: its crop, and what R-Net says about it."""
+
+    aligned: AlignedFace
+    coefficients: FaceCoefficients | None = None
+    belief: LandmarkBelief | None = None
+
+
+def _belief(answer: RNetPrediction, k: int, finer: int) -> LandmarkBelief | None:
+    """The k-th face's landmarks in a crop that is so many times finer than what the net saw."""
+    if answer.landmarks_px is None or answer.landmarks_sigma_px is None:
+        return None
+    # Pixel centres: column i of the net's crop is the middle of columns finer * i to finer * (i + 1) - 1.
+    return LandmarkBelief(finer * answer.landmarks_px[k] + (finer - 1) / 2, finer * answer.landmarks_sigma_px[k])
 
 
 Result = TypeVar("Result")
@@ -337,7 +378,16 @@ def load_reconstructor(
             "(facewright weights import makes one from the official checkpoints), or use --method fit"
         )
     rnet = load_weights(weights, layout=model.layout, face_model=model.name).to(device)
-    return Reconstructor(model, detector, rnet, Path(weights).name, fit or FitSettings(), refine, finer)
+    return Reconstructor(
+        model,
+        detector,
+        rnet,
+        looks=1 if rnet.landmark_head is None else 2,
+        weights=Path(weights).name,
+        fit=fit or FitSettings(),
+        refine=refine,
+        finer_model=finer,
+    )
 
 
 def reconstruct(

@@ -45,6 +45,23 @@ def load_dlib_resnet(path: Path | None = None) -> "DlibResNet":
     return network.requires_grad_(False)
 
 
+def start_from_dlib(trunk: DlibTrunk, path: Path | None = None) -> None:
+    """Give a trunk the features of dlib's network, which have seen real faces by the million; in place.
+
+    Args:
+        trunk: of full width, with any number of blocks.
+        path: as ``load_dlib_resnet``.
+
+    Raises:
+        MissingExtraError, WeightsError: as ``load_dlib_resnet``; the latter for a trunk of other channels too.
+    """
+    published = load_dlib_resnet(path).trunk.state_dict()
+    wanted = {name: published[name] for name in trunk.state_dict()}
+    if any(value.shape != wanted[name].shape for name, value in trunk.state_dict().items()):
+        raise WeightsError("expected a dlib_resnet29 of width 1, received another width; its weights fit no other")
+    trunk.load_state_dict(wanted)
+
+
 class DlibResNet(nn.Module):
     """A ``FaceEmbedder``: dlib's trunk, its global mean, and one matrix."""
 

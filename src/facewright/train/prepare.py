@@ -36,7 +36,12 @@ from facewright.train.skin import skin_attention
 
 FacesChoice = Literal["all", "largest"]
 
-JAW_TRUST = 0.3
+# Inverse variances relative to a sure frontal face, measured on 200 synthetic people (docs/training-data.md): the inner
+# landmarks err by 3.4 % of the eye distance there, 6 % at 55 degrees, 14 % at 75; the jaw line by more than twice that.
+_TRUST_AT_DOUBT = ((0.5, 1.0, 3.0, 4.5), (0.04, 0.1, 0.25, 1.0))
+"""Doubt is -log10(1 - mesh score): 1 for 0.9, 4 for 0.9999."""
+_TRUST_AT_YAW_DEG = ((20.0, 55.0, 70.0, 85.0), (1.0, 0.35, 0.12, 0.03))
+JAW_TRUST = 0.2
 """Weight of the jaw line (0..16): no detector point lies on it, the fitted head says where it would be."""
 MATCH_SHARE = 0.35
 """A detected face is the given one if its five points are, on average, nearer than this share of the eye distance."""
@@ -158,8 +163,8 @@ def lifted_points(
 
     A head is fitted to the detector's 468 points. Its iBUG-68 vertices are the landmarks (3D definition: hidden ones
     where they would be); those that have a detector point beside them (all but the jaw line) move with its residual.
-    Trust: the mesh network's, less where the surface turns away from the camera, least for the jaw line. Landmarks that
-    are given are taken as they are.
+    Trust falls with the mesh network's doubt, with yaw, and where the surface turns away from the camera; it is least
+    for the jaw line. Landmarks that are given are taken as they are.
 
     Raises:
         ReconstructionError: the points fix no face.
@@ -169,7 +174,9 @@ def lifted_points(
         across, down = (detection.five[1] - detection.five[0]).tolist()
         return lifted, float(np.degrees(-np.arctan2(down, across)))
     state = fit_face(aligned, detection, model, FitSettings(photometric_observations=0.0)).coefficients
-    mesh = turned_targets(point_targets(aligned, detection, model, 1.0), model, state, aligned.camera_crop)[0]
+    trust = mesh_trust(detection.mesh_score, float(torch.rad2deg(state.angles[0, 1])))
+    targets = point_targets(aligned, replace(detection, mesh_score=trust), model, 1.0)
+    mesh = turned_targets(targets, model, state, aligned.camera_crop)[0]
     if mesh.name != MESH_TERM or model.annotations.ibug68 is None or model.annotations.mesh468 is None:
         raise ReconstructionError(f"face model {model.name!r} does not know the detector's points and iBUG-68")
     lifted = replace(lifted, points=detection.mesh[:, :2], point_weights=mesh.precision.clamp(0.0, 1.0))
@@ -184,9 +191,15 @@ def lifted_points(
     landmarks = torch.cat([jaw, inner + (detection.mesh[:, :2] - glued)[beside[17:]]])
     normals = vertex_normals(model.mean_shape, model.faces)[model.annotations.ibug68[:17]]
     facing = (normals @ rotation_from_angles(state.angles[0]).T)[:, 2]
-    jaw_weights = JAW_TRUST * detection.mesh_score * ((facing - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0)
+    jaw_weights = JAW_TRUST * trust * ((facing - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0)
     weights = torch.cat([jaw_weights, mesh.precision[beside[17:]].clamp(0.0, 1.0)])
     return replace(lifted, landmarks=landmarks, landmark_weights=weights), roll_deg
+
+
+def mesh_trust(mesh_score: float, yaw_deg: float) -> float:
+    """Weight 0..1 of the dense points: what their confidence leaves, or what their yaw leaves, whichever is less."""
+    doubt = -np.log10(max(1.0 - mesh_score, 1e-9))
+    return float(min(np.interp(doubt, *_TRUST_AT_DOUBT), np.interp(abs(yaw_deg), *_TRUST_AT_YAW_DEG)))
 
 
 def _given_points(given: GivenFace | None) -> LiftedPoints:

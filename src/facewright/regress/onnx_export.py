@@ -125,7 +125,7 @@ def _traced(net: RNet, opset: int) -> "onnx.ModelProto":
     ready = _Outputs(deepcopy(net).cpu().float()).eval()
     names = output_names(net)
     crops = torch.zeros(2, 3, net.crop_size, net.crop_size)  # two: a batch of one would be taken for a constant
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             ready,
             (crops,),
@@ -144,7 +144,7 @@ def _traced(net: RNet, opset: int) -> "onnx.ModelProto":
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Silence what torch's exporter says about itself, not about the network."""
 
     def is_news(record: logging.LogRecord) -> bool:

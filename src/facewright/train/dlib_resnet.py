@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from facewright.errors import MissingExtraError, WeightsError
-from facewright.geometry.similarity import apply_similarity, similarity_from_points
+from facewright.geometry.similarity import similarity_from_points
 from facewright.regress.backbones.dlib import WIDTHS, DlibTrunk
+from facewright.train.chips import cut_chips
 from facewright.train.dlib_file import DlibLayer, read_dlib_layers
 from facewright.train.losses.perceptual import EmbeddingMetric
 
@@ -120,12 +120,7 @@ def face_chips(crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 
     """
     template = (five_px.new_tensor(_FIVE) + _PADDING) / (1.0 + 2.0 * _PADDING) * CHIP_SIZE
     similarity = similarity_from_points(template.expand_as(five_px), five_px)
-    ticks = torch.arange(CHIP_SIZE, dtype=five_px.dtype, device=five_px.device)
-    chip_px = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), -1).flatten(0, 1)
-    crop_px = apply_similarity(chip_px.expand(len(five_px), -1, -1), *similarity)
-    size = crop_px.new_tensor([crop_srgb.shape[3], crop_srgb.shape[2]])
-    grid = ((2.0 * crop_px + 1.0) / size - 1.0).unflatten(1, (CHIP_SIZE, CHIP_SIZE))
-    return F.grid_sample(crop_srgb, grid.to(crop_srgb), padding_mode="zeros", align_corners=False)
+    return cut_chips(crop_srgb, similarity, CHIP_SIZE)
 
 
 def _packaged_file() -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from facewright.cli.console import DONE, error_console, say, transient_progress
-from facewright.cli.train_data import TrainSynthesize
+from facewright.cli.train_data import TrainPrepare, TrainSynthesize
 from facewright.train.loader import NO_JITTER
 from facewright.train.recorder import LoggedStep
 from facewright.train.rnet_training import train_rnet
@@ -149,6 +149,7 @@ class Train:
 
     action: (
         Annotated[TrainRnet, tyro.conf.subcommand("rnet")]
+        | Annotated[TrainPrepare, tyro.conf.subcommand("prepare")]
         | Annotated[TrainSynthesize, tyro.conf.subcommand("synthesize")]
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
+from torch import Tensor
 
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
@@ -285,8 +286,8 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
         if stored.truth is not None:
             truth[i], known[i] = stored.truth[row], True
     return TrainingBatch(
-        crops=torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().float() / 255.0,
-        skin=torch.from_numpy(skin).float() / 255.0,
+        crops=_shares(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))),
+        skin=_shares(skin),
         landmarks=torch.from_numpy(landmarks),
         landmark_weights=torch.from_numpy(weights_68),
         points=torch.from_numpy(points),
@@ -295,6 +296,11 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
         truth_known=torch.from_numpy(known),
         keys=[stored.keys[row] for stored, row, _ in rows],
     )
+
+
+def _shares(levels: UInt8[ndarray, "..."]) -> Float[Tensor, "..."]:
+    """0..255 to 0..1."""
+    return torch.from_numpy(levels).float().mul_(1.0 / 255.0)  # half the time of a new tensor
 
 
 _MESH_MIRROR = np.array(MESH_MIRROR)

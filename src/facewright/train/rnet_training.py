@@ -15,12 +15,12 @@ from facewright.records import CoefficientLayout
 from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights
+from facewright.train.arcface import load_embedder
 from facewright.train.batch import DataCard
 from facewright.train.checkpoint import load_checkpoint
 from facewright.train.dlib_resnet import start_from_dlib
 from facewright.train.loader import BatchStream
 from facewright.train.loop import BatchSource, Training, run_steps
-from facewright.train.losses.perceptual import FaceEmbedder
 from facewright.train.objective import Objective, make_objective
 from facewright.train.recorder import INSTALL, LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run
@@ -207,10 +207,10 @@ def build_objective(settings: TrainSettings, model: FaceModel, device: torch.dev
 
     Raises:
         TrainingError: the face model lacks what a term needs.
-        MissingExtraError: the package of the recognition network is not installed.
+        MissingExtraError, AssetNotFoundError, WeightsError: of the recognition network, as ``load_embedder``.
     """
     wanted = settings.objective
-    embedder = load_embedder(wanted.embedder, device) if wanted.weak.perceptual > 0 else None
+    embedder = load_embedder(wanted.embedder).to(device) if wanted.weak.perceptual > 0 else None
     return make_objective(
         model,
         settings.net.crop_size,
@@ -219,20 +219,6 @@ def build_objective(settings: TrainSettings, model: FaceModel, device: torch.dev
         weak_on_synthetic=wanted.weak_on_synthetic,
         embedder=embedder,
     )
-
-
-def load_embedder(name: str, device: torch.device) -> FaceEmbedder:
-    """A recognition network by name.
-
-    Raises:
-        TrainingError: no such network.
-        MissingExtraError: its package is not installed.
-    """
-    from facewright.train.dlib_resnet import load_dlib_resnet
-
-    if name != "dlib":
-        raise TrainingError(f"expected an embedder of dlib, received {name!r}")
-    return load_dlib_resnet().to(device)
 
 
 def weights_card(settings: TrainSettings, model: FaceModel, template: str, cards: list[DataCard]) -> WeightsCard:

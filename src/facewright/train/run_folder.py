@@ -91,7 +91,7 @@ def open_run(path: Path, settings: TrainSettings, *, resume: bool) -> RunFolder:
 
 def append_log(path: Path, line: Mapping[str, Any]) -> None:
     """Add a line to a log; numbers that JSON has not become null."""
-    text = json.dumps({name: _plain(value) for name, value in line.items()}, allow_nan=False)
+    text = json.dumps(_plain(line), allow_nan=False)
     with path.open("a", encoding="utf-8") as file:
         file.write(text + "\n")
 
@@ -119,4 +119,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

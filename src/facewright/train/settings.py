@@ -214,11 +214,11 @@ def check_settings(settings: TrainSettings, world: int = 1) -> None:
         TrainingError: naming the setting, what it may be, and what it was.
     """
     net, data, optimizer = settings.net, settings.data, settings.optimizer
-    parts = world * settings.accumulate
+    parts, least = world * settings.accumulate, 67 if net.backbone == "dlib_resnet29" else 32
     checks = [
         (net.backbone in BACKBONES, f"a --backbone of {', '.join(sorted(BACKBONES))}", net.backbone),
         (net.width > 0, "a --width above 0", net.width),
-        (net.crop_size >= 32, "a --crop-size of at least 32 px", net.crop_size),
+        (net.crop_size >= least, f"a --crop-size of at least {least} px for {net.backbone}", net.crop_size),
         (len(data.folders) > 0, "at least one folder as --data", "none"),
         (
             not data.shares or len(data.shares) == len(data.folders),

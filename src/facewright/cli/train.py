@@ -69,6 +69,8 @@ class TrainRnet:
     """Largest norm of the gradient; 0: not clipped."""
     ema_decay: float | None = None
     """Decay of the averaged weights; 0: none."""
+    embedder: str | None = None
+    """Recognition network of the perceptual term: ``dlib``, or a .pt or .onnx file."""
     weak_on_synthetic: bool | None = None
     """Weak terms for pictures with truth too (they need the renderer)."""
     precision: Precision | None = None
@@ -112,7 +114,7 @@ class TrainRnet:
             **self._given("log_every", "sheet_every", "checkpoint_every"),
             net=replace(start.net, **net),
             data=replace(start.data, **data),
-            objective=replace(start.objective, **self._given("weak_on_synthetic")),
+            objective=replace(start.objective, **self._given("weak_on_synthetic", "embedder")),
             optimizer=replace(start.optimizer, **steps),
         )
 

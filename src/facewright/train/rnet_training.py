@@ -210,7 +210,7 @@ def build_objective(settings: TrainSettings, model: FaceModel, device: torch.dev
         MissingExtraError, AssetNotFoundError, WeightsError: of the recognition network, as ``load_embedder``.
     """
     wanted = settings.objective
-    embedder = load_embedder(wanted.embedder).to(device) if wanted.weak.perceptual > 0 else None
+    embedder = load_embedder(wanted.embedder, wanted.chips).to(device) if wanted.weak.perceptual > 0 else None
     return make_objective(
         model,
         settings.net.crop_size,

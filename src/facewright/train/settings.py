@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from facewright.errors import TrainingError
 from facewright.regress.backbones import BACKBONES
+from facewright.train.arcface import ChipCoding
 from facewright.train.loader import NO_JITTER, CropJitter
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SUPERVISED_TERMS, SupervisedWeights
@@ -71,12 +72,14 @@ class ObjectiveSettings:
         supervised: terms for samples with truth.
         weak_on_synthetic: minimise the weak terms on samples with truth too.
         embedder: recognition network of the perceptual term: ``dlib``, a file, or empty where it weighs nothing.
+        chips: what the network of a file was taught to see.
     """
 
     weak: LossPreset
     supervised: SupervisedWeights = field(default_factory=SupervisedWeights)
     weak_on_synthetic: bool = False
     embedder: str = ""
+    chips: ChipCoding = field(default_factory=ChipCoding)
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,7 @@ def test_data_of_another_face_model_or_template_is_refused(toy_model: FaceModel,
     settings, stream = small_run(toy_file, data=DataSettings(("a", "b"), batch_size=8)), ToyStream(toy_model, SIZE)
     other = DataCard("synthetic", face_model="open", layout=toy_model.layout)
     with pytest.raises(TrainingError, match="a holds truth for face model 'open'"):
-        train_rnet(settings, tmp_path / "run", source=stream, cards=[other])
+        train_rnet(settings, tmp_path / "run", source=stream, cards=[other, *CARDS])
     strange = DataCard("photographs", template="another-crop")
     with pytest.raises(TrainingError, match="one crop template, received another-crop, deep3d-five-102"):
         train_rnet(settings, tmp_path / "run", source=stream, cards=[*CARDS, strange])

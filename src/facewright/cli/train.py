@@ -11,7 +11,7 @@ from facewright.cli.train_data import TrainPrepare, TrainSynthesize
 from facewright.train.loader import NO_JITTER
 from facewright.train.recorder import LoggedStep
 from facewright.train.rnet_training import train_rnet
-from facewright.train.settings import RUN_PRESETS, Precision, RunPreset, TrainSettings, settings_from_json
+from facewright.train.settings import RUN_PRESETS, Precision, RunPreset, TrainSettings, read_settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TrainRnet:
     accumulate: int | None = None
     """Parts into which each process splits its pictures, for devices with little memory."""
     jitter: bool = True
-    """False: crops as they are, not shifted, resized and mirrored."""
+    """Shift, resize and mirror crops as the preset says."""
     workers: int | None = None
     """Threads that read ahead, per training process."""
     steps: int | None = None
@@ -96,7 +96,7 @@ class TrainRnet:
         """
         start = RUN_PRESETS[self.preset]
         if self.config is not None:
-            start = settings_from_json(self.config.read_text(encoding="utf-8"), str(self.config))
+            start = read_settings(self.config)
         net = self._given("width", "crop_size", "landmark_head", "backbone")
         if self.init is not None:
             net["init"] = self.init

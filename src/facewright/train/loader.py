@@ -111,7 +111,7 @@ def place_crop(
     room = card.crop_size / 2 + card.margin - seen / 2
     shift = np.clip(jitter.shift * card.crop_size * normals[:2], -room, room)
     x, y = ((card.crop_size - 1) / 2 + shift).tolist()
-    mirrored = card.kind == "photographs" and uniform < jitter.mirror
+    mirrored = card.kind == "photographs" and bool(uniform < jitter.mirror)
     return CropPlace((x, y), seen / crop_size, crop_size, mirrored)
 
 

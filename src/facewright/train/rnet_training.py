@@ -1,7 +1,7 @@
 """A whole training run of an R-Net: settings and data in, a run folder out."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from facewright.train.objective import Objective, make_objective
 from facewright.train.recorder import INSTALL, LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run
 from facewright.train.settings import TrainSettings, check_settings
-from facewright.train.shards import load_data
+from facewright.train.shards import DataSet, load_data
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -62,9 +62,10 @@ def train_rnet(
     check_settings(settings, world_size())
     fabric = make_fabric(settings)
     model = load_face_model(settings.face_model)
-    if source is None:
-        source, cards = open_data(settings, fabric, model.layout)
-    template = check_cards(cards or [], model, settings)
+    sets = [] if source else [load_data(folder) for folder in settings.data.folders]
+    cards = cards or [stored.card for stored in sets]
+    template = check_cards(cards, model, settings)
+    source = source or open_stream(settings, sets, fabric, model.layout)
     net = build_net(settings, model)
     objective = build_objective(settings, model.to(fabric.device), fabric.device)
     if fabric.is_global_zero:
@@ -76,7 +77,7 @@ def train_rnet(
     )
     if folder.last_checkpoint is not None:
         training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
-    card = weights_card(settings, model, template, cards or [])
+    card = weights_card(settings, model, template, cards)
     recorder = Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
     run_steps(training, source, on_step=recorder or (lambda report, batch: None))
     if recorder is not None:
@@ -119,17 +120,16 @@ def make_fabric(settings: TrainSettings) -> "Fabric":
     return fabric
 
 
-def open_data(
-    settings: TrainSettings, fabric: "Fabric", layout: CoefficientLayout
-) -> tuple[BatchSource, list[DataCard]]:
-    """The stream of pictures of this process.
+def open_stream(
+    settings: TrainSettings, sets: Sequence[DataSet], fabric: "Fabric", layout: CoefficientLayout
+) -> BatchStream:
+    """The pictures of this process.
 
     Raises:
-        TrainingDataError: a folder holds no whole data, or sets that cannot be mixed.
+        TrainingDataError: sets that cannot be mixed.
     """
     data = settings.data
-    sets = [load_data(folder) for folder in data.folders]
-    stream = BatchStream(
+    return BatchStream(
         sets,
         shares=list(data.shares) or None,
         batch_size=data.batch_size,
@@ -141,7 +141,6 @@ def open_data(
         world=fabric.world_size,
         workers=data.workers,
     )
-    return stream, [stored.card for stored in sets]
 
 
 def check_cards(cards: list[DataCard], model: FaceModel, settings: TrainSettings) -> str:
@@ -150,7 +149,7 @@ def check_cards(cards: list[DataCard], model: FaceModel, settings: TrainSettings
     Raises:
         TrainingError: truth of another face model, or crops of several templates.
     """
-    for card, folder in zip(cards, settings.data.folders, strict=False):
+    for card, folder in zip(cards, settings.data.folders, strict=True):
         if card.layout is not None and (card.face_model != model.name or card.layout != model.layout):
             raise TrainingError(
                 f"{folder} holds truth for face model {card.face_model!r} with {card.layout}, and {model.name!r} with "

@@ -18,7 +18,7 @@ from facewright.errors import TrainingError
 from facewright.evaluate.results import source_commit
 from facewright.files import written_whole
 from facewright.train.checkpoint import list_checkpoints
-from facewright.train.settings import TrainSettings, differing, settings_from_json, settings_json
+from facewright.train.settings import TrainSettings, differing, read_settings, settings_json
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def open_run(path: Path, settings: TrainSettings, *, resume: bool) -> RunFolder:
     if path.is_dir() and any(path.iterdir()) and not resume:
         raise TrainingError(f"{path} holds something already; go on there with --resume, or choose another --out")
     if folder.config.is_file():
-        before = settings_from_json(folder.config.read_text(encoding="utf-8"), str(folder.config))
+        before = read_settings(folder.config)
         if changed := differing(before, settings):
             raise TrainingError(
                 f"{path} was trained with other settings ({', '.join(changed)}); give the same ones to --resume, or "

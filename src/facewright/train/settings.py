@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from facewright.errors import TrainingError
@@ -255,6 +256,19 @@ def check_settings(settings: TrainSettings, world: int = 1) -> None:
 def settings_json(settings: TrainSettings) -> str:
     """The resolved settings as text; ``settings_from_json`` is the inverse."""
     return json.dumps(asdict(settings), indent=2) + "\n"
+
+
+def read_settings(path: Path) -> TrainSettings:
+    """Settings from a file, as a run writes them.
+
+    Raises:
+        TrainingError: it cannot be read, or as ``settings_from_json``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"expected a run's config.json at {path}: {error.strerror or error}") from error
+    return settings_from_json(text, str(path))
 
 
 def settings_from_json(text: str, source: str = "settings") -> TrainSettings:

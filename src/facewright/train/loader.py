@@ -106,13 +106,14 @@ def place_crop(
         normals: standard-normal numbers for x, y and size.
         uniform: number in 0..1 that decides on mirroring.
     """
+    reach = (card.crop_size - 1) / 2 + card.margin  # from the middle to the centres of the window's outermost pixels
     grown = float(np.exp(jitter.scale * np.clip(normals[2], -3.0, 3.0)))
-    seen = min(card.crop_size / grown, card.crop_size + 2.0 * card.margin)  # side of what is seen, stored px
-    room = card.crop_size / 2 + card.margin - seen / 2
+    pitch = min(card.crop_size / (grown * crop_size), 2.0 * reach / (crop_size - 1))
+    room = reach - pitch * (crop_size - 1) / 2
     shift = np.clip(jitter.shift * card.crop_size * normals[:2], -room, room)
     x, y = ((card.crop_size - 1) / 2 + shift).tolist()
     mirrored = card.kind == "photographs" and bool(uniform < jitter.mirror)
-    return CropPlace((x, y), seen / crop_size, crop_size, mirrored)
+    return CropPlace((x, y), pitch, crop_size, mirrored)
 
 
 class ShuffledRows:

@@ -14,7 +14,13 @@ from facewright.errors import TrainingDataError
 
 MOST_DEATHS_IN_A_ROW = 3
 """Processes that may die, one after the other, before they begin a job."""
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -116,11 +122,6 @@ def _without_the_culprit(worker: _Worker, deaths: int) -> tuple[Any, dict[int, s
 def _serve(line: Connection, work: Callable[..., Any]) -> None:
     """Life of a process: tasks come, answers go, until the line ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     try:
         while True:
             task, lost = line.recv()

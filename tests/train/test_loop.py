@@ -246,12 +246,12 @@ def test_averages_follow_their_formula() -> None:
 def test_the_averaged_network_is_that_of_all_steps(toy_model: FaceModel, toy_file: str) -> None:
     run, expected = training(small_run(toy_file), toy_model), None
     for step in range(4):
-        before = run.net.heads["id"].weight.detach().clone() if expected is None else expected
+        before = run.net.get_parameter("heads.id.weight").detach().clone() if expected is None else expected
         run.take_step(ToyStream(toy_model, SIZE).batch(step))
         decay = min(0.9, (1 + step) / (10 + step))
-        expected = decay * before + (1 - decay) * run.net.heads["id"].weight.detach()
+        expected = decay * before + (1 - decay) * run.net.get_parameter("heads.id.weight").detach()
     assert expected is not None
-    torch.testing.assert_close(run.result.heads["id"].weight, expected)
+    torch.testing.assert_close(run.result.get_parameter("heads.id.weight"), expected)
 
 
 def test_learning_rates_are_those_of_the_schedules() -> None:

@@ -15,6 +15,7 @@ from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
 from facewright.train import objective as objective_module
 from facewright.train.batch import TrainingBatch
+from facewright.train.losses.perceptual import EmbeddingMetric
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SupervisedWeights
 from facewright.train.objective import Objective, make_objective, repeated, rows, weak_terms
@@ -27,9 +28,9 @@ PIXELS = replace(NOTHING, photometric=1.0)
 
 
 def objective(
-    model: FaceModel, weak: LossPreset, supervised: SupervisedWeights = NO_TRUTH, **options: bool
+    model: FaceModel, weak: LossPreset, supervised: SupervisedWeights = NO_TRUTH, *, weak_on_synthetic: bool = False
 ) -> Objective:
-    return make_objective(model, SIZE, weak=weak, supervised=supervised, **options)
+    return make_objective(model, SIZE, weak=weak, supervised=supervised, weak_on_synthetic=weak_on_synthetic)
 
 
 def test_pixels_alone_find_pose_and_light_and_end_at_the_noise(toy_model: FaceModel, rng: torch.Generator) -> None:
@@ -121,7 +122,7 @@ def test_the_perceptual_term_looks_at_the_drawn_face_through_its_own_points(toy_
     """An embedder that averages colours around the nose: equal for the truth, different for another face."""
 
     class NoseColor:
-        metric = "euclidean"
+        metric: EmbeddingMetric = "euclidean"
 
         def __call__(self, crop_srgb: torch.Tensor, five_px: torch.Tensor) -> torch.Tensor:
             grid = ((2.0 * five_px[:, 2:3] + 1.0) / SIZE - 1.0)[:, None]

@@ -95,11 +95,8 @@ def test_smoke_lowers_every_loss_and_resumes_exactly(folder: Path, toy_model: Fa
         "tensorboard",
         "weights.safetensors",
     }
-    assert [path.name for path in sorted((out / "sheets").iterdir())] == [
-        "step_00000000.png",
-        "step_00000015.png",
-        "step_00000029.png",
-    ]
+    sheets = sorted(path.name for path in (out / "sheets").iterdir())
+    assert sheets == ["step_00000000.png", "step_00000029.png"]
     assert read_photo(out / "sheets" / "step_00000029.png").width > 3 * 224
     assert any((out / "tensorboard").iterdir())
 

@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -194,7 +194,7 @@ _SMOKE = replace(
     optimizer=OptimizerSettings("adamw", lr=3e-3, schedule="cosine", warmup_steps=2, clip_norm=10.0, ema_decay=0.9),
     steps=30,
     log_every=1,
-    sheet_every=15,
+    sheet_every=30,
     checkpoint_every=15,
     keep_checkpoints=2,
 )
@@ -305,16 +305,14 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str 
 
 def _typed(kind: type[Settings], read: Any, where: str) -> Settings:
     """A dataclass from what JSON holds, strictly."""
-    hints = typing.get_type_hints(kind)
-    names = {entry.name for entry in fields(kind)}  # pyright: ignore[reportArgumentType] - only dataclasses come here
-    if not isinstance(read, dict) or read.keys() - names:
-        found = ", ".join(sorted(read.keys() - names)) if isinstance(read, dict) else type(read).__name__
-        raise TrainingError(f"{where}: expected entries of {', '.join(sorted(names))}; received {found}")
-    values = {name: _value(hints[name], value, f"{where}.{name}") for name, value in read.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise TrainingError(f"{where}: {error}; give all entries, as config.json of a run has them") from error
+    hints, entries = typing.get_type_hints(kind), fields(kind)  # pyright: ignore[reportArgumentType] - a dataclass
+    needed = {entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING}
+    if not isinstance(read, dict) or not needed <= read.keys() <= hints.keys():
+        found = ", ".join(read) if isinstance(read, dict) else type(read).__name__
+        raise TrainingError(
+            f"{where}: expected entries of {', '.join(hints)}; needed are {', '.join(sorted(needed)) or 'none'}; received {found}"
+        )
+    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in read.items()})
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -58,7 +58,7 @@ def test_only_the_newest_are_kept_and_strangers_are_left_alone(tmp_path: Path) -
 class Trap:
     """What a malicious file would hold."""
 
-    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+    def __reduce__(self) -> tuple[Any, tuple[Path, str]]:
         return (Path.write_text, (Path("sprung"), ""))
 
 
@@ -142,7 +142,7 @@ def test_published_presets_are_those_of_the_publications() -> None:
         ("{", "config: expected JSON"),
         ("[]", "config: expected entries of .* received list"),
         ('{"objektive": {}}', "received objektive"),
-        ('{"steps": 5}', "needed are objective; received steps"),
+        ('{"steps": 5}', "config: expected objective too"),
         ('{"steps": "5"}', r"config\.steps: expected int, received '5'"),
         ('{"steps": true}', r"config\.steps: expected int, received True"),
         ('{"precision": "64"}', r"config\.precision: expected .* received '64'"),

@@ -306,13 +306,14 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str 
 def _typed(kind: type[Settings], read: Any, where: str) -> Settings:
     """A dataclass from what JSON holds, strictly."""
     hints, entries = typing.get_type_hints(kind), fields(kind)  # pyright: ignore[reportArgumentType] - a dataclass
-    needed = {entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING}
-    if not isinstance(read, dict) or not needed <= read.keys() <= hints.keys():
+    if not isinstance(read, dict) or not read.keys() <= hints.keys():
         found = ", ".join(read) if isinstance(read, dict) else type(read).__name__
-        raise TrainingError(
-            f"{where}: expected entries of {', '.join(hints)}; needed are {', '.join(sorted(needed)) or 'none'}; received {found}"
-        )
-    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in read.items()})
+        raise TrainingError(f"{where}: expected entries of {', '.join(hints)}; received {found}")
+    values = {name: _value(hints[name], value, f"{where}.{name}") for name, value in read.items()}
+    needed = {entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING}
+    if needed - read.keys():
+        raise TrainingError(f"{where}: expected {', '.join(sorted(needed - read.keys()))} too, as config.json has them")
+    return kind(**values)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

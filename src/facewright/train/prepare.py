@@ -19,13 +19,13 @@ from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.evaluate.synthetic.plan import MEAN_EYE_DISTANCE_DM
 from facewright.fit import FitSettings, fit_face
-from facewright.fit.landmarks import AWAY, MESH_TERM, SIDEWAYS, point_targets, turned_targets
+from facewright.fit.landmarks import AWAY, SIDEWAYS
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
-from facewright.morphable.linear import FaceModel
+from facewright.morphable.linear import Embedding, FaceModel
 from facewright.photo import read_photo
 from facewright.records import AlignedFace, FaceDetection, Photo
 from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
@@ -43,6 +43,7 @@ _TRUST_AT_DOUBT = ((0.5, 1.0, 3.0, 4.5), (0.04, 0.1, 0.25, 1.0))
 _TRUST_AT_YAW_DEG = ((20.0, 55.0, 70.0, 85.0), (1.0, 0.35, 0.12, 0.03))
 JAW_TRUST = 0.2
 """Weight of the jaw line (0..16): no detector point lies on it, the fitted head says where it would be."""
+SURROUNDINGS_DM = 0.15
 MATCH_SHARE = 0.35
 """A detected face is the given one if its five points are, on average, nearer than this share of the eye distance."""
 REGION_GROWTH = 1.1
@@ -174,26 +175,19 @@ def lifted_points(
         across, down = (detection.five[1] - detection.five[0]).tolist()
         return lifted, float(np.degrees(-np.arctan2(down, across)))
     state = fit_face(aligned, detection, model, FitSettings(photometric_observations=0.0)).coefficients
-    trust = mesh_trust(detection.mesh_score, float(torch.rad2deg(state.angles[0, 1])))
-    targets = point_targets(aligned, replace(detection, mesh_score=trust), model, 1.0)
-    mesh = turned_targets(targets, model, state, aligned.camera_crop)[0]
-    if mesh.name != MESH_TERM or model.annotations.ibug68 is None or model.annotations.mesh468 is None:
-        raise ReconstructionError(f"face model {model.name!r} does not know the detector's points and iBUG-68")
-    lifted = replace(lifted, points=detection.mesh[:, :2], point_weights=mesh.precision.clamp(0.0, 1.0))
-    roll_deg = float(torch.rad2deg(state.angles[0, 2]))
+    _, yaw_deg, roll_deg = torch.rad2deg(state.angles[0]).tolist()
+    toward_camera = (_face_normals(model) @ rotation_from_angles(state.angles[0]).T)[:, 2]
+    trust = mesh_trust(detection.mesh_score, yaw_deg) * ((toward_camera - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0)
+    glue, glue_trust = _glue(model)
+    lifted = replace(lifted, points=detection.mesh[:, :2], point_weights=trust[68:] * glue_trust)
     if given is not None and given.landmarks is not None:
         return lifted, roll_deg
     posed = pose_points(model.shape(state.id, state.exp), state.angles, state.translation)
-    drawn = project_points(posed, aligned.camera_photo)[0, :, :2]
-    glued = (drawn[model.annotations.mesh468.corners] * model.annotations.mesh468.weights[..., None]).sum(1)
-    beside = torch.tensor(MESH_TO_IBUG68)
-    jaw, inner = drawn[model.annotations.ibug68].split([17, 51])
-    landmarks = torch.cat([jaw, inner + (detection.mesh[:, :2] - glued)[beside[17:]]])
-    normals = vertex_normals(model.mean_shape, model.faces)[model.annotations.ibug68[:17]]
-    facing = (normals @ rotation_from_angles(state.angles[0]).T)[:, 2]
-    jaw_weights = JAW_TRUST * trust * ((facing - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0)
-    weights = torch.cat([jaw_weights, mesh.precision[beside[17:]].clamp(0.0, 1.0)])
-    return replace(lifted, landmarks=landmarks, landmark_weights=weights), roll_deg
+    drawn = project_points(posed, aligned.camera_photo)[0]
+    residual = (detection.mesh - glue.of(drawn))[MESH_TO_IBUG68[17:], :2]
+    jaw, inner = drawn[model.annotations.ibug68, :2].split([17, 51])
+    weights = torch.cat([JAW_TRUST * trust[:17], trust[17:68]])
+    return replace(lifted, landmarks=torch.cat([jaw, inner + residual]), landmark_weights=weights), roll_deg
 
 
 def mesh_trust(mesh_score: float, yaw_deg: float) -> float:
@@ -320,6 +314,31 @@ def _matched(found: list[FaceDetection], given: GivenFace) -> FaceDetection:
         return replace(found[distances.index(min(distances))], five=five)
     known = given.landmarks if given.landmarks is not None else five
     return FaceDetection(torch.cat([known.amin(0), known.amax(0)]), 1.0, five)
+
+
+def _glue(model: FaceModel) -> tuple[Embedding, Float[Tensor, "468"]]:
+    """Where the detector's points lie on the model, and how well they do.
+
+    Raises:
+        ReconstructionError: the model knows them or iBUG-68 not.
+    """
+    marks = model.annotations
+    if marks.mesh468 is None or marks.ibug68 is None:
+        raise ReconstructionError(f"face model {model.name!r} does not know the detector's points and iBUG-68")
+    return marks.mesh468, torch.ones(468) if marks.mesh468_trust is None else marks.mesh468_trust
+
+
+@cache
+def _face_normals(model: FaceModel) -> Float[Tensor, "536 3"]:
+    """Which way the face looks at the 68 landmarks and the 468 points of the mean head.
+
+    Means over their surroundings: the vertices at the rims of lids and lips themselves look into the head.
+    """
+    glue, _ = _glue(model)
+    region = model.annotations.regions.get("photometric", torch.ones(len(model.mean_shape)))
+    points = torch.cat([model.mean_shape[model.annotations.ibug68], glue.of(model.mean_shape)])
+    nearness = torch.exp(-(torch.cdist(points, model.mean_shape) / SURROUNDINGS_DM).square()) * region
+    return torch.nn.functional.normalize(nearness @ vertex_normals(model.mean_shape, model.faces), dim=-1)
 
 
 @cache

@@ -39,11 +39,11 @@ class _Measured:
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
     method: MethodName = "fit"
-    """``fit``, ``rnet`` (needs --weights), or ``mean``: the mean head, which is measured beside any method anyway."""
-    weights: Path | None = None
-    """R-Net weights (.safetensors)."""
-    refine: int = 0
-    """Rounds of the fit after R-Net."""
+    """``fit``, ``rnet``, or ``mean``: the mean head, which is measured beside any method anyway."""
+    weights: str | None = None
+    """R-Net weights: a file (.safetensors), or ``open`` or ``fast``: embedded, for the open head."""
+    refine: int | None = None
+    """Rounds of the fit after R-Net. Default: 1 after embedded weights, 0 after others."""
     face_model: str = "open"
     """``open`` or the file of an imported model."""
     device: str = "cpu"
@@ -51,9 +51,8 @@ class _Measured:
 
     def flow(self) -> FlowMethod:
         """The method, loaded."""
-        weights = None if self.weights is None else str(self.weights)
         return load_method(
-            self.method, face_model=self.face_model, weights=weights, refine=self.refine, device=self.device
+            self.method, face_model=self.face_model, weights=self.weights, refine=self.refine, device=self.device
         )
 
     def finish(self, what: str, measure: Callable[[Progress], Evaluation]) -> int:

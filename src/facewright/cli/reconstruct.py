@@ -28,12 +28,14 @@ class Reconstruct:
     """Pictures, or folders of pictures."""
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
-    method: Method = "fit"
-    """How coefficients are found: ``fit`` is analysis by synthesis and needs no network; ``rnet`` needs --weights."""
-    weights: Path | None = None
-    """R-Net weights (.safetensors), made for the face model."""
-    refine: int = 0
-    """Rounds of the fit after R-Net."""
+    method: Method = "auto"
+    """How coefficients are found: ``rnet`` by a network, ``fit`` by analysis by synthesis alone; ``auto`` takes the
+    network where there are weights for the face model."""
+    weights: str | None = None
+    """R-Net weights made for the face model: a file (.safetensors), or ``open`` or ``fast``, which are embedded and for
+    the open head. Default: ``open``; ``fast`` is for video."""
+    refine: int | None = None
+    """Rounds of the fit after R-Net. Default: 1 after embedded weights, 0 after others."""
     faces: FacesChoice = "all"
     """All faces of a photo, or only the largest."""
     formats: tuple[Format, ...] = ALL_FORMATS
@@ -100,7 +102,7 @@ class Reconstruct:
         for name, value, low, high in (
             ("--texture-size", self.texture_size, *TEXTURE_SIZES),
             ("--max-megapixels", self.max_megapixels, 0.0, MOST_MEGAPIXELS),
-            ("--refine", self.refine, 0, math.inf),
+            ("--refine", self.refine or 0, 0, math.inf),
         ):
             if not low <= value <= high:
                 raise CommandError(f"expected {name} to be {low} to {high}, received {value}")

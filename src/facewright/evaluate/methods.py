@@ -158,7 +158,7 @@ def load_method(
     *,
     face_model: str = "open",
     weights: str | None = None,
-    refine: int = 0,
+    refine: int | None = None,
     device: str = "cpu",
 ) -> FlowMethod:
     """A method by its name; ``mean`` is the mean head, posed by the same detector's points: the baseline of all tables.

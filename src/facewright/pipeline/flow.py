@@ -24,10 +24,14 @@ from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import subdivide_face_model
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, LandmarkBelief, Photo
 from facewright.regress.rnet import RNet, RNetPrediction
-from facewright.regress.weights import load_weights
+from facewright.regress.weights import EMBEDDED_WEIGHTS, load_weights
 
-Method = Literal["fit", "rnet"]
+Method = Literal["auto", "fit", "rnet"]
+"""How coefficients are found. ``auto``: by R-Net where there are weights for the face model, else by the fit."""
 FacesChoice = Literal["all", "largest"]
+
+EMBEDDED_REFINE = 1
+"""Rounds of the fit after an embedded R-Net; weights that are brought keep to their own method: none."""
 
 MAX_CROPS_TOGETHER = 32
 """Most crops that go through R-Net at once."""
@@ -169,7 +173,7 @@ class Reconstructor:
     finer_model: FaceModel | None = None
 
     @property
-    def method(self) -> Method:
+    def method(self) -> Literal["fit", "rnet"]:
         """How coefficients are found."""
         return "fit" if self.rnet is None else "rnet"
 
@@ -344,9 +348,9 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 def load_reconstructor(
     *,
     face_model: str | os.PathLike[str] = "open",
-    method: Method = "fit",
+    method: Method = "auto",
     weights: str | os.PathLike[str] | None = None,
-    refine: int = 0,
+    refine: int | None = None,
     device: str = "cpu",
     fit: FitSettings | None = None,
     subdivide: bool = False,
@@ -356,8 +360,8 @@ def load_reconstructor(
     Args:
         face_model: "open" (embedded) or the file of an imported one.
         method: how coefficients are found.
-        weights: R-Net's weights file, for method "rnet".
-        refine: rounds of the fit after R-Net.
+        weights: R-Net's weights: a file, or "open" or "fast" (embedded, for the open head); None: "open" for that head.
+        refine: rounds of the fit after R-Net; None: ``EMBEDDED_REFINE`` after embedded weights, none after others.
         device: torch device of the networks and the model.
         fit: settings of the fit.
         subdivide: decode results with the face model after one Loop subdivision: four times the triangles, smoother.
@@ -370,11 +374,13 @@ def load_reconstructor(
     model = load_face_model(face_model)
     finer = subdivide_face_model(model).to(device) if subdivide else None
     model, detector = model.to(device), load_face_detector().to(device)
-    if method == "fit":
+    if weights is None and model.name == "open":
+        weights = "open"
+    if method == "fit" or (method == "auto" and weights is None):
         return Reconstructor(model, detector, fit=fit or FitSettings(), finer_model=finer)
     if weights is None:
         raise AssetNotFoundError(
-            "method 'rnet' expects a weights file, received none: pass --weights F.safetensors "
+            f"method 'rnet' expects weights for face model {model.name!r}, received none: pass --weights F.safetensors "
             "(facewright weights import makes one from the official checkpoints), or use --method fit"
         )
     rnet = load_weights(weights, layout=model.layout, face_model=model.name).to(device)
@@ -385,7 +391,7 @@ def load_reconstructor(
         looks=1 if rnet.landmark_head is None else 2,
         weights=Path(weights).name,
         fit=fit or FitSettings(),
-        refine=refine,
+        refine=(EMBEDDED_REFINE if weights in EMBEDDED_WEIGHTS else 0) if refine is None else refine,
         finer_model=finer,
     )
 
@@ -394,9 +400,9 @@ def reconstruct(
     photo: str | os.PathLike[str] | Photo,
     *,
     face_model: str | os.PathLike[str] = "open",
-    method: Method = "fit",
+    method: Method = "auto",
     weights: str | os.PathLike[str] | None = None,
-    refine: int = 0,
+    refine: int | None = None,
     faces: FacesChoice = "all",
     device: str = "cpu",
 ) -> list[Reconstruction]:
@@ -407,9 +413,9 @@ def reconstruct(
     Args:
         photo: a file, or a ``Photo`` in memory.
         face_model: "open" (embedded) or the file of an imported one.
-        method: "fit" (analysis by synthesis; needs no trained network) or "rnet" (needs weights).
-        weights: R-Net's weights file.
-        refine: rounds of the fit after R-Net.
+        method: "rnet" (a network, then the fit), "fit" (analysis by synthesis alone), or "auto".
+        weights: see ``load_reconstructor``.
+        refine: see ``load_reconstructor``.
         faces: all faces or the largest.
         device: torch device.
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from facewright.assets import embedded_path
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.files import written_whole
 from facewright.records import CoefficientLayout
@@ -18,6 +19,9 @@ from facewright.regress.rnet import RNet
 
 FORMAT = "facewright-weights/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON."""
+
+EMBEDDED_WEIGHTS = {"open": "rnet_open.safetensors", "fast": "rnet_fast.safetensors"}
+"""Weights in the package, both for the open head: ``open`` for photographs, ``fast`` for video and browsers."""
 
 _FIND_WEIGHTS = "bring one made by `facewright weights import FILE --out F.safetensors` or by training"
 
@@ -50,6 +54,16 @@ class WeightsCard:
     figures: dict[str, float] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
+
+
+def weights_path(weights: str | os.PathLike[str]) -> Path:
+    """Where a weights file is: a name in ``EMBEDDED_WEIGHTS``, or a path.
+
+    Raises:
+        AssetNotFoundError: an embedded file is missing.
+    """
+    name = os.fspath(weights)
+    return embedded_path(EMBEDDED_WEIGHTS[name]) if name in EMBEDDED_WEIGHTS else Path(name)
 
 
 def save_weights(net: RNet, card: WeightsCard, path: str | os.PathLike[str], *, half: bool = False) -> None:
@@ -93,7 +107,8 @@ def describe_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
         AssetNotFoundError: no such file.
         WeightsError: not a weights file of this project, or a malformed one.
     """
-    if not Path(path).is_file():
+    path = weights_path(path)
+    if not path.is_file():
         raise AssetNotFoundError(f"expected a weights file at {path}, found none; {_FIND_WEIGHTS}")
     try:
         with safe_open(path, framework="pt") as file:
@@ -132,7 +147,7 @@ def load_weights(
     """Read an R-Net, in float32, ready to predict (evaluation mode).
 
     Args:
-        path: weights file.
+        path: weights file, or the name of an embedded one.
         layout: of the face model that will decode the coefficients; not checked if None.
         face_model: name of that model; not checked if None.
 
@@ -140,6 +155,7 @@ def load_weights(
         AssetNotFoundError: no such file.
         WeightsError: malformed, of another kind of network, or for another face model; the message names both.
     """
+    path = weights_path(path)
     card = describe_weights(path)
     _check_fit(path, card, layout, face_model)
     try:

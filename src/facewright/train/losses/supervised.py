@@ -38,12 +38,12 @@ class SupervisedWeights:
 
     projection: float = 1.0
     identity: float = 0.5
-    expression: float = 0.7
-    exp_weights: float = 2.0
+    expression: float = 1.0
+    exp_weights: float = 4.0
     albedo: float = 0.1
     light: float = 0.05
     rotation: float = 0.1
-    points: float = 0.3
+    points: float = 1.0
 
     def total(self, terms: dict[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """The weighted sum of ``supervised_terms``."""

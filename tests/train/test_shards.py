@@ -171,6 +171,8 @@ def test_failures_are_named_and_cost_nothing_else(tmp_path: Path, caplog: pytest
     assert (written["jobs"], written["samples"], written["rejected"]) == (20, 17, {"small": 4})
     again = make_data(tmp_path, SYNTHETIC, range(20), Troubled(), shard_size=7)
     assert (again.kept, again.failed, again.rejected) == (3, report.failed, report.rejected)
+    mended = make_data(tmp_path, SYNTHETIC, range(20), Dots(), shard_size=7, retry_failed=True)
+    assert (mended.kept, mended.failed, len(mended.data)) == (0, [], 20)
 
 
 def test_samples_that_do_not_fit_the_card_are_failures(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from facewright.train.make import MakingReport, make_data
 from facewright.train.photo_folders import open_photo_folder
 from facewright.train.quality import QualityLimits
 
-PHOTOS_PER_SHARD = 256
+PHOTOS_PER_SHARD = 64
 """What a kill can cost at most, in each process."""
 MOST_NAMED = 20
 """Failures named on the terminal; the report names all."""
@@ -69,6 +69,8 @@ class TrainPrepare:
     """Side of the stored crops, px: what the largest network will want."""
     faces: Literal["all", "largest"] = "all"
     """Of each photo."""
+    retry_failed: bool = False
+    """Try again what failed in an earlier run of this command."""
     limits: QualityLimits = field(default_factory=QualityLimits)
 
     def run(self) -> int:
@@ -84,8 +86,9 @@ class TrainPrepare:
                 photo_card(settings),
                 folder.names,
                 sampler,
-                workers=min(self.workers, len(folder.names)),
+                workers=self.workers,
                 shard_size=PHOTOS_PER_SHARD,
+                retry_failed=self.retry_failed,
                 progress=progress,
             )
         return _finish(report, self.out)

@@ -113,6 +113,7 @@ def make_data(
     *,
     workers: int = 1,
     shard_size: int = 1024,
+    retry_failed: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> MakingReport:
     """Make the samples of all jobs; killed at any moment, the same call goes on where it was.
@@ -126,6 +127,7 @@ def make_data(
         sample_of: makes the samples of one job. A ``FacewrightError`` in it is one job's failure, as is any other.
         workers: processes, each with one thread; 1 works in this process.
         shard_size: jobs of a shard.
+        retry_failed: make shards again in which a job failed.
         progress: called with a message and the share done, 0..1.
 
     Raises:
@@ -136,7 +138,8 @@ def make_data(
     folder = Path(out)
     runs = _runs(jobs, shard_size)
     _check_plan(folder, card, shard_size)
-    records = {run.name: record for run in runs if (record := _finished(folder, run)) is not None}
+    found = {run.name: _finished(folder, run) for run in runs}
+    records = {name: record for name, record in found.items() if record and not (retry_failed and record.failed)}
     _check_strangers(folder, runs)
     todo, kept = [run for run in runs if run.name not in records], len(records)
     if todo:

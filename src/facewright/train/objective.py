@@ -15,9 +15,9 @@ from facewright.errors import TrainingError
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points
-from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
-from facewright.records import Camera, FaceCoefficients, FaceMesh, TensorRecord
+from facewright.pipeline.flow import posed_mesh
+from facewright.records import Camera, FaceCoefficients, TensorRecord
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.antialiasing import MeshEdges, mesh_edges
 from facewright.render.interpolation import sample_surface
@@ -210,7 +210,7 @@ def draw_faces(
     model: FaceModel, coefficients: FaceCoefficients, camera: Camera, edges: MeshEdges | None = None
 ) -> DrawnFaces:
     """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included."""
-    mesh = posed_mesh(model, coefficients)
+    mesh = posed_mesh(model.decode(coefficients), coefficients)
     drawing = render(mesh, camera, coefficients.sh, edges=edges)
     image = drawing.image if model.albedo_space == "display" else srgb_from_linear(drawing.image)
     regions = model.annotations.regions
@@ -221,14 +221,6 @@ def draw_faces(
         samples = sample_surface(clip_from_world(mesh.vertices, camera), mesh.faces, drawing.fragments)
         picture = samples.put(samples.take(region.to(image)[None, :, None].expand(len(image), -1, -1).contiguous()))
     return DrawnFaces(image, picture[:, 0])
-
-
-def posed_mesh(model: FaceModel, coefficients: FaceCoefficients) -> FaceMesh:
-    """The decoded faces in the world frame."""
-    mesh = model.decode(coefficients)
-    turn = rotation_from_angles(coefficients.angles).transpose(-1, -2)
-    vertices = mesh.vertices @ turn + coefficients.translation[:, None, :]
-    return replace(mesh, vertices=vertices, normals=mesh.normals @ turn)
 
 
 def project_landmarks(model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> Float[Tensor, "B 68 2"]:

@@ -10,10 +10,11 @@ from facewright.export.sheets import contact_sheet
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera
 from facewright.morphable.linear import FaceModel
+from facewright.pipeline.flow import posed_mesh
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.renderer import render
 from facewright.train.batch import TrainingBatch
-from facewright.train.objective import posed_mesh, project_landmarks, repeated, rows
+from facewright.train.objective import project_landmarks, repeated, rows
 
 TILE_PX = 224
 """Smaller crops are magnified by a whole factor at least this far."""
@@ -34,7 +35,7 @@ def training_sheet(
     grown = max(1, -(-TILE_PX // size))
     crops = F.interpolate(batch.crops, scale_factor=grown, mode="bicubic").clamp(0.0, 1.0) if grown > 1 else batch.crops
     camera = repeated(crop_camera(size=grown * size, like=crops), len(batch))
-    mesh = posed_mesh(model, prediction.coefficients)
+    mesh = posed_mesh(model.decode(prediction.coefficients), prediction.coefficients)
     drawn = render(mesh, camera, prediction.coefficients.sh)
     image = drawn.image if model.albedo_space == "display" else srgb_from_linear(drawn.image)
     layers = [((batch.landmarks + 0.5) * grown - 0.5, SEEN)]

@@ -45,35 +45,45 @@ def read_obj(path: Path) -> ObjMesh:
     vertices = _columns(lines, b"v ", 3, path.name)
     textured = any(line.startswith(b"vt ") for line in lines)
     uv = _columns(lines, b"vt ", 2, path.name) if textured else None
-    corners: list[list[bytes]] = []
-    for line in lines:
-        if line.startswith(b"f "):
-            polygon = line.split()[1:]
-            corners += [[polygon[0], polygon[i], polygon[i + 1]] for i in range(1, len(polygon) - 1)]
-    if not corners:
-        raise FaceModelError(f"{path.name}: expected faces, found none; the file is truncated or no mesh")
-    faces = _corner_ids(corners, 0, len(vertices), path.name)
-    if uv is None or b"/" not in corners[0][0] or not corners[0][0].split(b"/")[1]:
+    corners, triangles = _fans([line[2:] for line in lines if line.startswith(b"f ")], path.name)
+    faces = _corner_ids(corners, 0, len(vertices), path.name)[triangles]
+    if uv is None or b"/" not in corners[0] or not corners[0].split(b"/")[1]:
         return ObjMesh(vertices, faces, None, None)
-    return ObjMesh(vertices, faces, uv, _corner_ids(corners, 1, len(uv), path.name))
+    return ObjMesh(vertices, faces, uv, _corner_ids(corners, 1, len(uv), path.name)[triangles])
 
 
 def _columns(lines: list[bytes], key: bytes, width: int, file: str) -> np.ndarray:
     """Numbers of all lines that start with ``key``."""
-    rows = [line[len(key) :].split()[:width] for line in lines if line.startswith(key)]
+    rows = [line[len(key) :] for line in lines if line.startswith(key)]
     if not rows:
         raise FaceModelError(
             f"{file}: expected lines {key.decode().strip()!r}, found none; is it an OBJ file, and whole?"
         )
     try:
-        return np.array(rows, np.float64)
+        columns = np.loadtxt(rows, usecols=range(width), comments=None, ndmin=2)
     except ValueError as error:
         raise FaceModelError(f"{file}: expected {width} numbers per {key.decode().strip()!r} line ({error})") from error
+    if len(columns) < len(rows):
+        raise FaceModelError(
+            f"{file}: expected {width} numbers per {key.decode().strip()!r} line, received none in some"
+        )
+    return columns
 
 
-def _corner_ids(corners: list[list[bytes]], part: int, count: int, file: str) -> Int[np.ndarray, "F 3"]:
+def _fans(polygons: list[bytes], file: str) -> tuple[list[bytes], Int[np.ndarray, "F 3"]]:
+    """Corners of all polygons in a row, and which of them make each triangle."""
+    sizes = np.array([len(polygon.split()) for polygon in polygons], np.int64)
+    count = np.maximum(sizes - 2, 0)
+    if not count.sum():
+        raise FaceModelError(f"{file}: expected faces, found none; the file is truncated or no mesh")
+    first = np.repeat(np.cumsum(sizes) - sizes, count)
+    step = 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    return b" ".join(polygons).split(), np.stack([first, first + step, first + step + 1], -1)
+
+
+def _corner_ids(corners: list[bytes], part: int, count: int, file: str) -> Int[np.ndarray, " C"]:
     try:
-        ids = np.array([[int(corner.split(b"/")[part]) for corner in face] for face in corners], np.int64)
+        ids = np.array([int(corner.split(b"/")[part]) for corner in corners], np.int64)
     except (ValueError, IndexError) as error:
         raise FaceModelError(f"{file}: expected faces of vertex ids ({error}); the file is damaged") from error
     if ids.min() < 1 or ids.max() > count:

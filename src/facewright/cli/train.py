@@ -1,5 +1,6 @@
 """``facewright train``: make training data; train networks on it."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -121,7 +122,8 @@ class TrainRnet:
     def run(self) -> int:
         """Train."""
         settings = self.settings()
-        with transient_progress() as progress:
+        first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
+        with transient_progress(quiet=not first) as progress:
             task = progress.add_task("training", total=settings.steps)
 
             def show(logged: LoggedStep) -> None:
@@ -130,7 +132,8 @@ class TrainRnet:
                     error_console.print(f"step {logged.report.step} was not finite and was skipped", markup=False)
 
             folder = train_rnet(settings, self.out, resume=self.resume, on_log=show)
-        say(f"trained  {folder.weights}")
+        if first:
+            say(f"trained  {folder.weights}")
         return DONE
 
     def _given(self, *names: str) -> dict[str, object]:

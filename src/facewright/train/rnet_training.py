@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -12,13 +12,11 @@ from facewright.evaluate.results import source_commit
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import CoefficientLayout
-from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.rnet import RNet
-from facewright.regress.weights import WeightsCard, load_weights
+from facewright.regress.weights import WeightsCard
 from facewright.train.arcface import load_embedder
 from facewright.train.batch import DataCard
 from facewright.train.checkpoint import load_checkpoint
-from facewright.train.dlib_resnet import start_from_dlib
 from facewright.train.loader import BatchStream
 from facewright.train.loop import BatchSource, Training, run_steps
 from facewright.train.objective import Objective, make_objective
@@ -26,11 +24,10 @@ from facewright.train.recorder import INSTALL, LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run
 from facewright.train.settings import TrainSettings, check_settings
 from facewright.train.shards import DataSet, load_data
+from facewright.train.starts import start_net
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-FROM_DLIB = "dlib"
 
 
 def train_rnet(
@@ -66,7 +63,17 @@ def train_rnet(
     cards = cards or [stored.card for stored in sets]
     template = check_cards(cards, model, settings)
     source = source or open_stream(settings, sets, fabric, model.layout)
-    net = build_net(settings, model)
+    net = start_net(
+        model,
+        architecture=settings.net.backbone,
+        width=settings.net.width,
+        crop_size=settings.net.crop_size,
+        landmark_head=settings.net.landmark_head,
+        init=settings.net.init,
+        seed=settings.seed,
+    )
+    if fabric.world_size > 1 and fabric.device.type == "cuda":  # one batch for all processes, as in the PyTorch program
+        net = cast(RNet, torch.nn.SyncBatchNorm.convert_sync_batchnorm(net))
     objective = build_objective(settings, model.to(fabric.device), fabric.device)
     if fabric.is_global_zero:
         open_run(out, settings, resume=resume)
@@ -161,44 +168,6 @@ def check_cards(cards: list[DataCard], model: FaceModel, settings: TrainSettings
             f"expected --data of one crop template, received {', '.join(templates)}; prepare them alike"
         )
     return templates[0] if templates else DataCard("photographs").template
-
-
-def build_net(settings: TrainSettings, model: FaceModel) -> RNet:
-    """The network at its start: random by the run's seed, or from a weights file.
-
-    Raises:
-        TrainingError: initial weights of another network.
-        WeightsError: initial weights that are malformed or for another face model.
-    """
-    wanted = settings.net
-    torch.manual_seed(settings.seed)
-    net = RNet(
-        model.layout,
-        architecture=wanted.backbone,
-        width=wanted.width,
-        crop_size=wanted.crop_size,
-        landmark_head=wanted.landmark_head,
-    )
-    if not wanted.init:
-        return net
-    if wanted.init == FROM_DLIB:
-        if not isinstance(net.backbone, DlibTrunk):
-            raise TrainingError(
-                f"--init {FROM_DLIB} starts a dlib_resnet29, received --backbone {wanted.backbone}; "
-                "give --backbone dlib_resnet29, or a weights file"
-            )
-        start_from_dlib(net.backbone)
-        return net
-    start = load_weights(wanted.init, layout=model.layout, face_model=model.name)
-    if (start.architecture, start.width) != (net.architecture, net.width):
-        raise TrainingError(
-            f"{wanted.init} holds a {start.architecture} of width {start.width}, and a {net.architecture} of width "
-            f"{net.width} is to be trained; give the same --backbone and --width, or other --init weights"
-        )
-    missing = net.load_state_dict(start.state_dict(), strict=False).unexpected_keys
-    if missing:
-        raise TrainingError(f"{wanted.init} has heads that the network lacks: {', '.join(missing)}")
-    return net
 
 
 def build_objective(settings: TrainSettings, model: FaceModel, device: torch.device) -> Objective:

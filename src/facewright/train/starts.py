@@ -1,0 +1,102 @@
+"""Where a training starts: at random, from earlier weights, or from a trunk that has seen other pictures."""
+
+from pathlib import Path
+
+import torch
+
+from facewright.errors import AssetNotFoundError, TrainingError
+from facewright.morphable.linear import FaceModel
+from facewright.regress.backbones.dlib import DlibTrunk
+from facewright.regress.importers.torch_files import read_pickled
+from facewright.regress.rnet import RNet
+from facewright.regress.weights import load_weights
+from facewright.train.dlib_resnet import start_from_dlib
+
+FROM_DLIB = "dlib"
+CLASSIFIERS = ("fc.", "classifier.")
+"""What torchvision's networks have beyond their trunks."""
+
+
+def start_net(
+    model: FaceModel,
+    *,
+    architecture: str,
+    width: float,
+    crop_size: int,
+    landmark_head: bool = False,
+    init: str = "",
+    seed: int = 0,
+) -> RNet:
+    """A network to be trained. Its heads start at zero unless ``init`` brings some.
+
+    Args:
+        model: that the coefficients are for.
+        architecture: of the trunk.
+        width: of the trunk.
+        crop_size: px.
+        landmark_head: see the landmarks directly too.
+        init: weights of an R-Net (.safetensors); a torchvision classifier's (.pth), whose trunk is taken; ``dlib``; or
+            empty for a random trunk.
+        seed: of what is random.
+
+    Raises:
+        TrainingError: initial weights of another network.
+        AssetNotFoundError: no such file.
+        WeightsError: initial weights that are malformed or for another face model.
+        MissingExtraError: ``dlib`` without its package.
+    """
+    torch.manual_seed(seed)
+    net = RNet(model.layout, architecture=architecture, width=width, crop_size=crop_size, landmark_head=landmark_head)
+    if init == FROM_DLIB:
+        if not isinstance(net.backbone, DlibTrunk):
+            raise TrainingError(
+                f"--init {FROM_DLIB} starts a dlib_resnet29, received --backbone {architecture}; "
+                "give --backbone dlib_resnet29, or a weights file"
+            )
+        start_from_dlib(net.backbone)
+    elif Path(init).suffix in (".pth", ".pt"):
+        start_trunk(net, init)
+    elif init:
+        _start_from_rnet(net, init, model)
+    return net
+
+
+def start_trunk(net: RNet, path: str) -> None:
+    """Take the trunk of a torchvision classifier (ImageNet weights), in place; nothing in the file is executed.
+
+    Raises:
+        AssetNotFoundError: no such file.
+        WeightsError: malformed.
+        TrainingError: another trunk.
+    """
+    if not Path(path).is_file():
+        raise AssetNotFoundError(f"expected a torchvision classifier at {path}, found no file")
+    file, wanted = read_pickled(path), net.backbone.state_dict()
+    state = {
+        name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")
+    }  # old files have none
+    state |= {name: file[name] for name in file if not name.startswith(CLASSIFIERS)}
+    differing = sorted(
+        name
+        for name in wanted.keys() | state.keys()
+        if name not in wanted or name not in state or wanted[name].shape != state[name].shape
+    )
+    if differing:
+        raise TrainingError(
+            f"{path} is not a torchvision {net.architecture} of width {net.width}: {', '.join(differing[:3])} differ; "
+            "give its --backbone and --width 1"
+        )
+    net.backbone.load_state_dict(state)
+
+
+def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
+    start = load_weights(path, layout=model.layout, face_model=model.name)
+    if (start.architecture, start.width, start.input_coding) != (net.architecture, net.width, net.input_coding):
+        raise TrainingError(
+            f"{path} holds a {start.architecture} of width {start.width} that sees {start.input_coding}, and a "
+            f"{net.architecture} of width {net.width} that sees {net.input_coding} is to be trained; give the same "
+            "--backbone and --width, or other --init weights"
+        )
+    extra = net.load_state_dict(start.state_dict(), strict=False).unexpected_keys
+    if extra:
+        raise TrainingError(f"{path} has heads that the network lacks ({', '.join(extra)}): add --landmark-head True")

@@ -96,11 +96,13 @@ def test_a_run_folder_says_what_was_asked_for(tmp_path: Path) -> None:
     settings = replace(RUN_PRESETS["paper"], seed=3)
     folder = open_run(tmp_path / "run", settings, resume=False)
     assert settings_from_json(folder.config.read_text()) == settings
+    assert folder.last_checkpoint is None
+    save_checkpoint(folder.checkpoints, checkpoint(40), keep=1)
+    open_run(tmp_path / "run", replace(settings, steps=9, log_every=3), resume=True)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["seed"] == 3
-    assert facts["commit"]
-    assert folder.last_checkpoint is None
-    open_run(tmp_path / "run", replace(settings, steps=9, log_every=3), resume=True)
+    assert [session["from_step"] for session in facts["sessions"]] == [0, 40]
+    assert all(session["commit"] for session in facts["sessions"])
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="expected a folder"):
         open_run(tmp_path / "file", settings, resume=True)

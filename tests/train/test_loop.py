@@ -24,6 +24,7 @@ from facewright.train.rnet_training import make_fabric, train_rnet
 from facewright.train.run_folder import RunFolder, read_log
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
 from facewright.train.settings import (
+    NO_TRUTH,
     RUN_PRESETS,
     DataSettings,
     NetSettings,
@@ -32,7 +33,7 @@ from facewright.train.settings import (
     TrainSettings,
 )
 from facewright.train.starts import start_net
-from tests.train.pictures import ToyStream
+from tests.train.pictures import ToyStream, draw_batch, some_faces
 
 SIZE = 40
 WITHOUT_PIXELS = replace(RUN_PRESETS["open"].objective.weak, photometric=0.0)
@@ -226,6 +227,18 @@ def test_bf16_trains_and_losses_stay_float32(toy_model: FaceModel, toy_file: str
     assert half.predict(batch.crops).coefficients.id.dtype == torch.float32
     assert rounded.total != exact.total
     assert rounded.total == pytest.approx(exact.total, rel=0.05)
+
+
+def test_a_network_learns_one_picture_from_its_pixels_alone(toy_model: FaceModel, toy_file: str) -> None:
+    """No points, no truth, no priors."""
+    pixels = replace(WITHOUT_PIXELS, photometric=1.0, landmark=0.0, coefficient=0.0, gamma=0.0)
+    settings = small_run(toy_file, objective=ObjectiveSettings(pixels, NO_TRUTH), steps=100)
+    run = training(replace(settings, optimizer=OptimizerSettings("adam", lr=3e-3, schedule="cosine")), toy_model)
+    faces = some_faces(toy_model, 1, seed=3)  # turned by 14 degrees
+    batch = draw_batch(toy_model, faces, SIZE, torch.tensor([False]))
+    course = [run.take_step(batch).terms["weak/photometric"] for _ in range(100)]
+    assert course[-1] < 0.12 * course[0]
+    torch.testing.assert_close(run.predict(batch.crops).coefficients.angles, faces.angles, atol=0.01, rtol=0)
 
 
 # ------------------------------------------------------------------------------------------------ schedules

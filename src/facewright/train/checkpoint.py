@@ -68,6 +68,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
+def step_of(path: Path | None) -> int:
+    """Number of the next step of a checkpoint, by its name; 0 for none."""
+    return 0 if path is None else int(path.stem.removeprefix("step_"))
+
+
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint; nothing in the file is executed.
 

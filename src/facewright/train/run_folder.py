@@ -1,13 +1,14 @@
 """The folder of a run: what was asked for, what happened, and where it stands.
 
-``config.json`` (resolved settings), ``run.json`` (commit, seed, versions), ``log.jsonl`` (a line per logged step),
-``checkpoints/``, ``sheets/``, ``tensorboard/`` and ``weights.safetensors`` (usable at any time).
+``config.json`` (resolved settings), ``run.json`` (seed; commit and versions of each session), ``log.jsonl`` (a line per
+logged step), ``checkpoints/``, ``sheets/``, ``tensorboard/`` and ``weights.safetensors`` (usable at any time).
 """
 
 import json
 import math
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from facewright.errors import TrainingError
 from facewright.evaluate.results import source_commit
 from facewright.files import written_whole
-from facewright.train.checkpoint import list_checkpoints
+from facewright.train.checkpoint import list_checkpoints, step_of
 from facewright.train.settings import TrainSettings, differing, read_settings, settings_json
 
 
@@ -83,10 +84,20 @@ def open_run(path: Path, settings: TrainSettings, *, resume: bool) -> RunFolder:
             )
     with written_whole(folder.config) as temporary:
         temporary.write_text(settings_json(settings), encoding="utf-8")
-    facts = {"commit": source_commit(), "seed": settings.seed, "torch": torch.__version__, "host": platform.machine()}
-    with written_whole(path / "run.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    _record_session(folder, settings.seed)
     return folder
+
+
+def _record_session(folder: RunFolder, seed: int) -> None:
+    """Add to ``run.json`` which code goes on from which step."""
+    path, sessions = folder.path / "run.json", []
+    if path.is_file():
+        with suppress(ValueError, KeyError, TypeError):  # it informs people; nothing depends on it
+            sessions = list(json.loads(path.read_text(encoding="utf-8"))["sessions"])
+    facts = {"commit": source_commit(), "torch": torch.__version__, "machine": platform.machine()}
+    sessions.append({"from_step": step_of(folder.last_checkpoint), **facts})
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps({"seed": seed, "sessions": sessions}, indent=2) + "\n", encoding="utf-8")
 
 
 def append_log(path: Path, line: Mapping[str, Any]) -> None:

@@ -26,6 +26,9 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, LandmarkBelief
 from facewright.render.visibility import vertex_visibility
 
+SHARPEST_PX = 0.5
+"""Blur of the photo where no round names one, in the 224 crop."""
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -43,6 +46,8 @@ class FitSettings:
         id_sigma: scale of the identity coefficients.
         light_sigma: scale of the SH coefficients around the default light.
         blurs_px: sigma of the photo's blur per photometric round, coarse to fine, for the 224 crop.
+        start_id_sigma: scale of the identity coefficients around those of a start, which a network found.
+        start_exp_sigma: the same for bounded expressions.
         point_iterations: linearisations on points alone.
         photometric_iterations: linearisations per photometric round.
     """
@@ -56,12 +61,14 @@ class FitSettings:
     id_sigma: float = 1.0
     light_sigma: float = 0.5
     blurs_px: tuple[float, ...] = (0.7, 0.5)
+    start_id_sigma: float = 0.8
+    start_exp_sigma: float = 0.3
     point_iterations: int = 25
     photometric_iterations: int = 6
 
     def refining(self, rounds: int) -> "FitSettings":
-        """Settings for a start that is nearly right: no search by points alone, so many rounds at the sharpest blur."""
-        return replace(self, point_iterations=0, blurs_px=self.blurs_px[-1:] * rounds)
+        """Settings for a start that is nearly right: a few steps on points, then so many rounds on sharp pixels."""
+        return replace(self, point_iterations=4, photometric_iterations=3, blurs_px=self.blurs_px[-1:] * rounds)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,8 @@ def fit_face(
     state = start or pose_from_points(given[0], model.layout.zeros(), camera)
 
     prior = prior_of(model, unknowns, settings)
+    if start is not None:
+        prior = around(prior, start, unknowns, settings)
 
     def from_points(start: FaceCoefficients, seen: list[PointTarget], fixed: slice) -> FaceCoefficients:
         """The best face by points alone, with some unknowns fixed."""
@@ -126,7 +135,7 @@ def fit_face(
         believed = belief_target(belief, model, camera)
         given = [*given, believed] if believed is not None else given
         given = without_lost_mesh(given, float(state.angles[0, 1]))
-    for _ in range(2 if settings.point_iterations > 0 else 0):  # the contour slides with the pose
+    for _ in range(2 if start is None else 1):  # the contour slides with the pose
         state = from_points(state, turned_targets(given, model, state, camera), appearance)
     targets = turned_targets(given, model, state, camera)
     terms = point_terms(targets, camera, unknowns, state)
@@ -135,7 +144,9 @@ def fit_face(
     if region is not None and settings.photometric_observations > 0:
         patch = colored_patch(model, region.to(model.mean_shape))
         state = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
-        terms = _pixel_terms(aligned, model, patch, targets, state, settings, settings.blurs_px[-1])(state)
+        last = settings.blurs_px[-1] if settings.blurs_px else SHARPEST_PX
+        pixels = _pixel_terms(aligned, model, patch, targets, state, settings, last, moving=False)(state)
+        terms = [*point_terms(targets, camera, unknowns, state), *pixels]
     _require_finite(unknowns.values(state))
     return FitResult(state, camera, _residuals(terms, state))
 
@@ -158,6 +169,15 @@ def prior_of(model: FaceModel, unknowns: Unknowns, settings: FitSettings) -> Pri
     return Prior(precision, zeros, slope, lower, upper)
 
 
+def around(prior: Prior, start: FaceCoefficients, unknowns: Unknowns, settings: FitSettings) -> Prior:
+    """The same prior with shape and expression expected where a network saw them, not at the mean face."""
+    values = unknowns.values(start)
+    precision, mean, slope = prior.precision.clone(), prior.mean.clone(), torch.zeros_like(prior.slope)
+    precision[unknowns.id], mean[unknowns.id] = settings.start_id_sigma**-2, values[unknowns.id]
+    precision[unknowns.exp], mean[unknowns.exp] = settings.start_exp_sigma**-2, values[unknowns.exp]
+    return replace(prior, precision=precision, mean=mean, slope=slope)
+
+
 def held_fast(prior: Prior, columns: slice, values: Float[Tensor, " P"]) -> Prior:
     """The same prior with some unknowns held at their present values."""
     precision, mean = prior.precision.clone(), prior.mean.clone()
@@ -177,9 +197,9 @@ def _fit_pixels(
     """Rounds of all terms on ever sharper pictures; the first finds light and albedo alone."""
     unknowns = Unknowns(model.layout)
     appearance = held_fast(prior, unknowns.geometry, unknowns.values(state))
-    rounds = [(settings.blurs_px[0], appearance)] + [(blur, prior) for blur in settings.blurs_px]
-    for blur, beliefs in rounds:
-        linearise = _pixel_terms(aligned, model, patch, targets, state, settings, blur)
+    first = settings.blurs_px[0] if settings.blurs_px else SHARPEST_PX
+    for blur, beliefs in [(first, appearance)] + [(blur, prior) for blur in settings.blurs_px]:
+        linearise = _pixel_terms(aligned, model, patch, targets, state, settings, blur, moving=beliefs is prior)
         state = minimise(linearise, state, unknowns, beliefs, iterations=settings.photometric_iterations)
     return state
 
@@ -192,8 +212,13 @@ def _pixel_terms(
     state: FaceCoefficients,
     settings: FitSettings,
     blur_px: float,
+    *,
+    moving: bool,
 ) -> Callable[[FaceCoefficients], list[LinearTerm]]:
-    """All terms; visibility and noise are those of ``state`` throughout a round, so that its energies compare."""
+    """All terms; visibility and noise are those of ``state`` throughout a round, so that its energies compare.
+
+    Without ``moving``, only albedo and light are asked about.
+    """
     unknowns = Unknowns(model.layout)
     camera = aligned.camera_crop
     samples = photo_samples(aligned.crop, blur_px * camera.width / 224)
@@ -201,13 +226,15 @@ def _pixel_terms(
     clip = clip_from_world(world, camera)
     seen = vertex_visibility(clip, model.faces, (camera.height, camera.width))[0, patch.ids]
     visible = seen[patch.compared].all(-1).to(samples.values)
-    before = photometric_term(patch, samples, visible, state, camera, unknowns, precision=1.0)
+    before = photometric_term(patch, samples, visible, state, camera, unknowns, precision=1.0, moving=False)
     noise = _weighted_rms(before).clamp_min(settings.noise_floor)
     precision = float(settings.photometric_observations / noise.square())
 
     def linearise(coefficients: FaceCoefficients) -> list[LinearTerm]:
-        pixels = photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=precision)
-        return [*point_terms(targets, camera, unknowns, coefficients), pixels]
+        pixels = photometric_term(
+            patch, samples, visible, coefficients, camera, unknowns, precision=precision, moving=moving
+        )
+        return [*point_terms(targets, camera, unknowns, coefficients), pixels] if moving else [pixels]
 
     return linearise
 

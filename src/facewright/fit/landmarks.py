@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +14,7 @@ from facewright.fit.motion import LinearPoints, pixel_motion, world_motion
 from facewright.fit.parameters import Unknowns
 from facewright.fit.solver import LinearTerm
 from facewright.geometry.frames import apply_homogeneous, pose_points, project_points
-from facewright.geometry.mesh import vertex_normals
+from facewright.geometry.mesh import surrounding_normals, vertex_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, LandmarkBelief
@@ -188,12 +189,21 @@ def turned_targets(
         return targets
     others = [target for target in targets if target.name not in (MESH_TERM, CONTOUR_TERM)]
     mesh = dense[0]
-    corners = model.annotations.mesh468.corners.to(model.mean_shape.device)  # pyright: ignore[reportOptionalMemberAccess] - a mesh target has it
     rotation = rotation_from_angles(coefficients.angles[0])
-    facing = (vertex_normals(model.mean_shape, model.faces)[corners].mean(1) @ rotation.T)[:, 2]
+    facing = (_dense_normals(model).to(rotation) @ rotation.T)[:, 2]
     faded = replace(mesh, precision=mesh.precision * ((facing - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0))
     contour = _far_jaw(mesh, model, coefficients, camera)
     return [faded, *others] if contour is None else [faded, contour, *others]
+
+
+@cache
+def _dense_normals(model: FaceModel) -> Float[Tensor, "468 3"]:
+    """Which way the mean face looks at the dense points."""
+    glue, region = model.annotations.mesh468, model.annotations.regions.get("photometric")
+    if glue is None:
+        raise ValueError(f"expected a face model that knows the detector's dense points, received {model.name!r}")
+    weights = torch.ones_like(model.mean_shape[:, 0]) if region is None else region.to(model.mean_shape)
+    return surrounding_normals(glue.of(model.mean_shape), model.mean_shape, model.faces, weights)
 
 
 def _far_jaw(mesh: PointTarget, model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> PointTarget | None:

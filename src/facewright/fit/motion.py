@@ -53,6 +53,13 @@ def world_motion(points: LinearPoints, coefficients: FaceCoefficients) -> Motion
     return Motion(turned + coefficients.translation[0], jacobian)
 
 
+def standing_still(points: LinearPoints, coefficients: FaceCoefficients) -> Motion:
+    """World positions (dm) that no unknown moves: for terms that look at appearance alone."""
+    rotation = rotation_from_angles(coefficients.angles[0])
+    world = points.of(coefficients) @ rotation.T + coefficients.translation[0]
+    return Motion(world, world.new_zeros(len(world), 3, 0))
+
+
 def pixel_motion(world: Motion, camera: Camera) -> Motion:
     """Pixel column and row of world points, by the chain rule through ``project_points``."""
     pixels = project_points(world.value[None], camera)[0]

@@ -11,7 +11,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.fit.motion import LinearPoints, Motion, mean_of_corners, normal_motion, pixel_motion, world_motion
+from facewright.fit.motion import (
+    LinearPoints,
+    Motion,
+    mean_of_corners,
+    normal_motion,
+    pixel_motion,
+    standing_still,
+    world_motion,
+)
 from facewright.fit.parameters import Unknowns
 from facewright.fit.solver import LinearTerm
 from facewright.geometry.color import srgb_from_linear
@@ -135,6 +143,7 @@ def photometric_term(
     *,
     precision: float,
     scale: float = 0.12,
+    moving: bool = True,
 ) -> LinearTerm:
     """Robust colour difference of shaded triangles and the photo under their centres.
 
@@ -150,8 +159,9 @@ def photometric_term(
         unknowns: order of the step vector.
         precision: total weight of the term: as many independent observations of unit variance.
         scale: colour difference (sRGB-coded) at which a triangle loses three quarters of its weight.
+        moving: False: derivatives by albedo and light alone, at a fifth of the cost.
     """
-    world = world_motion(patch.points, coefficients)
+    world = (world_motion if moving else standing_still)(patch.points, coefficients)
     normals = normal_motion(world, patch.faces, patch.vertex_faces)
     radiance = mean_of_corners(_radiance_motion(patch, normals, coefficients), patch.compared)
     centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
@@ -159,18 +169,17 @@ def photometric_term(
     seen = samples.at(centres.value)
     residual = color - seen[:, 0]
     jacobian = radiance.jacobian.mul_(slope[..., None])  # ours alone: made a few lines above
-    by_column, by_row = (axis[:, None] for axis in centres.jacobian.unbind(1))
-    jacobian[..., unknowns.geometry] -= seen[:, 1, :, None] * by_column + seen[:, 2, :, None] * by_row
+    if moving:
+        by_column, by_row = (axis[:, None] for axis in centres.jacobian.unbind(1))
+        jacobian[..., unknowns.geometry] -= seen[:, 1, :, None] * by_column + seen[:, 2, :, None] * by_row
 
     trust = visible * patch.weight
     trust = trust * (precision / trust.sum().clamp_min(1.0))
     spread = 1.0 + residual.square().sum(-1) / scale**2
     weight = (trust / spread.square())[:, None].expand_as(residual)
     cost = (trust * residual.square().sum(-1) / spread).sum()
-    everything = slice(0, unknowns.size)
-    return LinearTerm(
-        "photometric", jacobian.flatten(0, 1), residual.flatten(), weight.flatten(), everything, float(cost)
-    )
+    columns = slice(0 if moving else unknowns.geometry.stop, unknowns.size)
+    return LinearTerm("photometric", jacobian.flatten(0, 1), residual.flatten(), weight.flatten(), columns, float(cost))
 
 
 def _radiance_motion(patch: ColoredPatch, normals: Motion, coefficients: FaceCoefficients) -> Motion:

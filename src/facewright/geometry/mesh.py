@@ -22,3 +22,25 @@ def vertex_normals(vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"])
     for corner in range(3):
         total = total.index_add(0, long_faces[:, corner], per_face)
     return torch.nn.functional.normalize(total, dim=-1, eps=1e-12).view_as(vertices)
+
+
+def surrounding_normals(
+    points: Float[Tensor, "N 3"],
+    vertices: Float[Tensor, "V 3"],
+    faces: Int[Tensor, "F 3"],
+    weights: Float[Tensor, " V"],
+    reach_dm: float = 0.15,
+) -> Float[Tensor, "N 3"]:
+    """Which way a surface looks around points: unit means of the vertex normals near them.
+
+    The vertices at the rims of lids and lips themselves look into the head.
+
+    Args:
+        points: dm, of the vertices' frame.
+        vertices: dm.
+        faces: of the mesh.
+        weights: how much each vertex counts.
+        reach_dm: scale of "near".
+    """
+    nearness = torch.exp(-(torch.cdist(points, vertices) / reach_dm).square()) * weights
+    return torch.nn.functional.normalize(nearness @ vertex_normals(vertices, faces), dim=-1)

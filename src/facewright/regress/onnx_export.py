@@ -59,7 +59,7 @@ def export_onnx(
             f"expected an opset of {OPSETS[0]} to {OPSETS[-1]}, received {opset}; --opset {OPSETS[0]} is read by most "
             "programs"
         )
-    model = _traced(net, opset)
+    model = traced(net, opset)
     _forget_where_it_was_made(model)
     if half:
         _store_half(model)
@@ -121,7 +121,8 @@ class _Outputs(nn.Module):
         return (*found, *(part for part in (seen.landmarks_px, seen.landmarks_sigma_px) if part is not None))
 
 
-def _traced(net: RNet, opset: int) -> "onnx.ModelProto":
+def traced(net: RNet, opset: int) -> "onnx.ModelProto":
+    """The network as torch's exporter writes it."""
     ready = _Outputs(deepcopy(net).cpu().float()).eval()
     names = output_names(net)
     crops = torch.zeros(2, 3, net.crop_size, net.crop_size)  # two: a batch of one would be taken for a constant

@@ -22,7 +22,7 @@ from facewright.fit import FitSettings, fit_face
 from facewright.fit.landmarks import AWAY, SIDEWAYS
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
-from facewright.geometry.mesh import vertex_normals
+from facewright.geometry.mesh import surrounding_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import Embedding, FaceModel
@@ -43,7 +43,6 @@ _TRUST_AT_DOUBT = ((0.5, 1.0, 3.0, 4.5), (0.04, 0.1, 0.25, 1.0))
 _TRUST_AT_YAW_DEG = ((20.0, 55.0, 70.0, 85.0), (1.0, 0.35, 0.12, 0.03))
 JAW_TRUST = 0.2
 """Weight of the jaw line (0..16): no detector point lies on it, the fitted head says where it would be."""
-SURROUNDINGS_DM = 0.15
 MATCH_SHARE = 0.35
 """A detected face is the given one if its five points are, on average, nearer than this share of the eye distance."""
 REGION_GROWTH = 1.1
@@ -330,15 +329,11 @@ def _glue(model: FaceModel) -> tuple[Embedding, Float[Tensor, "468"]]:
 
 @cache
 def _face_normals(model: FaceModel) -> Float[Tensor, "536 3"]:
-    """Which way the face looks at the 68 landmarks and the 468 points of the mean head.
-
-    Means over their surroundings: the vertices at the rims of lids and lips themselves look into the head.
-    """
+    """Which way the face looks at the 68 landmarks and the 468 points of the mean head."""
     glue, _ = _glue(model)
     region = model.annotations.regions.get("photometric", torch.ones(len(model.mean_shape)))
     points = torch.cat([model.mean_shape[model.annotations.ibug68], glue.of(model.mean_shape)])
-    nearness = torch.exp(-(torch.cdist(points, model.mean_shape) / SURROUNDINGS_DM).square()) * region
-    return torch.nn.functional.normalize(nearness @ vertex_normals(model.mean_shape, model.faces), dim=-1)
+    return surrounding_normals(points, model.mean_shape, model.faces, region.to(model.mean_shape))
 
 
 @cache

@@ -35,8 +35,8 @@ def start_net(
         width: of the trunk.
         crop_size: px.
         landmark_head: see the landmarks directly too.
-        init: weights of an R-Net (.safetensors); a torchvision classifier's (.pth), whose trunk is taken; ``dlib``; or
-            empty for a random trunk.
+        init: weights of an R-Net (.safetensors), of the same trunk or a longer one of dlib's; a torchvision
+            classifier's (.pth), whose trunk is taken; ``dlib``; or empty for a random trunk.
         seed: of what is random.
 
     Raises:
@@ -91,6 +91,11 @@ def start_trunk(net: RNet, path: str) -> None:
 
 def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
     start = load_weights(path, layout=model.layout, face_model=model.name)
+    trunk, longer = net.backbone, start.backbone
+    if isinstance(trunk, DlibTrunk) and isinstance(longer, DlibTrunk) and len(trunk.blocks) < len(longer.blocks):
+        state = longer.state_dict()
+        trunk.load_state_dict({name: state[name] for name in trunk.state_dict()})  # its first blocks; new heads
+        return
     if (start.architecture, start.width, start.input_coding) != (net.architecture, net.width, net.input_coding):
         raise TrainingError(
             f"{path} holds a {start.architecture} of width {start.width} that sees {start.input_coding}, and a "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from facewright.regress.backbones.dlib import DlibTrunk
+from facewright.regress.backbones.dlib import SHORT_BLOCKS, DlibTrunk
 from facewright.regress.backbones.mobilenet import MobileNetV3, mobilenet_v3
 from facewright.regress.backbones.resnet import ResNet, resnet, resnet_v1_50_slim
 
@@ -18,6 +18,7 @@ BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "mobilenet_v3_small": lambda width: mobilenet_v3("small", width),
     "mobilenet_v3_large": lambda width: mobilenet_v3("large", width),
     "dlib_resnet29": lambda width: DlibTrunk(width=width),
+    "dlib_resnet21": lambda width: DlibTrunk(SHORT_BLOCKS, width=width),
 }
 
 

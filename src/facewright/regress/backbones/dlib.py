@@ -13,6 +13,8 @@ STRIDED = (3, 7, 10, 13)
 """Blocks that halve the picture."""
 BLOCKS_WITH_PLACE = 13
 """The 14th block leaves one pixel of a chip: enough for who it is, too little for where things are."""
+SHORT_BLOCKS = 10
+"""The blocks before the widest ones: a quarter of the weights."""
 CELLS = 3
 """Rows and columns of the last map that R-Net sees, one after the other: features know where they were seen."""
 

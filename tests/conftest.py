@@ -16,7 +16,9 @@ torch.set_num_threads(1)  # many small tensors: a second thread costs more than 
 @pytest.fixture(autouse=True)
 def _seeds() -> None:
     """Every test starts from the same random state, whichever tests ran before it."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed would note a call stack for each absent kind of device
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - for libraries that draw from numpy's global state
 

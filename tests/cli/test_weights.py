@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from facewright.records import CoefficientLayout
+from facewright.regress.backbones import BACKBONES
+from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.onnx_export import onnx_difference
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
@@ -49,8 +51,9 @@ def test_info_prints_the_card(run: Run, tmp_path: Path) -> None:
     assert (card["face_model"], card["input_coding"], card["light"]) == ("bfm2009", "bgr_0_255", "color")
 
 
-def test_export_writes_onnx_and_says_how_close_it_is(run: Run, tmp_path: Path) -> None:
+def test_export_writes_onnx_and_says_how_close_it_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(BACKBONES, "resnet18", lambda width: DlibTrunk(1, width=width, cells=1))  # short: traced fast
     net = RNet(CoefficientLayout(3, 2, 2), architecture="resnet18", width=0.125, crop_size=32)
     for parameter in net.heads.parameters():
         torch.nn.init.normal_(parameter)

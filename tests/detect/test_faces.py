@@ -1,9 +1,7 @@
 """The whole detector on the two portraits: found, however the photo is turned, sized, spoiled or repeated."""
 
 import math
-import re
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,11 +231,3 @@ def test_one_face_is_reported_once() -> None:
     kept = distinct_faces([fragment, unsure, again, beside, whole])
     assert [entry.score for entry in kept] == [0.9, 0.6]
     assert distinct_faces([]) == []
-
-
-def test_the_page_on_the_detector_runs() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "detector.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(block, {})

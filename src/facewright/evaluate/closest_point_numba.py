@@ -21,8 +21,11 @@ def search_numba(tree: BoundingTree, points: Float[ndarray, "N 3"]) -> tuple[Int
     def run(start: int, end: int) -> None:
         walk(tree.low, tree.high, tree.corners, tree.leaf_size, points[start:end], slots[start:end], weights[start:end])
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(run, edges[:-1], edges[1:]))
+    if workers == 1:  # starting a thread takes longer than a thousand points
+        run(0, count)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(run, edges[:-1], edges[1:]))
     return slots, weights
 
 

@@ -150,6 +150,14 @@ def test_the_albedo_is_compared_as_displayed(toy_model: FaceModel) -> None:
     torch.testing.assert_close(srgb_from_linear(display), linear)
 
 
+def test_blendshape_weights_are_kept_in_their_box_and_normal_modes_are_free(toy_model: FaceModel) -> None:
+    faces = some_faces(toy_model, 2)
+    batch = draw_batch(toy_model, faces, SIZE, torch.tensor([False, False]))
+    boxed, weak = toy_face_model(exp_prior="box"), replace(NOTHING, box=1.0)
+    assert objective(boxed, weak)(RNetPrediction(faces), batch).terms.keys() == {"weak/box"}
+    assert objective(toy_model, weak)(RNetPrediction(faces), batch).terms == {}
+
+
 def test_a_model_that_lacks_what_a_term_needs_is_refused(toy_model: FaceModel) -> None:
     bare = toy_face_model()
     bare.annotations = Annotations()

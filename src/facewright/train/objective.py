@@ -23,6 +23,7 @@ from facewright.render.antialiasing import MeshEdges, mesh_edges
 from facewright.render.interpolation import sample_surface
 from facewright.render.renderer import render
 from facewright.train.batch import TrainingBatch
+from facewright.train.losses.box import box_loss
 from facewright.train.losses.coefficient import coefficient_loss
 from facewright.train.losses.flattening import flattening_loss
 from facewright.train.losses.gamma import gamma_loss
@@ -203,6 +204,8 @@ def weak_terms(
         )
     if preset.gamma > 0:
         terms["gamma"] = gamma_loss(coefficients.sh)
+    if preset.box > 0 and model.exp_is_box:
+        terms["box"] = box_loss(coefficients.exp)
     return terms
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from facewright.records import CoefficientLayout, FaceCoefficients
+from facewright.train.losses.box import box_loss
 from facewright.train.losses.coefficient import coefficient_loss
 from facewright.train.losses.flattening import flattening_loss
 from facewright.train.losses.gamma import gamma_loss
@@ -39,6 +40,21 @@ def test_coefficient_loss_leaves_pose_and_light_free(rng: torch.Generator) -> No
 def test_coefficient_gradients(rng: torch.Generator) -> None:
     vector = torch.randn(2, LAYOUT.size, generator=rng, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: coefficient_loss(LAYOUT.unpack(x), 1.0, 0.8, 0.1), (vector,))
+
+
+# ---------------------------------------------------------------------------------------------------------- box
+
+
+def test_box_loss_is_the_loop_and_free_inside(rng: torch.Generator) -> None:
+    exp = torch.randn(3, 5, generator=rng, dtype=torch.float64)
+    outside = [max(-value, 0.0, value - 1.0) for value in exp.flatten().tolist()]
+    assert float(box_loss(exp)) == pytest.approx(sum(value**2 for value in outside) / 3, rel=1e-12)
+    assert float(box_loss(torch.rand(3, 5, generator=rng))) == 0.0
+
+
+def test_box_gradients(rng: torch.Generator) -> None:
+    exp = torch.randn(2, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(box_loss, (exp,))
 
 
 # --------------------------------------------------------------------------------------------------- flattening

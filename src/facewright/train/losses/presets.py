@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TERMS = ("photometric", "landmark", "perceptual", "coefficient", "flattening", "gamma")
+TERMS = ("photometric", "landmark", "perceptual", "coefficient", "flattening", "gamma", "box")
 PresetName = Literal["paper", "deng-tf", "deng-pytorch", "open"]
 
 
@@ -29,6 +29,7 @@ class LossPreset:
         thresholded_skin: skin attention is 1 above a posterior of one half, else the posterior; False: the posterior.
         pooled_photometric: one mean over the pixels of a batch; False: the mean of the photos' means.
         photometric_rounding: colour distance, 0..1, below which the norm is rounded off.
+        box: weight of ``box_loss``, for face models whose expressions are blendshape weights.
     """
 
     photometric: float
@@ -43,6 +44,7 @@ class LossPreset:
     thresholded_skin: bool
     pooled_photometric: bool
     photometric_rounding: float
+    box: float = 0.0
 
     def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """The weighted sum of the terms; one of weight 0 need not be given.
@@ -119,6 +121,7 @@ _OPEN = LossPreset(
     thresholded_skin=True,
     pooled_photometric=False,
     photometric_rounding=0.0,
+    box=1.0,
 )
 PRESETS: Mapping[PresetName, LossPreset] = {
     "paper": _PAPER,

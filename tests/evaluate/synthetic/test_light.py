@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from facewright.evaluate.synthetic.light import LIGHT_KINDS, Light, draw_light
 from facewright.render.lighting import sh_shading
@@ -50,3 +51,15 @@ def test_darker_skin_gets_more_light() -> None:
         for luminance in (0.4, 0.05)
     )
     assert dark > 1.5 * pale
+
+
+def test_harmonics_of_another_frame_shade_turned_normals_alike() -> None:
+    """What a head sees when the frame turns with it: f_view(n) = f_world(W n)."""
+    world_from_view = Rotation.from_rotvec([0.3, -0.8, 0.4]).as_matrix()
+    light = draw_light(np.random.default_rng(5), "side", 0.2)
+    in_view = directions()
+    found = sh_shading(torch.from_numpy(in_view)[None].float(), light.sh(world_from_view))[0].numpy()
+    expected = shaded(light, in_view @ world_from_view.T)
+    assert np.abs(expected - shaded(light, in_view)).max() > 0.3
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # six hundred directions are not quite a sphere
+    torch.testing.assert_close(light.sh(np.eye(3)), light.sh())

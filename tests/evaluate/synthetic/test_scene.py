@@ -114,6 +114,27 @@ def test_viewing_angle_is_relative_to_the_line_of_sight(studio: Studio) -> None:
     np.testing.assert_allclose(toward, (np.array([0, 0, 10.0]) - place) / np.linalg.norm([3, 1, 10.0]), atol=1e-12)
 
 
+def test_tilt_is_as_wide_as_asked_and_leaves_the_yaw_alone(studio: Studio) -> None:
+    """Pitch and roll are cut at 2.5 deviations, and scale with what is asked for; nothing else is drawn anew."""
+
+    def seen_deg(plan: ScenePlan) -> np.ndarray:
+        viewed = viewed_rotation(plan.coefficients, plan.camera.distance_dm)
+        return torch.rad2deg(angles_from_rotation(torch.from_numpy(viewed)))[0].numpy()
+
+    steady, narrow, wide = (
+        np.array([seen_deg(small(studio, seed, yaw_deg=30.0, tilt_deg=tilt)) for seed in range(20)])
+        for tilt in ((0.0, 0.0), (4.0, 2.0), (8.0, 6.0))
+    )
+    np.testing.assert_allclose(steady, np.tile([0.0, 30.0, 0.0], (20, 1)), atol=1e-3)
+    np.testing.assert_allclose(wide - [0, 30, 0], (narrow - [0, 30, 0]) * [2, 1, 3], atol=1e-3)
+    assert (np.abs(wide).max(0) <= [20.001, 30.001, 15.001]).all()
+    np.testing.assert_allclose(wide.std(0)[[0, 2]], [8.0, 6.0], rtol=0.35)
+    plain, tilted = (small(studio, 3, **options) for options in ({}, {"tilt_deg": (1.0, 1.0)}))
+    assert (plain.yaw_deg, plain.prop, plain.camera) == (tilted.yaw_deg, tilted.prop, tilted.camera)
+    assert torch.equal(plain.coefficients.translation, tilted.coefficients.translation)
+    assert torch.equal(plain.coefficients.sh, tilted.coefficients.sh)
+
+
 def test_held_out_seeds_are_refused_for_training() -> None:
     assert require_training_seed(HELD_OUT_SEED - 1) == HELD_OUT_SEED - 1
     with pytest.raises(ValueError, match="for measuring"):

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
 PHOTOS := src/facewright/assets/photos
 
 .PHONY: help demo test slow lint format docs validate-glb bench clean
@@ -32,7 +33,7 @@ demo: $(VENV)/.run  ## reconstruct the bundled portraits into out/
 	@echo "Open out/astronaut_mesh.png and out/astronaut.glb (any glTF viewer, Blender: File > Import > glTF)."
 
 test: $(VENV)/.dev  ## run the tests (CPU, no downloads)
-	$(BIN)/python -m pytest --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
 
 slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout=1800 --durations=15

@@ -40,15 +40,15 @@ def template_of(model: FaceModel) -> Template:
 
 
 def region_faces(model: FaceModel) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Four patches of the head's front, by place."""
+    """Four patches of the head's front, by place: smaller than a scanner's, so that they bend quickly."""
     outside, faces = outer_surface(model)
     mean = 100.0 * model.mean_shape.numpy()[outside]
     x, y, z = mean.T
     masks = {
-        "nose": (np.abs(x) < 20) & (y > -18) & (y < 30) & (z > 18),
-        "mouth": (np.abs(x) < 30) & (y < -25) & (y > -52) & (z > 10),
-        "forehead": (np.abs(x) < 35) & (y > 38) & (y < 65) & (z > 0),
-        "cheek": (np.abs(x) > 32) & (np.abs(x) < 55) & (y < 5) & (y > -30) & (z > -10),
+        "nose": (np.abs(x) < 15) & (y > -15) & (y < 20) & (z > 18),
+        "mouth": (np.abs(x) < 20) & (y < -28) & (y > -48) & (z > 10),
+        "forehead": (np.abs(x) < 25) & (y > 40) & (y < 62) & (z > 0),
+        "cheek": (np.abs(x) > 34) & (np.abs(x) < 52) & (y < 0) & (y > -25) & (z > -10),
     }
     patches = {}
     for name, mask in masks.items():

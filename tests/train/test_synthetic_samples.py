@@ -1,0 +1,204 @@
+"""Samples of people who do not exist: the stored truth draws them where the picture shows them."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy import ndarray
+
+from facewright.evaluate.synthetic import HELD_OUT_SEED, Snapshot, Studio, open_studio, photograph, plan_scene
+from facewright.evaluate.synthetic.plan import ScenePlan, stream, viewed_rotation
+from facewright.geometry.frames import CAMERA_DISTANCE_DM, crop_camera, pose_points, project_points
+from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
+from facewright.records import FaceCoefficients
+from facewright.render.compiled import can_compile
+from facewright.render.lighting import sh_shading
+from facewright.train import synthetic as synthetic_module
+from facewright.train.batch import TrainingSample
+from facewright.train.synthetic import (
+    BORDER_SHARE,
+    GREY_SHARE,
+    POINT_NOISE,
+    SceneSampler,
+    _detected,
+    _developed,
+    _plan,
+    _truth_in_crop,
+    data_card,
+)
+
+pytestmark = pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+
+SIZE, SEEDS = 128, range(10)
+BLOBS = (36, 45, 8)
+"""Landmarks that are painted red, green and blue: outer eye corners and chin."""
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return open_studio()
+
+
+@pytest.fixture(scope="module")
+def plans(studio: Studio) -> list[ScenePlan]:
+    return [_plan(studio, seed, SIZE) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[TrainingSample]:
+    sampler = SceneSampler(SIZE)
+    return [sample for seed in SEEDS for sample in sampler(seed)]
+
+
+def unpacked(studio: Studio, sample: TrainingSample) -> FaceCoefficients:
+    assert sample.truth is not None
+    return studio.model.layout.unpack(torch.from_numpy(sample.truth)[None])
+
+
+def test_a_seed_is_one_sample_whatever_came_before(samples: list[TrainingSample]) -> None:
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002 - the state that must not matter
+    random.seed(99)
+    for again, first in zip(SceneSampler(SIZE)(SEEDS[4]), samples[4:5], strict=True):
+        assert again.key == first.key
+        for name in ("window_srgb", "skin", "landmarks", "landmark_weights", "points", "point_weights", "truth"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+    assert len({sample.key for sample in samples}) == len(samples)
+    assert not np.array_equal(samples[0].window_srgb, samples[1].window_srgb)
+
+
+def test_held_out_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match="for measuring"):
+        SceneSampler(SIZE)(HELD_OUT_SEED)
+
+
+def test_samples_are_what_their_card_says(studio: Studio, samples: list[TrainingSample]) -> None:
+    card = data_card(SIZE)
+    assert (card.kind, card.face_model, card.layout) == ("synthetic", "open", studio.model.layout)
+    assert (card.crop_size, card.margin) == (SIZE, SIZE // 8)
+    for sample in samples:
+        assert sample.window_srgb.shape == (SIZE + 2 * card.margin,) * 2 + (3,)
+        assert (sample.crop_size, sample.margin) == (card.crop_size, card.margin)
+        assert sample.truth is not None
+        assert len(sample.truth) == studio.model.layout.size
+        assert sample.landmark_weights.min() == sample.point_weights.min() == 1
+        assert np.ptp(sample.window_srgb) > 40
+
+
+def test_the_truth_lies_on_the_points(studio: Studio, samples: list[TrainingSample], plans: list[ScenePlan]) -> None:
+    """By the crop's own camera, 10 dm away, although the scene's stood elsewhere; nearly exactly where it did not."""
+    camera, model = crop_camera(size=SIZE), studio.model
+    assert model.annotations.mesh468 is not None
+    errors, at_ten = [], []
+    for sample, plan in zip(samples, plans, strict=True):
+        truth = unpacked(studio, sample)
+        world = pose_points(model.shape(truth.id, truth.exp), truth.angles, truth.translation)
+        marks, dense = (
+            project_points(points, camera)[0, :, :2].numpy()
+            for points in (world[:, studio.ibug68], model.annotations.mesh468.of(world))
+        )
+        off = [np.linalg.norm(marks - sample.landmarks, axis=1).mean()]
+        off.append(np.linalg.norm(dense - sample.points, axis=1).mean())
+        errors.append(off)
+        at_ten += [off] if abs(np.log(plan.camera.distance_dm / CAMERA_DISTANCE_DM)) < 0.2 else []
+    assert np.ptp([plan.camera.distance_dm for plan in plans]) > 5
+    assert np.mean(errors, 0).max() < 0.5
+    assert np.max(errors) < 2.0
+    assert len(at_ten) >= 2
+    assert np.max(at_ten) < 0.25
+
+
+def test_pose_and_light_are_those_along_the_line_of_sight(studio: Studio, rng: torch.Generator) -> None:
+    """Appearance fixes them: a head beside the axis of its camera is turned in that camera's world on top."""
+    normals = torch.nn.functional.normalize(torch.randn(1, 200, 3, generator=rng), dim=-1)
+    beside_deg = []
+    for seed in range(5):
+        plan = plan_scene(studio, seed, width=900, height=600, eye_px=(40.0, 45.0))
+        c, camera = plan.coefficients, plan.camera
+        vertices = pose_points(studio.model.shape(c.id, c.exp), c.angles, c.translation)[0]
+        middle = project_points(c.translation[None], camera)[0, 0, :2].double()
+        T_crop_photo = torch.eye(3, dtype=torch.float64)
+        T_crop_photo[:2] *= 102.0 * SIZE / 224 * camera.distance_dm / float(camera.focal_px[0])
+        T_crop_photo[:2, 2] = (SIZE - 1) / 2 - T_crop_photo[0, 0] * middle
+        truth = _truth_in_crop(studio, plan, vertices, T_crop_photo, SIZE)
+        seen = torch.from_numpy(viewed_rotation(truth, CAMERA_DISTANCE_DM))
+        wanted = torch.from_numpy(viewed_rotation(c, camera.distance_dm))
+        in_world = rotation_from_angles(c.angles.double())
+        assert float(torch.rad2deg(geodesic_angle(seen, wanted))) < 1.0  # nearly in the crop's middle
+        beside_deg.append(float(torch.rad2deg(geodesic_angle(in_world, wanted))))
+        shaded, lit = (
+            sh_shading(normals @ rotation_from_angles(angles)[0].T, sh)
+            for angles, sh in ((truth.angles, truth.sh), (c.angles, c.sh))
+        )
+        torch.testing.assert_close(shaded, lit, atol=5e-3, rtol=5e-3)
+        for name in ("id", "exp", "tex"):
+            assert torch.equal(getattr(truth, name), getattr(c, name))
+    assert max(beside_deg) > 10.0
+
+
+def test_points_are_where_the_window_shows_them(
+    studio: Studio, plans: list[ScenePlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blobs painted at the photograph's own landmarks, on black, are found at the sample's landmarks."""
+
+    def painted(_: Studio, plan: ScenePlan) -> Snapshot:
+        scene = photograph(studio, plan, oversampling=1)
+        row, column = np.mgrid[: scene.photo.height, : scene.photo.width]
+        places = scene.landmarks[list(BLOBS), :2].numpy()
+        blobs = [np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * 2.0**2)) for x, y in places]
+        c = plan.coefficients
+        vertices = pose_points(studio.model.shape(c.id, c.exp), c.angles, c.translation)[0]
+        return Snapshot((255 * np.stack(blobs, -1)).round().astype(np.uint8), vertices)
+
+    def undeveloped(picture: ndarray, _: np.random.Generator) -> ndarray:
+        return picture
+
+    monkeypatch.setattr(synthetic_module, "take_snapshot", painted)
+    monkeypatch.setattr(synthetic_module, "_developed", undeveloped)
+    for plan in plans[:3]:
+        (sample,) = SceneSampler(SIZE)(plan.seed)
+        window = sample.window_srgb.astype(float)
+        window[window < 20] = 0.0
+        row, column = np.mgrid[: len(window), : len(window)]
+        total = window.sum((0, 1))
+        found = np.stack([(window * axis[..., None]).sum((0, 1)) / total for axis in (column, row)], -1)
+        np.testing.assert_allclose(found - sample.margin, sample.landmarks[list(BLOBS)], atol=0.12)
+
+
+def test_points_to_cut_by_err_like_a_detectors(plans: list[ScenePlan]) -> None:
+    """Twice as much in profile; each its own and all together, 1.4 times the share of the eye distance in all."""
+    five = torch.tensor([[30.0, 40.0], [60.0, 40.0], [45.0, 55.0], [33.0, 70.0], [57.0, 70.0]])
+    plan = plans[0]
+    eye_px = 0.64 * float(plan.camera.focal_px[0]) / plan.camera.distance_dm
+
+    def errors(yaw_deg: float) -> ndarray:
+        turned = replace(plan, yaw_deg=yaw_deg)
+        rngs = (stream(seed, 3) for seed in range(400))
+        return torch.stack([_detected(five, turned, rng) - five for rng in rngs]).numpy() / eye_px
+
+    front, half, left, right = (errors(yaw) for yaw in (10.0, 60.0, -85.0, 95.0))
+    own, together = front - front.mean(1, keepdims=True), front.mean(1)
+    assert own.std() == pytest.approx(POINT_NOISE * 0.8**0.5, rel=0.15)  # four of five degrees of freedom; it grows
+    assert together.std() == pytest.approx(POINT_NOISE * 1.2**0.5, rel=0.1)
+    for turned, factor in ((half, 1.5), (left, 2.0), (right, 2.0)):
+        assert turned.std() / front.std() == pytest.approx(factor, rel=0.02)
+        assert np.abs(turned.mean((0, 1))).max() < 0.01
+
+
+def test_the_darkroom_grades_greys_and_cuts() -> None:
+    ramp = np.linspace(60, 200, 20 * 20 * 3).reshape(20, 20, 3).astype(np.uint8)
+    kept = ramp.copy()
+    pictures = [_developed(ramp, np.random.default_rng(seed)) for seed in range(600)]
+    np.testing.assert_array_equal(ramp, kept)
+    grey = np.mean([(np.ptp(picture, axis=2) == 0).all() for picture in pictures])
+    sides = np.array(
+        [[not edge.any() for edge in (p[0], p[-1], p[:, 0], p[:, -1])] for p in pictures if p[10, 10].any()]
+    )
+    assert grey == pytest.approx(GREY_SHARE, abs=0.03)
+    assert sides.any(1).mean() == pytest.approx(BORDER_SHARE, abs=0.03)
+    assert sides.any(0).all()  # every side at some time
+    assert sides.sum(1).max() == 1
+    untouched = np.mean([np.array_equal(picture, ramp) for picture in pictures])
+    assert 0.3 < untouched < 0.6

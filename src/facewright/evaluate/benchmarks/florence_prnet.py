@@ -21,7 +21,7 @@ from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silen
 from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.methods import Estimate, Method
 from facewright.evaluate.predictions import mean_mesh, require_face
-from facewright.evaluate.reconstruction import reconstruction_nme
+from facewright.evaluate.reconstruction import reconstruction_nmes
 from facewright.evaluate.regions import cut_out, within_radius
 from facewright.evaluate.results import Case, Metric
 from facewright.evaluate.scan_files import beside, read_points
@@ -131,10 +131,8 @@ def _errors(found: Estimate, truth: Surface, marks: Float[ndarray, "68 3"]) -> d
     """Both readings, per cent. Pixels serve as the unit; y and depth are flipped so that the frame is right-handed."""
     eyes = float(np.linalg.norm(marks[36] - marks[45]))
     predicted = Surface(found.points_px * [1.0, -1.0, -1.0], found.face_model.faces.cpu().numpy().astype(np.int64))
-    return {
-        f"nme_{rule}": 100.0 * reconstruction_nme(predicted, truth, eyes, rule=rule)
-        for rule in ("aligned", "pairs_only")
-    }
+    measured = reconstruction_nmes(predicted, truth, eyes)
+    return {f"nme_{rule}": 100.0 * share for rule, share in measured.items()}
 
 
 def _rendered(person: _Person, pitch: float, yaw: float) -> tuple[Photo, Surface, Float[ndarray, "68 3"]]:

@@ -1,6 +1,7 @@
 """Samples of people who do not exist: the stored truth draws them where the picture shows them."""
 
 import random
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from facewright.train.synthetic import (
     _plan,
     _truth_in_crop,
     data_card,
+    synthetic_sample,
 )
 
 pytestmark = pytest.mark.skipif(not can_compile(), reason="numba is not installed")
@@ -85,6 +87,15 @@ def test_samples_are_what_their_card_says(studio: Studio, samples: list[Training
         assert len(sample.truth) == studio.model.layout.size
         assert sample.landmark_weights.min() == sample.point_weights.min() == 1
         assert np.ptp(sample.window_srgb) > 40
+
+
+def test_a_model_without_dense_points_leaves_them_unknown(studio: Studio) -> None:
+    model = copy(studio.model)
+    model.annotations = replace(model.annotations, mesh468=None)
+    sample = synthetic_sample(Studio(model), 2, 48)
+    assert not sample.point_weights.any()
+    assert sample.points.shape == (468, 2)
+    assert sample.landmark_weights.all()
 
 
 def test_the_truth_lies_on_the_points(studio: Studio, samples: list[TrainingSample], plans: list[ScenePlan]) -> None:

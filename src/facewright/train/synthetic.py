@@ -25,7 +25,7 @@ from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, crop_camera, pose_points, project_points
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
 from facewright.records import Camera, FaceCoefficients, Photo
-from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample
+from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 
 _FRAMING_STREAM, _DARKROOM_STREAM = 20, 21  # beside those of the scene
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 95.0))
@@ -97,8 +97,10 @@ def synthetic_sample(studio: Studio, seed: int, crop_size: int) -> TrainingSampl
         return apply_homogeneous(T_crop_photo, points_photo.double()).float().numpy()
 
     embedding = studio.model.annotations.mesh468
-    dense = marks[:0] if embedding is None else embedding.of(snapshot.vertices_world)
-    points = project_points(dense[None], plan.camera)[0, :, :2]
+    points, point_weights = empty_points(468)
+    if embedding is not None:
+        dense = embedding.of(snapshot.vertices_world)[None]
+        points, point_weights = in_crop(project_points(dense, plan.camera)[0, :, :2]), np.ones(468, np.float32)
     seen = (window.crop.permute(1, 2, 0) * 255.0).round().clamp(0, 255).to(torch.uint8).numpy()
     truth = _truth_in_crop(studio, plan, snapshot.vertices_world, T_crop_photo, crop_size)
     return TrainingSample(
@@ -108,8 +110,8 @@ def synthetic_sample(studio: Studio, seed: int, crop_size: int) -> TrainingSampl
         margin=margin,
         landmarks=in_crop(marks),
         landmark_weights=np.ones(68, np.float32),
-        points=in_crop(points),
-        point_weights=np.ones(468, np.float32),
+        points=points,
+        point_weights=point_weights,
         truth=studio.model.layout.pack(truth)[0].numpy(),
     )
 
@@ -162,7 +164,7 @@ def _truth_in_crop(
     """The coefficients that draw the face where it is in the crop, by the crop's own camera.
 
     The rotation is the one seen along the line of sight. The crop's camera stands 10 dm away wherever the true one
-    stood, so the place is the best one, by least squares over the detector's points: f (x + tx) = u (d - z - tz), with
+    stood, so the place is the best one, by least squares over vertices of the face: f (x + tx) = u (d - z - tz), with
     u from the axis.
     """
     truth, camera = plan.coefficients, crop_camera(size=crop_size)

@@ -62,7 +62,7 @@ class WeightsExportOnnx:
     opset: int = OPSETS[0]
     """Version of the ONNX operators."""
     half: bool = False
-    """Store float16: half the size, results change in the fourth digit."""
+    """Store float16: half the size, results change by a thousandth or two of their range."""
 
     def run(self) -> int:
         """Write, run it once, report."""

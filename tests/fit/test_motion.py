@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from facewright.fit.motion import LinearPoints, normal_motion, pixel_motion, world_motion
+from facewright.fit.motion import LinearPoints, normal_motion, pixel_motion, standing_still, world_motion
 from facewright.fit.parameters import Unknowns
 from facewright.fit.photometric import colored_patch, photo_samples, photometric_term
 from facewright.geometry.color import srgb_from_linear
@@ -83,3 +83,30 @@ def test_photometric_jacobian_matches_finite_differences(scene, rng):
     term = photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=1.0)
     torch.testing.assert_close(term.residual, residual(torch.zeros(unknowns.size, dtype=torch.float64)))
     assert_same_slope(term.jacobian, numeric_jacobian(residual, unknowns.size))
+
+
+def test_standing_still_is_where_moving_starts(scene):
+    _, _, coefficients, points = scene
+    still, moving = standing_still(points, coefficients), world_motion(points, coefficients)
+    torch.testing.assert_close(still.value, moving.value)
+    assert still.jacobian.shape == (*still.value.shape, 0)
+
+
+def test_asking_about_appearance_alone_gives_its_columns_of_the_whole(scene, rng):
+    """The twin that moves nothing: same residuals, weights and cost, and the derivatives by albedo and light."""
+    model, unknowns, coefficients, _ = scene
+    camera = crop_camera(like=model.mean_shape)
+    samples = photo_samples(torch.rand(3, 224, 224, generator=rng, dtype=torch.float64), 2.0)
+    patch = colored_patch(model, model.annotations.regions["photometric"].double())
+    visible = (torch.rand(len(patch.compared), generator=rng, dtype=torch.float64) > 0.3).double()
+    whole, alone = (
+        photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=7.0, moving=moving)
+        for moving in (True, False)
+    )
+    assert alone.columns == slice(unknowns.geometry.stop, unknowns.size)
+    assert whole.columns == slice(0, unknowns.size)
+    torch.testing.assert_close(alone.jacobian, whole.jacobian[:, alone.columns])
+    torch.testing.assert_close(alone.residual, whole.residual)
+    torch.testing.assert_close(alone.weight, whole.weight)
+    assert alone.cost == pytest.approx(whole.cost)
+    assert alone.jacobian.abs().sum(0).min() > 0

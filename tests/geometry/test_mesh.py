@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import trimesh
 
-from facewright.geometry.mesh import face_normals, vertex_normals
+from facewright.geometry.mesh import face_normals, surrounding_normals, vertex_normals
 
 
 def lumpy_sphere(rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,3 +51,35 @@ def test_normal_gradients(rng: torch.Generator) -> None:
     vertices = torch.randn(2, 5, 3, generator=rng, dtype=torch.float64).requires_grad_()
     faces = torch.tensor([[0, 1, 2], [0, 2, 3], [2, 4, 3]])
     assert torch.autograd.gradcheck(lambda v: vertex_normals(v, faces), vertices)
+
+
+def test_surroundings_of_a_ball_look_outward(rng: torch.Generator) -> None:
+    """Wherever a point lies near it; only what counts is asked, and what is near."""
+    ball = trimesh.creation.icosphere(3, radius=0.8)
+    vertices, faces = (torch.from_numpy(np.array(part)) for part in (ball.vertices, ball.faces))
+    outward = torch.nn.functional.normalize(torch.randn(40, 3, generator=rng, dtype=torch.float64), dim=-1)
+    everywhere = torch.ones(len(vertices), dtype=torch.float64)
+    for distance in (0.7, 0.8, 0.9):
+        found = surrounding_normals(distance * outward, vertices, faces, everywhere)
+        assert float((found * outward).sum(-1).min()) > 0.995
+    torch.testing.assert_close(found.norm(dim=-1), everywhere[:40])
+    upper = (vertices[:, 1] > 0.1).double()
+    equator = torch.tensor([[0.8, 0.0, 0.0]], dtype=torch.float64)
+    assert float(surrounding_normals(equator, vertices, faces, upper)[0, 1]) > 0.1
+    wide = surrounding_normals(equator, vertices, faces, upper, reach_dm=5.0)
+    assert float(wide[0, 1]) > 0.9  # the mean of the upper half looks up
+
+
+def test_a_rim_that_looks_inward_is_outvoted() -> None:
+    """Like lids and lips: points glued to a fold's edge look where the surface around it looks."""
+    ticks = torch.linspace(-0.5, 0.5, 21)
+    x, y = (axis.flatten() for axis in torch.meshgrid(ticks, ticks, indexing="xy"))
+    row, column = (axis.flatten() for axis in torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij"))
+    a = 21 * row + column
+    faces = torch.cat([torch.stack([a, a + 1, a + 22], -1), torch.stack([a, a + 22, a + 21], -1)])
+    depth = torch.where(x.abs() < 0.02, -0.3, 0.0)  # a deep, narrow furrow
+    vertices = torch.stack([x, y, depth], -1)
+    wall = int(((x - 0.05).abs() + y.abs()).argmin())
+    assert float(vertex_normals(vertices, faces)[wall, 2]) < 0.9
+    around = surrounding_normals(vertices[wall : wall + 1], vertices, faces, torch.ones(len(vertices)))
+    assert float(around[0, 2]) > 0.95

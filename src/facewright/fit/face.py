@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from jaxtyping import Float
@@ -12,13 +12,14 @@ from facewright.errors import ReconstructionError
 from facewright.fit.landmarks import (
     PointTarget,
     belief_target,
+    beside_a_network,
+    five_target,
     point_targets,
     point_terms,
     turned_targets,
-    without_lost_mesh,
 )
 from facewright.fit.parameters import Unknowns
-from facewright.fit.photometric import ColoredPatch, colored_patch, photo_samples, photometric_term
+from facewright.fit.photometric import ColoredPatch, PhotoSamples, colored_patch, photo_samples, photometric_term
 from facewright.fit.pose import pose_from_points
 from facewright.fit.solver import LinearTerm, Prior, minimise
 from facewright.geometry.frames import clip_from_world, pose_points
@@ -46,9 +47,13 @@ class FitSettings:
         id_sigma: scale of the identity coefficients.
         light_sigma: scale of the SH coefficients around the default light.
         blurs_px: sigma of the photo's blur per photometric round, coarse to fine, for the 224 crop.
+        five_share: say of the detector's five points beside a network's landmarks, of their own precision.
+        belief_share: the same for a network's landmarks.
+        mesh_share: the same for the dense points beside a network's landmarks.
         start_id_sigma: scale of the identity coefficients around those of a start, which a network found.
         start_exp_sigma: the same for bounded expressions.
         point_iterations: linearisations on points alone.
+        refine_iterations: linearisations per photometric round after a start.
         photometric_iterations: linearisations per photometric round.
     """
 
@@ -61,14 +66,19 @@ class FitSettings:
     id_sigma: float = 1.0
     light_sigma: float = 0.5
     blurs_px: tuple[float, ...] = (0.7, 0.5)
-    start_id_sigma: float = 0.8
-    start_exp_sigma: float = 0.3
+    five_share: float = 1.0
+    belief_share: float = 0.6
+    mesh_share: float = 1.0
+    start_id_sigma: float = 0.6
+    start_exp_sigma: float = 0.2
     point_iterations: int = 25
+    refine_iterations: int = 2
     photometric_iterations: int = 6
 
     def refining(self, rounds: int) -> "FitSettings":
         """Settings for a start that is nearly right: a few steps on points, then so many rounds on sharp pixels."""
-        return replace(self, point_iterations=4, photometric_iterations=3, blurs_px=self.blurs_px[-1:] * rounds)
+        sharp = self.blurs_px[-1:] * rounds
+        return replace(self, point_iterations=4, photometric_iterations=self.refine_iterations, blurs_px=sharp)
 
 
 @dataclass(frozen=True)
@@ -132,21 +142,19 @@ def fit_face(
     if start is None:
         state = from_points(state, given, all_but_pose)
     if belief is not None:
-        believed = belief_target(belief, model, camera)
-        given = [*given, believed] if believed is not None else given
-        given = without_lost_mesh(given, float(state.angles[0, 1]))
+        five = five_target(aligned, detection, model, settings.five_share)
+        believed = belief_target(belief, model, camera, settings.belief_share)
+        given = [target for target in (*given, five, believed) if target is not None]
+        given = beside_a_network(given, float(state.angles[0, 1]), settings.mesh_share)
     for _ in range(2 if start is None else 1):  # the contour slides with the pose
         state = from_points(state, turned_targets(given, model, state, camera), appearance)
     targets = turned_targets(given, model, state, camera)
     terms = point_terms(targets, camera, unknowns, state)
 
-    region = model.annotations.regions.get("photometric")
-    if region is not None and settings.photometric_observations > 0:
-        patch = colored_patch(model, region.to(model.mean_shape))
-        state = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
-        last = settings.blurs_px[-1] if settings.blurs_px else SHARPEST_PX
-        pixels = _pixel_terms(aligned, model, patch, targets, state, settings, last, moving=False)(state)
-        terms = [*point_terms(targets, camera, unknowns, state), *pixels]
+    if "photometric" in model.annotations.regions and settings.photometric_observations > 0:
+        patch = _face_patch(model)
+        state, pixels = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
+        terms = [*point_terms(targets, camera, unknowns, state), pixels]
     _require_finite(unknowns.values(state))
     return FitResult(state, camera, _residuals(terms, state))
 
@@ -185,6 +193,12 @@ def held_fast(prior: Prior, columns: slice, values: Float[Tensor, " P"]) -> Prio
     return replace(prior, precision=precision, mean=mean)
 
 
+@lru_cache(maxsize=4)
+def _face_patch(model: FaceModel) -> ColoredPatch:
+    """What is compared of a model: found once."""
+    return colored_patch(model, model.annotations.regions["photometric"].to(model.mean_shape))
+
+
 def _fit_pixels(
     aligned: AlignedFace,
     model: FaceModel,
@@ -193,50 +207,62 @@ def _fit_pixels(
     state: FaceCoefficients,
     prior: Prior,
     settings: FitSettings,
-) -> FaceCoefficients:
-    """Rounds of all terms on ever sharper pictures; the first finds light and albedo alone."""
-    unknowns = Unknowns(model.layout)
+) -> tuple[FaceCoefficients, LinearTerm]:
+    """Rounds of all terms on ever sharper pictures; the first finds light and albedo alone. Also the last residual.
+
+    Visibility and noise are those of a round's start, so that its energies compare.
+    """
+    unknowns, camera = Unknowns(model.layout), aligned.camera_crop
     appearance = held_fast(prior, unknowns.geometry, unknowns.values(state))
     first = settings.blurs_px[0] if settings.blurs_px else SHARPEST_PX
-    for blur, beliefs in [(first, appearance)] + [(blur, prior) for blur in settings.blurs_px]:
-        linearise = _pixel_terms(aligned, model, patch, targets, state, settings, blur, moving=beliefs is prior)
-        state = minimise(linearise, state, unknowns, beliefs, iterations=settings.photometric_iterations)
-    return state
+    rounds = [(first, appearance)] + [(blur, prior) for blur in settings.blurs_px]
+    looked_at: FaceCoefficients | None = None
+    visible = state.id.new_zeros(0)
+    for blur, beliefs in rounds:
+        moving = beliefs is prior
+        samples = photo_samples(aligned.crop, blur * camera.width / 224)
+        if looked_at is not state:
+            visible = _visible_share(model, patch, state, camera)
+        compare = partial(_pixel_term, patch, samples, visible, camera, unknowns)
+        noise = _weighted_rms(compare(state, 1.0, False)).clamp_min(settings.noise_floor)
+        precision = float(settings.photometric_observations / noise.square())
+
+        def linearise(
+            coefficients: FaceCoefficients,
+            compare: Callable[..., LinearTerm] = compare,
+            precision: float = precision,
+            moving: bool = moving,
+        ) -> list[LinearTerm]:
+            pixels = compare(coefficients, precision, moving)
+            return [*point_terms(targets, camera, unknowns, coefficients), pixels] if moving else [pixels]
+
+        found = minimise(linearise, state, unknowns, beliefs, iterations=settings.photometric_iterations)
+        looked_at = None if moving else found  # light and albedo hide nothing
+        state = found
+    return state, compare(state, 1.0, False)
 
 
-def _pixel_terms(
-    aligned: AlignedFace,
-    model: FaceModel,
+def _pixel_term(
     patch: ColoredPatch,
-    targets: list[PointTarget],
-    state: FaceCoefficients,
-    settings: FitSettings,
-    blur_px: float,
-    *,
+    samples: PhotoSamples,
+    visible: Float[Tensor, " G"],
+    camera: Camera,
+    unknowns: Unknowns,
+    coefficients: FaceCoefficients,
+    precision: float,
     moving: bool,
-) -> Callable[[FaceCoefficients], list[LinearTerm]]:
-    """All terms; visibility and noise are those of ``state`` throughout a round, so that its energies compare.
+) -> LinearTerm:
+    return photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=precision, moving=moving)
 
-    Without ``moving``, only albedo and light are asked about.
-    """
-    unknowns = Unknowns(model.layout)
-    camera = aligned.camera_crop
-    samples = photo_samples(aligned.crop, blur_px * camera.width / 224)
+
+def _visible_share(
+    model: FaceModel, patch: ColoredPatch, state: FaceCoefficients, camera: Camera
+) -> Float[Tensor, " G"]:
+    """1 for compared triangles whose corners are all seen, else 0."""
     world = pose_points(model.shape(state.id, state.exp), state.angles, state.translation)
     clip = clip_from_world(world, camera)
     seen = vertex_visibility(clip, model.faces, (camera.height, camera.width))[0, patch.ids]
-    visible = seen[patch.compared].all(-1).to(samples.values)
-    before = photometric_term(patch, samples, visible, state, camera, unknowns, precision=1.0, moving=False)
-    noise = _weighted_rms(before).clamp_min(settings.noise_floor)
-    precision = float(settings.photometric_observations / noise.square())
-
-    def linearise(coefficients: FaceCoefficients) -> list[LinearTerm]:
-        pixels = photometric_term(
-            patch, samples, visible, coefficients, camera, unknowns, precision=precision, moving=moving
-        )
-        return [*point_terms(targets, camera, unknowns, coefficients), pixels] if moving else [pixels]
-
-    return linearise
+    return seen[patch.compared].all(-1).to(model.mean_shape)
 
 
 def _residuals(terms: list[LinearTerm], state: FaceCoefficients) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +19,7 @@ from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, LandmarkBelief
 
-MESH_TERM, CONTOUR_TERM, BELIEF_TERM = "mesh_px", "contour_px", "landmarks_px"
+MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM = "mesh_px", "contour_px", "five_px", "landmarks_px"
 
 SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX, SIGMA_CONTOUR_PX = 1.5, 6.0, 0.7, 2.5
 """Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""
@@ -29,9 +29,6 @@ AWAY, SIDEWAYS = -0.5, 0.0
 
 BELIEF_FLOOR_PX = 1.5
 """Least error of a landmark that a network is sure of, in the 224 crop: what it errs by, it errs by together."""
-
-BELIEF_SHARED = 4.0
-"""How many landmarks say the same: their errors go together, so that all count as a quarter of their number."""
 
 MESH_LOST_FROM, MESH_LOST = math.radians(45), math.radians(70)
 """Yaw at which the dense points begin to lose their say to a network that knows profiles, and at which it is gone."""
@@ -119,7 +116,7 @@ def point_targets(
             return [mesh]
         return [
             mesh,
-            _sparse_target("five_px", model, marks.five, T_crop_photo, detection.five, SIGMA_FIVE_PX, 1 - sure),
+            _sparse_target(FIVE_TERM, model, marks.five, T_crop_photo, detection.five, SIGMA_FIVE_PX, 1 - sure),
         ]
     if marks.five is None or marks.ibug68 is None:
         raise ReconstructionError(
@@ -133,28 +130,52 @@ def point_targets(
     return [_sparse_target("points_px", model, marks.ibug68[:, None], T_crop_photo, points, sigmas)]
 
 
-def belief_target(belief: LandmarkBelief, model: FaceModel, camera: Camera) -> PointTarget | None:
-    """What a network says about a model's landmarks, each weighed by how sure it is; None without iBUG-68."""
+def belief_target(belief: LandmarkBelief, model: FaceModel, camera: Camera, share: float) -> PointTarget | None:
+    """What a network says about a model's landmarks, each weighed by how sure it is; None without iBUG-68.
+
+    Args:
+        belief: of the network.
+        model: which points it knows.
+        camera: of the crop.
+        share: how much of their own precision they get: their errors go together.
+    """
     ids = model.annotations.ibug68
     if ids is None:
         return None
     corners = ids[:, None].to(model.mean_shape.device)
     floor = BELIEF_FLOOR_PX * camera.width / 224
-    precision = 1.0 / (belief.sigma_px.square() + floor**2) / BELIEF_SHARED
+    precision = share / (belief.sigma_px.square() + floor**2)
     points = linear_points(model, corners, torch.ones_like(corners, dtype=model.mean_shape.dtype))
     return PointTarget(BELIEF_TERM, points, belief.points_px, precision.to(model.mean_shape))
 
 
-def without_lost_mesh(targets: list[PointTarget], yaw: float) -> list[PointTarget]:
-    """Dense points fade out toward the profile, where the detector's mesh guesses.
+def five_target(aligned: AlignedFace, detection: FaceDetection, model: FaceModel, share: float) -> PointTarget | None:
+    """The detector's five points, which are nearer to where people put them than the dense points; None if unknown.
+
+    Args:
+        aligned: crop of the face.
+        detection: points in photo pixels.
+        model: which points it knows.
+        share: how much of their own precision they get.
+    """
+    five = model.annotations.five
+    if five is None or share <= 0:
+        return None
+    T_crop_photo = torch.linalg.inv(aligned.T_photo_crop)
+    return _sparse_target(FIVE_TERM, model, five, T_crop_photo, detection.five, SIGMA_FIVE_PX, share)
+
+
+def beside_a_network(targets: list[PointTarget], yaw: float, mesh_share: float) -> list[PointTarget]:
+    """The detector's points fade out toward the profile, where it guesses and the network does not.
 
     Args:
         targets: of the fit.
         yaw: radians.
+        mesh_share: how much of their own precision the dense points keep in front.
     """
-    share = min(max((MESH_LOST - abs(yaw)) / (MESH_LOST - MESH_LOST_FROM), 0.0), 1.0)
-    fading = (MESH_TERM, CONTOUR_TERM)
-    return [replace(t, precision=t.precision * share) if t.name in fading else t for t in targets]
+    front = min(max((MESH_LOST - abs(yaw)) / (MESH_LOST - MESH_LOST_FROM), 0.0), 1.0)
+    shares = {MESH_TERM: front * mesh_share, CONTOUR_TERM: front * mesh_share, FIVE_TERM: front}
+    return [replace(target, precision=target.precision * shares.get(target.name, 1.0)) for target in targets]
 
 
 def _sparse_target(
@@ -196,7 +217,7 @@ def turned_targets(
     return [faded, *others] if contour is None else [faded, contour, *others]
 
 
-@cache
+@lru_cache(maxsize=4)
 def _dense_normals(model: FaceModel) -> Float[Tensor, "468 3"]:
     """Which way the mean face looks at the dense points."""
     glue, region = model.annotations.mesh468, model.annotations.regions.get("photometric")

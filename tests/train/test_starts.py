@@ -88,3 +88,26 @@ def test_the_trunk_of_a_classifier_is_taken(toy_model: FaceModel, tmp_path: Path
     path.write_bytes(b"not a network")
     with pytest.raises(WeightsError, match=r"not a PyTorch file|holds more than tensors"):
         start(toy_model, init=str(path))
+
+
+def test_a_short_trunk_starts_from_a_longer_one_of_its_kind(toy_model: FaceModel, tmp_path: Path) -> None:
+    """dlib's first blocks are the same; heads belong to the features of the trunk that they were trained on."""
+    longer = start(toy_model, "dlib_resnet29", landmark_head=True, seed=5)
+    for parameter in longer.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "longer.safetensors"
+    save_weights(longer, WeightsCard("toy"), path)
+    short = start(toy_model, "dlib_resnet21", landmark_head=True, init=str(path))
+    given, taken = longer.backbone.state_dict(), short.backbone.state_dict()
+    assert 0 < len(taken) < len(given)
+    assert all(torch.equal(value, given[name]) for name, value in taken.items())
+    assert not any(value.any() for name, value in short.state_dict().items() if not name.startswith("backbone."))
+    crops = torch.rand(1, 3, 96, 96)
+    for mine, theirs in zip(short.backbone.stages(crops), longer.backbone.stages(crops), strict=False):
+        assert bool(mine.any())
+        torch.testing.assert_close(mine, theirs)
+    save_weights(short, WeightsCard("toy"), tmp_path / "short.safetensors")
+    with pytest.raises(TrainingError, match=r"holds a dlib_resnet21 .* a dlib_resnet29"):
+        start(toy_model, "dlib_resnet29", landmark_head=True, init=str(tmp_path / "short.safetensors"))
+    with pytest.raises(TrainingError, match=r"a dlib_resnet29 of width 0\.125 .* a dlib_resnet21 of width 0\.25"):
+        start(toy_model, "dlib_resnet21", width=0.25, landmark_head=True, init=str(path))

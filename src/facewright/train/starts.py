@@ -91,12 +91,14 @@ def start_trunk(net: RNet, path: str) -> None:
 
 def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
     start = load_weights(path, layout=model.layout, face_model=model.name)
-    trunk, longer = net.backbone, start.backbone
-    if isinstance(trunk, DlibTrunk) and isinstance(longer, DlibTrunk) and len(trunk.blocks) < len(longer.blocks):
-        state = longer.state_dict()
+    trunk, given = net.backbone, start.backbone
+    longer = isinstance(trunk, DlibTrunk) and isinstance(given, DlibTrunk) and len(trunk.blocks) < len(given.blocks)
+    alike = (start.width, start.input_coding) == (net.width, net.input_coding)
+    if alike and longer:
+        state = given.state_dict()
         trunk.load_state_dict({name: state[name] for name in trunk.state_dict()})  # its first blocks; new heads
         return
-    if (start.architecture, start.width, start.input_coding) != (net.architecture, net.width, net.input_coding):
+    if not alike or start.architecture != net.architecture:
         raise TrainingError(
             f"{path} holds a {start.architecture} of width {start.width} that sees {start.input_coding}, and a "
             f"{net.architecture} of width {net.width} that sees {net.input_coding} is to be trained; give the same "

@@ -101,6 +101,8 @@ class TrainRnet:
         net = self._given("width", "crop_size", "landmark_head", "backbone")
         if self.init is not None:
             net["init"] = self.init
+        elif net.get("backbone", start.net.backbone) != start.net.backbone:
+            net["init"] = ""  # what the preset starts from fits its own trunk
         data = self._given("batch_size", "workers") | ({} if self.jitter else {"jitter": NO_JITTER})
         data |= {"folders": tuple(str(folder) for folder in self.data), "shares": self.shares}
         steps = self._given(

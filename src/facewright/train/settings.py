@@ -17,6 +17,7 @@ from facewright.train.arcface import ChipCoding
 from facewright.train.loader import NO_JITTER, CropJitter
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SUPERVISED_TERMS, SupervisedWeights
+from facewright.train.starts import FROM_DLIB
 
 RunPreset = Literal["paper", "deng-tf", "deng-pytorch", "open", "smoke"]
 Precision = Literal["32", "bf16-mixed"]
@@ -180,14 +181,24 @@ def _published(name: Literal["paper", "deng-tf", "deng-pytorch"], batch_size: in
 
 _OPEN = TrainSettings(
     objective=ObjectiveSettings(replace(PRESETS["open"], perceptual=0.0)),
-    net=NetSettings("resnet18", width=0.5, crop_size=112),
+    net=NetSettings("dlib_resnet29", crop_size=112, landmark_head=True, init=FROM_DLIB),
     data=DataSettings(batch_size=64),
     optimizer=OptimizerSettings(
-        "adamw", lr=1e-3, weight_decay=0.01, schedule="cosine", warmup_steps=500, clip_norm=10.0, ema_decay=0.999
+        "adamw",
+        lr=1e-3,
+        backbone_lr_scale=0.5,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup_steps=50,
+        clip_norm=10.0,
+        ema_decay=0.998,
     ),
+    steps=7500,
+    precision="bf16-mixed",
 )
 _SMOKE = replace(
     _OPEN,
+    precision="32",
     preset="smoke",
     net=NetSettings("resnet18", width=0.125, crop_size=48),
     data=DataSettings(batch_size=8, jitter=NO_JITTER),

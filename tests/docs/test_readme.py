@@ -75,6 +75,9 @@ def test_every_figure_stands_beside_its_command(row: str) -> None:
     assert what
     assert re.search(r"\d", measured)
     words = shlex.split(command.strip("`"))
+    if words[0] == "facewright":
+        parse([word.replace("FOLDER", str(ROOT)) for word in words[1:]])  # leaves the program if it is no command
+        return
     assert words[0] == "python"
     script = ROOT / words[1]
     options = [word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")]

@@ -20,7 +20,7 @@ class WeightsInfo:
     """Say what a weights file is and what it fits."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """Weights file (.safetensors)."""
+    """Weights file (.safetensors), or the name of an embedded one: open, fast."""
 
     def run(self) -> int:
         """Print its card as JSON."""
@@ -56,7 +56,7 @@ class WeightsExportOnnx:
     """Write an R-Net as ONNX, for programs without torch."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """Weights file (.safetensors)."""
+    """Weights file (.safetensors), or the name of an embedded one: open, fast."""
     out: Path
     """File to write (.onnx)."""
     opset: int = OPSETS[0]

@@ -74,7 +74,9 @@ def test_full_size_parity_with_the_tensorflow_release(tmp_path):
 
 
 def test_landmark_head_starts_in_the_middle_and_full_of_doubt():
-    net = RNet(CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125, crop_size=64, landmark_head=True).eval()
+    net = RNet(
+        CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125, crop_size=64, landmark_head=True
+    ).eval()
     seen = net.predict(torch.rand(2, 3, 64, 64))
     assert seen.landmarks_px is not None
     assert seen.landmarks_sigma_px is not None

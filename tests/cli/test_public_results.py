@@ -92,14 +92,14 @@ def test_every_promised_file_is_there_and_no_other(results: Results) -> None:
 def test_the_report_says_what_became_of_each_input(results: Results) -> None:
     report = results.report
     assert (report["inputs"], report["done"], report["failed"]) == (2, 2, 0)
-    assert (report["method"], report["face_model"]) == ("fit", "open")
+    assert (report["method"], report["face_model"]) == ("rnet", "open")
     one, pair = report["results"]
     assert (one["faces"], pair["faces"]) == (1, 2)
     for result in (one, pair):
         assert (result["status"], result["error"]) == ("done", None)
         assert Path(result["input"]).parent == results.photos
         assert all((results.out / name).is_file() for name in result["outputs"])
-        assert set(result["seconds"]) == {"read", "detect", "align", "fit", "write"}
+        assert set(result["seconds"]) == {"read", "detect", "align", "regress", "fit", "write"}
         assert all(0 <= seconds < 180 for seconds in result["seconds"].values())
     named = {"report.json", *one["outputs"], *pair["outputs"]}
     assert named == {path.name for path in results.out.iterdir()}
@@ -138,7 +138,7 @@ def test_the_document_has_all_its_parts(results: Results, model: FaceModel, face
     assert list(entry["expression"]) == list(model.exp_names)
     assert list(entry["expression"].values()) == entry["coefficients"]["exp"]
     assert all(0 <= weight <= 1 for weight in entry["expression"].values())
-    assert (entry["face_model"], entry["method"], entry["weights"]) == ("open", "fit", "")
+    assert (entry["face_model"], entry["method"], entry["weights"]) == ("open", "rnet", "open")
     assert entry["residuals"]
 
 

@@ -53,7 +53,7 @@ class SupervisedWeights:
 def supervised_terms(
     prediction: RNetPrediction, batch: TrainingBatch, model: FaceModel, camera: Camera
 ) -> dict[str, Float[Tensor, ""]]:
-    """Each term of ``SUPERVISED_TERMS`` (``points`` where the net sees landmarks), meaned over samples with truth.
+    """Each term of ``SUPERVISED_TERMS`` (``points`` where the net sees landmarks), the mean over samples with truth.
 
     Points are compared for all samples that have them; without any truth its terms are zero.
 
@@ -67,17 +67,17 @@ def supervised_terms(
     known = batch.truth_known.to(found.id)
     share = known / known.sum().clamp_min(1.0)
 
-    def meaned(errors: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+    def mean_of(errors: Float[Tensor, " B"]) -> Float[Tensor, ""]:
         return (share * errors).sum()
 
     terms = {
         "projection": projection_error(found, batch, model, camera),
-        "identity": meaned(surface_error(model.id_basis, found.id - truth.id, face_weights(model))),
-        "expression": meaned(surface_error(model.exp_basis, found.exp - truth.exp, face_weights(model))),
-        "exp_weights": meaned((found.exp - truth.exp).abs().mean(-1)),
-        "albedo": meaned(surface_error(model.albedo_basis, found.tex - truth.tex, face_weights(model))),
-        "light": meaned(light_error(found, truth)),
-        "rotation": meaned(rotation_error_deg(found.angles, truth.angles)),
+        "identity": mean_of(surface_error(model.id_basis, found.id - truth.id, face_weights(model))),
+        "expression": mean_of(surface_error(model.exp_basis, found.exp - truth.exp, face_weights(model))),
+        "exp_weights": mean_of((found.exp - truth.exp).abs().mean(-1)),
+        "albedo": mean_of(surface_error(model.albedo_basis, found.tex - truth.tex, face_weights(model))),
+        "light": mean_of(light_error(found, truth)),
+        "rotation": mean_of(rotation_error_deg(found.angles, truth.angles)),
     }
     if prediction.landmarks_px is not None and prediction.landmarks_sigma_px is not None:
         terms["points"] = landmark_likelihood(

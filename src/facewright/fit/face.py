@@ -51,7 +51,7 @@ class FitSettings:
         belief_share: the same for a network's landmarks.
         mesh_share: the same for the dense points beside a network's landmarks.
         start_id_sigma: scale of the identity coefficients around those of a start, which a network found.
-        start_exp_sigma: the same for bounded expressions.
+        start_exp_sigma: the same for expressions.
         point_iterations: linearisations on points alone.
         refine_iterations: linearisations per photometric round after a start.
         photometric_iterations: linearisations per photometric round.
@@ -142,17 +142,23 @@ def fit_face(
     if start is None:
         state = from_points(state, given, all_but_pose)
     if belief is not None:
-        five = five_target(aligned, detection, model, settings.five_share)
+        # Points that were brought instead of detected have their full say already.
+        five = None if detection.mesh is None else five_target(aligned, detection, model, settings.five_share)
         believed = belief_target(belief, model, camera, settings.belief_share)
         given = [target for target in (*given, five, believed) if target is not None]
-        given = beside_a_network(given, float(state.angles[0, 1]), settings.mesh_share)
-    for _ in range(2 if start is None else 1):  # the contour slides with the pose
-        state = from_points(state, turned_targets(given, model, state, camera), appearance)
-    targets = turned_targets(given, model, state, camera)
+
+    def seen_at(state: FaceCoefficients) -> list[PointTarget]:
+        """What the points mean in this pose: the contour slides with it, and the detector gets lost in profile."""
+        turned = turned_targets(given, model, state, camera)
+        return turned if belief is None else beside_a_network(turned, float(state.angles[0, 1]), settings.mesh_share)
+
+    for _ in range(2 if start is None else 1):
+        state = from_points(state, seen_at(state), appearance)
+    targets = seen_at(state)
     terms = point_terms(targets, camera, unknowns, state)
 
     if "photometric" in model.annotations.regions and settings.photometric_observations > 0:
-        patch = _face_patch(model)
+        patch = _face_patch(model, model.mean_shape.device)
         state, pixels = _fit_pixels(aligned, model, patch, targets, state, prior, settings)
         terms = [*point_terms(targets, camera, unknowns, state), pixels]
     _require_finite(unknowns.values(state))
@@ -194,9 +200,9 @@ def held_fast(prior: Prior, columns: slice, values: Float[Tensor, " P"]) -> Prio
 
 
 @lru_cache(maxsize=4)
-def _face_patch(model: FaceModel) -> ColoredPatch:
-    """What is compared of a model: found once."""
-    return colored_patch(model, model.annotations.regions["photometric"].to(model.mean_shape))
+def _face_patch(model: FaceModel, device: torch.device) -> ColoredPatch:
+    """What is compared of a model: found once on a device."""
+    return colored_patch(model, model.annotations.regions["photometric"].to(device))
 
 
 def _fit_pixels(

@@ -211,20 +211,20 @@ def turned_targets(
     others = [target for target in targets if target.name not in (MESH_TERM, CONTOUR_TERM)]
     mesh = dense[0]
     rotation = rotation_from_angles(coefficients.angles[0])
-    facing = (_dense_normals(model).to(rotation) @ rotation.T)[:, 2]
+    facing = (_dense_normals(model, rotation.device) @ rotation.T)[:, 2]
     faded = replace(mesh, precision=mesh.precision * ((facing - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0))
     contour = _far_jaw(mesh, model, coefficients, camera)
     return [faded, *others] if contour is None else [faded, contour, *others]
 
 
 @lru_cache(maxsize=4)
-def _dense_normals(model: FaceModel) -> Float[Tensor, "468 3"]:
-    """Which way the mean face looks at the dense points."""
+def _dense_normals(model: FaceModel, device: torch.device) -> Float[Tensor, "468 3"]:
+    """Which way the mean face looks at the dense points: found once on a device."""
     glue, region = model.annotations.mesh468, model.annotations.regions.get("photometric")
     if glue is None:
         raise ValueError(f"expected a face model that knows the detector's dense points, received {model.name!r}")
     weights = torch.ones_like(model.mean_shape[:, 0]) if region is None else region.to(model.mean_shape)
-    return surrounding_normals(glue.of(model.mean_shape), model.mean_shape, model.faces, weights)
+    return surrounding_normals(glue.of(model.mean_shape), model.mean_shape, model.faces, weights).to(device)
 
 
 def _far_jaw(mesh: PointTarget, model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> PointTarget | None:

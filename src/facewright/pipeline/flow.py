@@ -244,7 +244,7 @@ class Reconstructor:
 
     def _cut(self, photo: Photo, five: Float[Tensor, "5 2"]) -> AlignedFace:
         """The crop by five points, at least ``CROP_SIZE`` wide, a whole multiple of what R-Net sees."""
-        size = CROP_SIZE if self.rnet is None else self.rnet.crop_size * max(1, CROP_SIZE // self.rnet.crop_size)
+        size = CROP_SIZE if self.rnet is None else self.rnet.crop_size * -(-CROP_SIZE // self.rnet.crop_size)
         return align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE)
 
     @torch.no_grad()

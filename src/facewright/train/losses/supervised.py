@@ -131,6 +131,8 @@ def projection_error(
             trust = trust * marks.mesh468_trust.to(trust)
         errors.append((seen - batch.points).square().sum(-1))
         weights.append(trust * 0.3)
+    if not errors:
+        return found.id.sum() * 0.0  # a model that knows no points
     distance, weight = (torch.cat(errors, 1) + 1e-4).sqrt(), torch.cat(weights, 1)
     return 100.0 / camera.width * (weight * distance).sum() / weight.sum().clamp_min(1.0)
 

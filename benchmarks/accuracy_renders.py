@@ -19,7 +19,7 @@ from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import load_reconstructor, posed_mesh
+from facewright.pipeline.flow import Method, load_reconstructor, posed_mesh
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.renderer import render
 
@@ -29,12 +29,18 @@ SIZE = 400
 
 @dataclass(frozen=True)
 class Arguments:
-    """Measure the fit against known truth."""
+    """Measure reconstructions against known truth."""
 
     count: int = 50
     """Renders."""
     seed: int = HELD_OUT_SEED
     """First seed; each render takes the next."""
+    method: Method = "auto"
+    """How coefficients are found."""
+    weights: str | None = None
+    """R-Net's: a file, open or fast."""
+    refine: int | None = None
+    """Rounds of the fit after R-Net."""
 
 
 def scene(model: FaceModel, seed: int) -> tuple[Photo, FaceCoefficients, Camera]:
@@ -67,7 +73,7 @@ def vertex_error_mm(vertices: torch.Tensor, target: torch.Tensor, region: torch.
 
 def main(arguments: Arguments) -> None:
     """Print the figures."""
-    flow = load_reconstructor()
+    flow = load_reconstructor(method=arguments.method, weights=arguments.weights, refine=arguments.refine)
     model = flow.face_model
     region = model.annotations.regions["face"] > 0.5
     found_mm, mean_mm, neutral_mm, neutral_mean_mm, turns_deg, nme = [], [], [], [], [], []

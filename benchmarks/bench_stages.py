@@ -21,7 +21,7 @@ from facewright.detect import detect_faces, load_face_detector
 from facewright.fit import fit_face
 from facewright.morphable.container import load_face_model
 from facewright.photo import read_photo
-from facewright.pipeline.flow import Reconstruction
+from facewright.pipeline.flow import load_reconstructor
 from facewright.pipeline.outputs import ALL_FORMATS, SUFFIXES, FaceFiles
 
 
@@ -51,9 +51,11 @@ def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
     timed(seconds, "detect", lambda: detect_faces(photo, detector))
     aligned = align_face(photo, detection.five)
     timed(seconds, "align", lambda: align_face(photo, detection.five))
-    result = fit_face(aligned, detection, model)
-    timed(seconds, "fit", lambda: fit_face(aligned, detection, model))
-    face = Reconstruction(photo, detection, aligned, model, result.coefficients, "fit")
+    timed(seconds, "fit alone", lambda: fit_face(aligned, detection, model))  # beside the flow, not part of it
+    network, refined = (load_reconstructor(refine=rounds) for rounds in (0, 1))
+    (face,) = refined.faces_in(photo, detections=[detection])
+    timed(seconds, "network", lambda: network.faces_in(photo, detections=[detection]))
+    timed(seconds, "network and refinement", lambda: refined.faces_in(photo, detections=[detection]))
     files = FaceFiles(face)
     timed(seconds, "texture", lambda: files.asset)
     for kind in ALL_FORMATS:
@@ -67,11 +69,14 @@ def main(arguments: Arguments) -> None:
         for turn in range(arguments.turns + 1):
             one_turn(embedded_path("photos/grace_hopper.jpg"), Path(folder), {} if turn == 0 else seconds)
     medians = {stage: statistics.median(values) for stage, values in seconds.items()}
+    alone, network, refined = (medians.pop(name) for name in ("fit alone", "network", "network and refinement"))
+    medians = {**medians, "network": network, "refinement": refined - network}
     total = sum(medians.values())
     print(f"{'stage':16s} share of the whole   ms of CPU")
     for stage, value in medians.items():
         print(f"{stage:16s} {value / total:14.1%} {1000 * value:12.0f}")
     print(f"{'all':16s} {1:14.1%} {1000 * total:12.0f}")
+    print(f"network and refinement take {refined / alone:.2f} of the fit alone ({1000 * alone:.0f} ms)")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

@@ -24,7 +24,7 @@ def main(photos: Path = PORTRAITS, out: Path = Path("out/examples/many")) -> Non
         photos: folder of pictures.
         out: folder for the results.
     """
-    flow = facewright.load_reconstructor(fit=facewright.FitSettings(photometric_observations=0.0))
+    flow = facewright.load_reconstructor(refine=0)  # the network alone: quick
     reports = reconstruct_files([photos], out, flow, faces="largest", options=OutputOptions(formats=("json", "ply")))
     for report in reports:
         print(f"{Path(report.input).name}: {report.status}, {report.faces} face(s) {report.error or ''}")

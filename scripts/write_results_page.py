@@ -43,8 +43,8 @@ how the network came to be is on [its own](network.md).
 ## Synthetic people, hard scenes
 
 The scenes are hard on purpose: hair, glasses, masks, heads turned to 90 degrees, side light and darkness, small and
-noisy pictures. Their seeds are held out: no network was trained on them. The network was trained on drawings of the same
-kind, so it is at home here, as no method is on photographs; the fit has no such advantage."""
+noisy pictures. Their seeds are held out: no network was trained on them. The network was trained on drawings of the
+same kind, so it is at home here, as no method is on photographs; the fit has no such advantage."""
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,10 @@ class FitSettings:
     light_sigma: float = 0.5
     blurs_px: tuple[float, ...] = (0.7, 0.5)
     five_share: float = 1.0
-    belief_share: float = 0.6
-    mesh_share: float = 1.0
+    belief_share: float = 1.0
+    mesh_share: float = 0.5
     start_id_sigma: float = 0.6
-    start_exp_sigma: float = 0.2
+    start_exp_sigma: float = 0.15
     point_iterations: int = 25
     refine_iterations: int = 2
     photometric_iterations: int = 6

@@ -172,8 +172,8 @@ def test_what_does_not_fit_is_refused_before_a_photo_is_opened(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_network_needs_weights(run: Run, tmp_path: Path) -> None:
-    failed = run("reconstruct", PORTRAIT, "--out", tmp_path, "--method", "rnet")
+def test_a_model_of_ones_own_needs_weights_of_ones_own(run: Run, official: Official, tmp_path: Path) -> None:
+    failed = run("reconstruct", PORTRAIT, "--out", tmp_path, "--method", "rnet", "--face-model", official.model)
     assert failed.code == 2
     assert "facewright weights import" in failed.err
 

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from facewright.align import align_face, five_from_68
+from facewright.assets import embedded_path
 from facewright.detect import FaceDetector, load_face_detector
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.photo import read_photo
 from facewright.pipeline.flow import EMBEDDED_REFINE, Reconstructor, load_reconstructor
 from facewright.records import AlignedFace, FaceDetection, Photo
 from facewright.regress import weights as weights_module
@@ -241,3 +243,14 @@ def test_other_face_models_have_no_network_unless_one_is_brought(
     assert load_reconstructor(face_model=toy, weights=own).method == "rnet"
     with pytest.raises(AssetNotFoundError, match="found none"):
         load_reconstructor(face_model=toy, weights=tmp_path / "nowhere.safetensors")
+
+
+def test_blendshapes_of_the_network_alone_stay_in_their_box() -> None:
+    flow = load_reconstructor(refine=0)
+    assert flow.rnet is not None
+    with torch.no_grad():
+        bias = flow.rnet.heads["exp"].bias
+        bias.copy_(torch.linspace(-2.0, 2.0, len(bias)))
+    (face,) = flow.faces_in(read_photo(embedded_path("photos/astronaut.jpg")), faces="largest")
+    assert face.coefficients.exp.min() == 0.0
+    assert face.coefficients.exp.max() == 1.0

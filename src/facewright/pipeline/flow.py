@@ -264,9 +264,15 @@ class Reconstructor:
         answers = [rnet.predict(some) for some in pictures.split(MAX_CROPS_TOGETHER)]
         each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
         return [
-            _Start(aligned, answer.coefficients.one(k), _belief(answer, k, finer))
+            _Start(aligned, self._possible(answer.coefficients.one(k)), _belief(answer, k, finer))
             for aligned, (answer, k) in zip(crops, each, strict=True)
         ]
+
+    def _possible(self, coefficients: FaceCoefficients) -> FaceCoefficients:
+        """Blendshapes between none and all; a network knows no bounds."""
+        if not self.face_model.exp_is_box:
+            return coefficients
+        return replace(coefficients, exp=coefficients.exp.clamp(0.0, 1.0))
 
     def _cut_again(self, photo: Photo, start: "_Start") -> AlignedFace:
         """The crop by the landmarks that were seen; the same one where they make no sense."""

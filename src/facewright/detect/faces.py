@@ -24,6 +24,8 @@ MIN_PRESENCE, SURE_PRESENCE = 0.5, 0.9999
 """Least face confidence of the mesh network for a face, and for one that is surely read the right way up. False alarms
 of BlazeFace measure below 0.5, rightly read faces above 0.99999, faces read upside down anything up to 0.999."""
 
+MOUTH_PER_EYES = 0.8
+"""Width of a mouth over the distance of the eyes."""
 MIN_PROFILE_SCORE, MIN_PROFILE_PRESENCE = 0.75, 0.03
 """From 70 degrees on the mesh network doubts faces that BlazeFace still sees well; 0 of 110 false alarms pass these."""
 
@@ -125,6 +127,32 @@ def detect_faces_in_batch(
         if width is not None and not enough:
             confirm([i], [small_candidates(photo, width, detector)])
     return [found[:max_faces] for found in faces]
+
+
+@torch.no_grad()
+def possible_faces(photo: Photo, detector: FaceDetector, *, most: int = 3) -> list[FaceDetection]:
+    """Upright candidates that BlazeFace sees and the mesh network does not confirm: some are profiles, some no faces.
+
+    For whoever can tell: a network that knows profiles. Mouth corners are put beside the middle of the mouth, as far
+    apart as the eyes make likely; there is no mesh.
+
+    Args:
+        photo: of any size.
+        detector: from ``load_face_detector``.
+        most: so many at most, the likeliest first.
+    """
+    (candidates,) = upright_candidates([views_of(photo)], detector)
+    order = candidates.scores.argsort(descending=True)[:most].tolist()
+    return [
+        FaceDetection(candidates.boxes[i], float(candidates.scores[i]), _five_of_keypoints(candidates.keypoints[i]))
+        for i in order
+    ]
+
+
+def _five_of_keypoints(keypoints: Float[Tensor, "6 2"]) -> Float[Tensor, "5 2"]:
+    right_eye, left_eye, nose_tip, mouth = keypoints[:4]
+    half = MOUTH_PER_EYES / 2 * (left_eye - right_eye)
+    return torch.stack([right_eye, left_eye, nose_tip, mouth - half, mouth + half])
 
 
 def is_sure(face: FaceDetection) -> bool:

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from facewright.detect import detect_faces
 from facewright.detect.suppression import overlap
 from facewright.errors import BenchmarkError, NoFaceFoundError
 from facewright.evaluate.surfaces import Surface
@@ -137,7 +136,7 @@ class FlowMethod:
 
     def find(self, photo: Photo, near: Float[Tensor, "4"] | None = None) -> FaceDetection:
         """See ``Method``."""
-        found = detect_faces(photo, self.flow.detector)
+        (found,) = self.flow.find_faces([photo])
         if near is not None and found:
             share = overlap(torch.stack([face.box for face in found]), near[None].to(found[0].box))[0][:, 0]
             found = [found[int(share.argmax())]] if float(share.max()) >= LEAST_OVERLAP else []

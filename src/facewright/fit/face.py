@@ -49,7 +49,6 @@ class FitSettings:
         blurs_px: sigma of the photo's blur per photometric round, coarse to fine, for the 224 crop.
         five_share: say of the detector's five points beside a network's landmarks, of their own precision.
         belief_share: the same for a network's landmarks.
-        mesh_share: the same for the dense points beside a network's landmarks.
         start_id_sigma: scale of the identity coefficients around those of a start, which a network found.
         start_exp_sigma: the same for expressions.
         point_iterations: linearisations on points alone.
@@ -67,8 +66,7 @@ class FitSettings:
     light_sigma: float = 0.5
     blurs_px: tuple[float, ...] = (0.7, 0.5)
     five_share: float = 1.0
-    belief_share: float = 1.0
-    mesh_share: float = 0.5
+    belief_share: float = 0.4
     start_id_sigma: float = 0.6
     start_exp_sigma: float = 0.15
     point_iterations: int = 25
@@ -150,7 +148,7 @@ def fit_face(
     def seen_at(state: FaceCoefficients) -> list[PointTarget]:
         """What the points mean in this pose: the contour slides with it, and the detector gets lost in profile."""
         turned = turned_targets(given, model, state, camera)
-        return turned if belief is None else beside_a_network(turned, float(state.angles[0, 1]), settings.mesh_share)
+        return turned if belief is None else beside_a_network(turned, float(state.angles[0, 1]))
 
     for _ in range(2 if start is None else 1):
         state = from_points(state, seen_at(state), appearance)

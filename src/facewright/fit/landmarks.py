@@ -30,7 +30,7 @@ AWAY, SIDEWAYS = -0.5, 0.0
 BELIEF_FLOOR_PX = 1.5
 """Least error of a landmark that a network is sure of, in the 224 crop: what it errs by, it errs by together."""
 
-MESH_LOST_FROM, MESH_LOST = math.radians(45), math.radians(70)
+MESH_LOST_FROM, MESH_LOST = math.radians(30), math.radians(60)
 """Yaw at which the dense points begin to lose their say to a network that knows profiles, and at which it is gone."""
 
 CONTOUR_FROM, CONTOUR_FULL = math.radians(20), math.radians(40)
@@ -165,17 +165,16 @@ def five_target(aligned: AlignedFace, detection: FaceDetection, model: FaceModel
     return _sparse_target(FIVE_TERM, model, five, T_crop_photo, detection.five, SIGMA_FIVE_PX, share)
 
 
-def beside_a_network(targets: list[PointTarget], yaw: float, mesh_share: float) -> list[PointTarget]:
+def beside_a_network(targets: list[PointTarget], yaw: float) -> list[PointTarget]:
     """The detector's points fade out toward the profile, where it guesses and the network does not.
 
     Args:
         targets: of the fit.
         yaw: radians.
-        mesh_share: how much of their own precision the dense points keep in front.
     """
     front = min(max((MESH_LOST - abs(yaw)) / (MESH_LOST - MESH_LOST_FROM), 0.0), 1.0)
-    shares = {MESH_TERM: front * mesh_share, CONTOUR_TERM: front * mesh_share, FIVE_TERM: front}
-    return [replace(target, precision=target.precision * shares.get(target.name, 1.0)) for target in targets]
+    fading = (MESH_TERM, CONTOUR_TERM, FIVE_TERM)
+    return [replace(t, precision=t.precision * front) if t.name in fading else t for t in targets]
 
 
 def _sparse_target(

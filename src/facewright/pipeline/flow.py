@@ -15,6 +15,7 @@ from torch import Tensor
 from facewright import align
 from facewright import photo as photo_door
 from facewright.detect import FaceDetector, detect_faces_in_batch, load_face_detector
+from facewright.detect.faces import distinct_faces, possible_faces
 from facewright.errors import AssetNotFoundError, FacewrightError, NoFaceFoundError, ReconstructionError
 from facewright.fit import FitSettings, fit_face
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
@@ -32,6 +33,12 @@ FacesChoice = Literal["all", "largest"]
 
 EMBEDDED_REFINE = 1
 """Rounds of the fit after an embedded R-Net; weights that are brought keep to their own method: none."""
+
+MOST_DOUBT = 0.02
+"""Doubt of R-Net about its landmarks, as a share of the crop, up to which a candidate is a face.
+
+Measured on 120 scenes and 60 empty backgrounds: 99 % of the right places are doubted less, all wrong ones more.
+"""
 
 MAX_CROPS_TOGETHER = 32
 """Most crops that go through R-Net at once."""
@@ -215,7 +222,7 @@ class Reconstructor:
         photos = [photo.to(self.face_model.mean_shape.device) for photo in photos]
         spent: dict[str, float] = {}
         with _timed(spent, "detect"), one_thread():
-            found = detect_faces_in_batch(photos, self.detector) if detections is None else detections
+            found = self.find_faces(photos) if detections is None else detections
         with _timed(spent, "align"), one_thread():
             chosen = found if faces == "all" else [some[:1] for some in found]
             placed = [_attempt(self._placed, photo, some) for photo, some in zip(photos, chosen, strict=True)]
@@ -233,6 +240,32 @@ class Reconstructor:
             some if isinstance(some, FacewrightError) else _attempt(finished, photo, some)
             for photo, some in zip(photos, placed, strict=True)
         ]
+
+    def find_faces(self, photos: list[Photo]) -> list[list[FaceDetection]]:
+        """The faces of several photos, the largest of each first.
+
+        Where the detector finds none, its doubtful candidates are shown to R-Net, if that knows its doubts: it sees
+        profiles which the detector's mesh network denies. Such faces have the landmarks' five points and no mesh.
+        """
+        found = detect_faces_in_batch(photos, self.detector)
+        if self.rnet is None or self.rnet.landmark_head is None:
+            return found
+        return [faces or self._seen_by_network(photo) for photo, faces in zip(photos, found, strict=True)]
+
+    def _seen_by_network(self, photo: Photo) -> list[FaceDetection]:
+        """Candidates in which R-Net is sure of the landmarks."""
+        possible = possible_faces(photo, self.detector)
+        cut = [(face, _attempt(self._cut, photo, face.five)) for face in possible]
+        kept = [(face, crop) for face, crop in cut if not isinstance(crop, FacewrightError)]
+        starts = self._regressed([photo] * len(kept), [crop for _, crop in kept])
+        faces = []
+        for (face, _), start in zip(kept, starts, strict=True):
+            if start.belief is None or start.doubt > MOST_DOUBT:
+                continue
+            points = apply_homogeneous(start.aligned.T_photo_crop, start.belief.points_px)
+            box = torch.cat([points.amin(0), points.amax(0)])
+            faces.append(replace(face, box=box, five=align.five_from_68(points)))
+        return distinct_faces(faces)
 
     def _placed(self, photo: Photo, found: list[FaceDetection]) -> list[tuple[FaceDetection, AlignedFace]]:
         if not found:
@@ -307,6 +340,13 @@ class _Start:
     aligned: AlignedFace
     coefficients: FaceCoefficients | None = None
     belief: LandmarkBelief | None = None
+
+    @property
+    def doubt(self) -> float:
+        """Mean deviation of the landmarks, as a share of the crop; infinite where none are seen."""
+        return (
+            float("inf") if self.belief is None else float(self.belief.sigma_px.mean()) / self.aligned.camera_crop.width
+        )
 
 
 def _belief(answer: RNetPrediction, k: int, finer: int) -> LandmarkBelief | None:

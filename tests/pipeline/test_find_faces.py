@@ -1,0 +1,63 @@
+"""Faces that the detector denies are shown to the network, which knows its doubts."""
+
+import pytest
+import torch
+
+from facewright.assets import embedded_path
+from facewright.detect import detect_faces, load_face_detector
+from facewright.detect.faces import possible_faces
+from facewright.errors import NoFaceFoundError
+from facewright.evaluate.synthetic import open_studio, photograph, plan_scene
+from facewright.photo import read_photo
+from facewright.pipeline import flow as flow_module
+from facewright.pipeline.flow import MOST_DOUBT, Reconstructor, load_reconstructor
+from facewright.records import FaceDetection, Photo
+
+DENIED_SEED = 850_068
+"""A head turned by more than 60 degrees whose face BlazeFace sees (0.77) and the mesh network denies (0.0002)."""
+
+
+@pytest.fixture(scope="module")
+def flow() -> Reconstructor:
+    return load_reconstructor(refine=0)
+
+
+def test_a_profile_that_the_detector_denies_is_found(flow: Reconstructor) -> None:
+    studio = open_studio()
+    scene = photograph(studio, plan_scene(studio, DENIED_SEED, width=480, height=480))
+    assert not detect_faces(scene.photo, flow.detector)
+    (face,) = flow.faces_in(scene.photo)
+    low, high = scene.landmarks[:, :2].amin(0), scene.landmarks[:, :2].amax(0)
+    size = (high - low).prod().sqrt()
+    assert (face.landmarks - scene.landmarks[:, :2]).norm(dim=-1).mean() < 0.06 * size
+    assert face.detection.mesh is None
+    torch.testing.assert_close(face.detection.box, torch.cat([low, high]), atol=0.15 * float(size), rtol=0)
+
+
+def test_what_the_network_doubts_is_no_face(
+    flow: Reconstructor, monkeypatch: pytest.MonkeyPatch, rng: torch.Generator
+) -> None:
+    noise = Photo(torch.rand(3, 200, 200, generator=rng))
+    claimed = FaceDetection(
+        torch.tensor([50.0, 50.0, 150.0, 150.0]),
+        0.9,
+        torch.tensor([[80.0, 85.0], [120.0, 85.0], [100.0, 110.0], [85.0, 130.0], [115.0, 130.0]]),
+    )
+    monkeypatch.setattr(flow_module, "possible_faces", lambda *_: [claimed])
+    with pytest.raises(NoFaceFoundError):
+        flow.faces_in(noise)
+    monkeypatch.setattr(flow_module, "MOST_DOUBT", 10.0)
+    assert len(flow.faces_in(noise)) == 1
+    assert MOST_DOUBT < 0.03
+
+
+def test_candidates_have_five_points_in_order() -> None:
+    photo = read_photo(embedded_path("photos/astronaut.jpg"))
+    detector = load_face_detector()
+    (sure,) = detect_faces(photo, detector)
+    candidates = possible_faces(photo, detector, most=2)
+    assert 1 <= len(candidates) <= 2
+    eyes = (sure.five[0] - sure.five[1]).norm()
+    assert (candidates[0].five - sure.five).norm(dim=-1).max() < 0.3 * eyes
+    assert [face.score for face in candidates] == sorted((face.score for face in candidates), reverse=True)
+    assert possible_faces(Photo(torch.zeros(3, 64, 64)), detector) == []

@@ -249,8 +249,7 @@ def test_blendshapes_of_the_network_alone_stay_in_their_box() -> None:
     flow = load_reconstructor(refine=0)
     assert flow.rnet is not None
     with torch.no_grad():
-        bias = flow.rnet.heads["exp"].bias
-        bias.copy_(torch.linspace(-2.0, 2.0, len(bias)))
+        flow.rnet.get_parameter("heads.exp.bias").copy_(torch.linspace(-2.0, 2.0, flow.face_model.layout.exp))
     (face,) = flow.faces_in(read_photo(embedded_path("photos/astronaut.jpg")), faces="largest")
     assert face.coefficients.exp.min() == 0.0
     assert face.coefficients.exp.max() == 1.0

@@ -27,6 +27,8 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, LandmarkBelief
 from facewright.render.visibility import vertex_visibility
 
+APPEARANCE_ITERATIONS = 6
+"""Linearisations by light and albedo alone: they cost little."""
 SHARPEST_PX = 0.5
 """Blur of the photo where no round names one, in the 224 crop."""
 
@@ -228,6 +230,10 @@ def _fit_pixels(
         if looked_at is not state:
             visible = _visible_share(model, patch, state, camera)
         compare = partial(_pixel_term, patch, samples, visible, camera, unknowns)
+        if not moving:  # far from the photo's colours every triangle is an outlier: begin with what is nearer
+            state = min(
+                (state, _in_plain_colors(state)), key=lambda some, compare=compare: compare(some, 1.0, False).cost
+            )
         noise = _weighted_rms(compare(state, 1.0, False)).clamp_min(settings.noise_floor)
         precision = float(settings.photometric_observations / noise.square())
 
@@ -240,10 +246,16 @@ def _fit_pixels(
             pixels = compare(coefficients, precision, moving)
             return [*point_terms(targets, camera, unknowns, coefficients), pixels] if moving else [pixels]
 
-        found = minimise(linearise, state, unknowns, beliefs, iterations=settings.photometric_iterations)
+        iterations = settings.photometric_iterations if moving else APPEARANCE_ITERATIONS
+        found = minimise(linearise, state, unknowns, beliefs, iterations=iterations)
         looked_at = None if moving else found  # light and albedo hide nothing
         state = found
     return state, compare(state, 1.0, False)
+
+
+def _in_plain_colors(state: FaceCoefficients) -> FaceCoefficients:
+    """The same face of mean albedo in the default light."""
+    return replace(state, tex=torch.zeros_like(state.tex), sh=torch.zeros_like(state.sh))
 
 
 def _pixel_term(

@@ -35,7 +35,7 @@ class Arguments:
     """Renders."""
     seed: int = HELD_OUT_SEED
     """First seed; each render takes the next."""
-    method: Method = "auto"
+    method: Method = "fit"
     """How coefficients are found."""
     weights: str | None = None
     """R-Net's: a file, open or fast."""

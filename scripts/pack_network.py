@@ -30,6 +30,8 @@ class Arguments:
     """How they were trained, in a sentence or two."""
     commit: str
     """Of the code that trained them."""
+    start: str = "features of dlib's face recognition network (CC0), which have seen photographs from the web"
+    """What the trunk had seen before."""
     figures: Path | None = None
     """JSON of measured results."""
 
@@ -37,8 +39,10 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Write the file and say how large it is."""
     figures = {} if arguments.figures is None else json.loads(arguments.figures.read_text(encoding="utf-8"))
+    card = read_card(arguments.weights)
     card = replace(
-        read_card(arguments.weights),
+        card,
+        training_data=f"{card.training_data}; {arguments.start}",
         recipe=arguments.recipe,
         commit=arguments.commit,
         licence=LICENCE,

@@ -76,7 +76,9 @@ def command_of(result: Result, run: Path) -> str:
 
 def shown(figure: Figure | None) -> str:
     """A value with its unit."""
-    return "-" if figure is None else f"{figure.value:.3g} {figure.unit}".strip()
+    if figure is None:
+        return "-"
+    return f"{figure.value:.3g}" + (f" {figure.unit}" if figure.unit != "1" else "")
 
 
 def comparison(results: list[Result]) -> list[str]:

@@ -224,7 +224,7 @@ def test_five_points_beside_a_network(toy_model: FaceModel) -> None:
 def test_the_detectors_points_fade_toward_the_profile(toy_model: FaceModel, yaw_deg: float, kept: float) -> None:
     """Either way alike; the network's own and those that a user gave do not."""
     points = linear_points(toy_model, torch.zeros(2, 1).long(), torch.ones(2, 1))
-    names = (MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM, "points_px")
+    names: tuple[str, ...] = (MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM, "points_px")
     targets = [PointTarget(name, points, torch.zeros(2, 2), torch.tensor([1.0, 3.0])) for name in names]
     shares: dict[str, float] = dict.fromkeys(names, 1.0) | dict.fromkeys((MESH_TERM, CONTOUR_TERM, FIVE_TERM), kept)
     for side in (1.0, -1.0):

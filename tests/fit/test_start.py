@@ -226,7 +226,7 @@ def test_the_detectors_points_fade_toward_the_profile(toy_model: FaceModel, yaw_
     points = linear_points(toy_model, torch.zeros(2, 1).long(), torch.ones(2, 1))
     names: tuple[str, ...] = (MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM, "points_px")
     targets = [PointTarget(name, points, torch.zeros(2, 2), torch.tensor([1.0, 3.0])) for name in names]
-    shares: dict[str, float] = dict.fromkeys(names, 1.0) | dict.fromkeys((MESH_TERM, CONTOUR_TERM, FIVE_TERM), kept)
+    shares = {name: kept if name in (MESH_TERM, CONTOUR_TERM, FIVE_TERM) else 1.0 for name in names}
     for side in (1.0, -1.0):
         for target in beside_a_network(targets, side * math.radians(yaw_deg)):
             expected = shares[target.name] * torch.tensor([1.0, 3.0])

@@ -232,3 +232,17 @@ def test_the_detectors_points_fade_toward_the_profile(toy_model: FaceModel, yaw_
             expected = shares[target.name] * torch.tensor([1.0, 3.0])
             torch.testing.assert_close(target.precision, expected, atol=1e-6, rtol=1e-5)
     assert all(torch.equal(target.precision, torch.tensor([1.0, 3.0])) for target in targets)
+
+
+def test_a_skin_far_too_dark_becomes_the_photos(head: FaceModel) -> None:
+    """Light and albedo have six steps of their own: with two, the residual stays four times as large."""
+    truth = turned_person(head, 3, 10.0)
+    photo, marks = photo_of(head, truth)
+    five = five_from_68(marks)
+    aligned = align_face(photo, five)
+    dark = torch.zeros(1, 9, 3)
+    dark[:, 0] = -0.79  # of the 0.8 that the default light has
+    start = replace(truth, tex=torch.full_like(truth.tex, -1.5), sh=dark)
+    detection = FaceDetection(torch.cat([marks.amin(0), marks.amax(0)]), 1.0, five)
+    found = fit_face(aligned, detection, head, FitSettings().refining(1), start=start)
+    assert found.residuals["photometric"] < 0.008

@@ -64,7 +64,9 @@ def test_a_face_is_cut_where_the_template_says(sample: TrainingSample) -> None:
 
 def test_points_are_lifted_with_trust_where_it_is_due(sample: TrainingSample) -> None:
     beside = np.linalg.norm(sample.points[MESH_TO_IBUG68] - sample.landmarks, axis=1)
-    assert beside[17:].max() < 0.13 * EYES_PX  # the same feature, by another definition
+    # The same features by another definition; the largest difference follows the fitted head.
+    assert beside[17:].max() < 0.13 * EYES_PX
+    assert beside[17:].mean() < 0.05 * EYES_PX
     assert sample.landmark_weights[17:].mean() > 0.6
     assert 0.0 < sample.landmark_weights[:17].max() <= JAW_TRUST
     assert sample.point_weights.max() > 0.8

@@ -74,7 +74,7 @@ class _Measured:
 
 @dataclass(frozen=True)
 class Synthetic(_Measured):
-    """People who do not exist: complete truth, nothing to obtain. About 15 minutes for --n 200."""
+    """People who do not exist: complete truth, nothing to obtain. About six minutes for --n 200."""
 
     n: int = 200
     """Scenes."""

@@ -28,7 +28,7 @@ from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetect
 from facewright.render.visibility import vertex_visibility
 
 APPEARANCE_ITERATIONS = 6
-"""Linearisations by light and albedo alone: they cost little."""
+"""Linearisations by light and albedo alone: they cost little, and a network's colours may be far from the photo's."""
 SHARPEST_PX = 0.5
 """Blur of the photo where no round names one, in the 224 crop."""
 
@@ -230,10 +230,6 @@ def _fit_pixels(
         if looked_at is not state:
             visible = _visible_share(model, patch, state, camera)
         compare = partial(_pixel_term, patch, samples, visible, camera, unknowns)
-        if not moving:  # far from the photo's colours every triangle is an outlier: begin with what is nearer
-            state = min(
-                (state, _in_plain_colors(state)), key=lambda some, compare=compare: compare(some, 1.0, False).cost
-            )
         noise = _weighted_rms(compare(state, 1.0, False)).clamp_min(settings.noise_floor)
         precision = float(settings.photometric_observations / noise.square())
 
@@ -251,11 +247,6 @@ def _fit_pixels(
         looked_at = None if moving else found  # light and albedo hide nothing
         state = found
     return state, compare(state, 1.0, False)
-
-
-def _in_plain_colors(state: FaceCoefficients) -> FaceCoefficients:
-    """The same face of mean albedo in the default light."""
-    return replace(state, tex=torch.zeros_like(state.tex), sh=torch.zeros_like(state.sh))
 
 
 def _pixel_term(

@@ -1,7 +1,7 @@
 """How the terms are weighed: the paper, its two programs (docs/deep3d.md, section 6.1), and ours."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -92,20 +92,7 @@ _DENG_TF = LossPreset(
     pooled_photometric=True,
     photometric_rounding=0.0,
 )
-_DENG_PYTORCH = LossPreset(
-    photometric=1.92,
-    landmark=1.6e-3,
-    perceptual=0.2,
-    coefficient=3e-4,
-    id_weight=1.0,
-    exp_weight=0.8,
-    tex_weight=1.7e-2,
-    flattening=5.0,
-    gamma=10.0,
-    thresholded_skin=False,
-    pooled_photometric=True,
-    photometric_rounding=1e-3,
-)
+_DENG_PYTORCH = replace(_DENG_TF, photometric_rounding=1e-3)
 # A start for the open head, not yet the outcome of experiments. Its albedo has no shading baked in, so nothing is
 # flattened; in exchange its albedo modes get the same prior as the identity modes.
 _OPEN = LossPreset(

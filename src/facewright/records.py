@@ -5,6 +5,7 @@ Axis letters: B batch, V vertices, F faces, L landmarks, H W rows and columns, C
 S spherical-harmonic basis functions, T texture coordinates. Frames and units: docs/conventions.md.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -21,18 +22,36 @@ Record = TypeVar("Record", bound="TensorRecord")
 
 
 class TensorRecord:
-    """Mixin of records that hold tensors: move them all at once."""
+    """Mixin of records that hold tensors: move them all at once, those in nested records and dictionaries too."""
+
+    def mapped(self: Record, change: Callable[[Tensor], Tensor]) -> Record:
+        """Return a copy with every tensor changed, however deep in the record it lies."""
+        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # pyright: ignore[reportArgumentType]
+        moved = {name: _mapped(value, change) for name, value in entries.items()}
+        changed = {name: value for name, value in moved.items() if value is not entries[name]}
+        return replace(self, **changed)  # pyright: ignore[reportArgumentType] - every record is a dataclass, the mixin is not
 
     def to(self: Record, target: torch.device | torch.dtype | str) -> Record:
         """Return a copy with every tensor moved to a device, or every floating-point tensor cast to a dtype."""
-        moved: dict[str, Any] = {}
-        for entry in fields(self):  # pyright: ignore[reportArgumentType]
-            value = getattr(self, entry.name)
-            if isinstance(value, TensorRecord) or (
-                isinstance(value, Tensor) and (not isinstance(target, torch.dtype) or value.is_floating_point())
-            ):
-                moved[entry.name] = value.to(target)
-        return replace(self, **moved)  # pyright: ignore[reportArgumentType] - every record is a dataclass, the mixin is not
+
+        def moved(tensor: Tensor) -> Tensor:
+            fixed = isinstance(target, torch.dtype) and not tensor.is_floating_point()
+            return tensor if fixed else tensor.to(target)
+
+        return self.mapped(moved)
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The value with its tensors changed; the very same object where it holds none."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, TensorRecord):
+        return value.mapped(change)
+    if isinstance(value, dict):
+        return {key: _mapped(entry, change) for key, entry in value.items()}
+    if isinstance(value, tuple) and any(isinstance(entry, Tensor | TensorRecord) for entry in value):
+        return tuple(_mapped(entry, change) for entry in value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -204,6 +223,68 @@ class CoefficientLayout:
     def zeros(self, batch: int = 1) -> FaceCoefficients:
         """The mean face, looking at the camera, in the default light."""
         return self.unpack(torch.zeros(batch, self.size))
+
+
+@dataclass(frozen=True)
+class Embedding(TensorRecord):
+    """Points glued to a mesh: each lies in one triangle.
+
+    Attributes:
+        corners: vertex ids of the triangle that holds the point.
+        weights: barycentric weights; they sum to one.
+    """
+
+    corners: Int[Tensor, "L 3"]
+    weights: Float[Tensor, "L 3"]
+
+    def of(self, vertices: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B L 3"]:
+        """Where the points are on these vertices, in the vertices' frame."""
+        return (vertices[..., self.corners, :] * self.weights[..., None]).sum(-2)
+
+
+@dataclass(frozen=True)
+class Annotations(TensorRecord):
+    """What is known about a mesh besides its triangles.
+
+    Attributes:
+        ibug68: vertex ids of the iBUG-68 landmarks (3D definition: fixed vertices); None if the model has none.
+        five: vertex ids per point of the five whose mean is the point (eye corners for the eyes), padded with -1.
+        contours: rows of vertex ids over which a jaw landmark slides as the head turns, one row per jaw landmark 0..16,
+            ordered from front to back, padded with -1; None if unknown.
+        mesh468: embedding of the detector's 468 points; None if unknown.
+        mesh468_trust: 0..1 per detector point: how well it is glued.
+        regions: name -> soft vertex mask 0..1 (skin, lips, brows, eyes, nose, ears, scalp, photometric, ...).
+        face_parts: name of the part -> mask over faces (head, eyes, teeth, tongue, mouth socket), hard.
+        mirror: id of each vertex's left-right partner (its own on the midline); None if unknown.
+    """
+
+    ibug68: Int[Tensor, "68"] | None = None
+    five: Int[Tensor, "5 N"] | None = None
+    contours: Int[Tensor, "17 M"] | None = None
+    mesh468: Embedding | None = None
+    mesh468_trust: Float[Tensor, "468"] | None = None
+    regions: dict[str, Float[Tensor, " V"]] = field(default_factory=dict)
+    face_parts: dict[str, Bool[Tensor, " F"]] = field(default_factory=dict)
+    mirror: Int[Tensor, " V"] | None = None
+
+
+@dataclass(frozen=True)
+class Topology(TensorRecord):
+    """What all faces of one mesh share, whoever made them: a face model, a position map, a scan.
+
+    Attributes:
+        faces: vertex ids, counter-clockwise from outside.
+        uv: texture coordinates, origin bottom-left, 0..1; None if there are none.
+        faces_uv: ids into ``uv`` per face corner.
+        annotations: landmarks, masks, symmetry.
+        morph_names: names of the expression modes, empty strings where they have none.
+    """
+
+    faces: Int[Tensor, "F 3"]
+    uv: Float[Tensor, "T 2"] | None = None
+    faces_uv: Int[Tensor, "F 3"] | None = None
+    annotations: Annotations = field(default_factory=Annotations)
+    morph_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

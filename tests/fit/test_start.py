@@ -196,7 +196,7 @@ def test_doubt_weighs_a_belief(toy_model: FaceModel) -> None:
     assert larger is not None
     torch.testing.assert_close(larger.precision, target.precision / 4.0)
     unmarked = copy.copy(toy_model)
-    unmarked.annotations = replace(toy_model.annotations, ibug68=None)
+    unmarked.topology = replace(toy_model.topology, annotations=replace(toy_model.annotations, ibug68=None))
     assert belief_target(belief, unmarked, crop_camera(), 0.5) is None
 
 
@@ -216,7 +216,7 @@ def test_five_points_beside_a_network(toy_model: FaceModel) -> None:
     )
     assert five_target(aligned, detection, toy_model, 0.0) is None
     unmarked = copy.copy(toy_model)
-    unmarked.annotations = replace(toy_model.annotations, five=None)
+    unmarked.topology = replace(toy_model.topology, annotations=replace(toy_model.annotations, five=None))
     assert five_target(aligned, detection, unmarked, 0.4) is None
 
 

@@ -14,7 +14,9 @@ from numpy import ndarray
 
 from facewright.errors import AssetNotFoundError, FaceModelError
 from facewright.morphable.container import load_face_model, save_face_model
-from facewright.morphable.linear import Annotations, Embedding, FaceModel
+from facewright.morphable.linear import FaceModel
+from facewright.records import Annotations, Embedding
+from tests.morphable.model_tensors import tensors_of
 
 
 @pytest.fixture
@@ -27,8 +29,7 @@ def annotated(toy_model: FaceModel, rng: torch.Generator) -> FaceModel:
     notes = dataclasses.replace(toy_model.annotations, mesh468=embedding, mesh468_trust=torch.rand(468, generator=rng))
     return FaceModel(
         **dict(toy_model.named_buffers()),
-        exp_names=toy_model.exp_names,
-        annotations=notes,
+        topology=dataclasses.replace(toy_model.topology, annotations=notes),
         metadata=toy_model.metadata | {"author": "Ünal", "sigmas": [1.0, 0.5]},
     )
 
@@ -44,7 +45,7 @@ def flat(notes: Annotations) -> dict[str, torch.Tensor]:
 def test_everything_round_trips_exactly(annotated: FaceModel, tmp_path: Path) -> None:
     save_face_model(annotated, tmp_path / "m.npz")
     loaded = load_face_model(tmp_path / "m.npz")
-    ours, theirs = dict(annotated.named_buffers()), dict(loaded.named_buffers())
+    ours, theirs = tensors_of(annotated), tensors_of(loaded)
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
@@ -213,10 +214,14 @@ def test_an_absent_file_is_named_with_its_remedy(tmp_path: Path) -> None:
 
 def test_a_bad_model_is_not_written(toy_model: FaceModel, tmp_path: Path) -> None:
     buffers: dict[str, Any] = dict(toy_model.named_buffers())
-    bad = FaceModel(**buffers | {"mean_shape": buffers["mean_shape"] * float("nan")}, metadata={"name": "bad"})
+    bad = FaceModel(
+        **buffers | {"mean_shape": buffers["mean_shape"] * float("nan")},
+        topology=toy_model.topology,
+        metadata={"name": "bad"},
+    )
     with pytest.raises(FaceModelError, match="finite"):
         save_face_model(bad, tmp_path / "m.npz")
-    nameless = FaceModel(**buffers, metadata={})
+    nameless = FaceModel(**buffers, topology=toy_model.topology, metadata={})
     with pytest.raises(FaceModelError, match="name"):
         save_face_model(nameless, tmp_path / "m.npz")
     assert list(tmp_path.iterdir()) == []

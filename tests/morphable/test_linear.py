@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.morphable.linear import Annotations, Embedding, FaceModel
-from facewright.records import FaceCoefficients
+from facewright.morphable.linear import FaceModel
+from facewright.records import Annotations, Embedding, FaceCoefficients, Topology
 
 
 def random_coefficients(model: FaceModel, generator: torch.Generator, batch: int = 3) -> FaceCoefficients:
@@ -58,9 +58,8 @@ def test_single_points_are_those_of_the_whole_shape(toy_model: FaceModel, rng: t
 
 
 def test_gradients_are_exact(toy_model: FaceModel, rng: torch.Generator) -> None:
-    parts: dict[str, Any] = {name: getattr(toy_model, name)[:6] for name in toy_model.state_dict() if "_" in name}
-    parts = {name: value for name, value in parts.items() if name != "faces_uv"}
-    model = FaceModel(**parts, faces=torch.tensor([[0, 1, 2]])).double()
+    parts: dict[str, Any] = {name: getattr(toy_model, name)[:6] for name in toy_model.state_dict()}
+    model = FaceModel(**parts, topology=Topology(torch.tensor([[0, 1, 2]]))).double()
     id_coeff = torch.randn(1, model.layout.id, generator=rng, dtype=torch.float64, requires_grad=True)
     exp_coeff = torch.randn(1, model.layout.exp, generator=rng, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(model.shape, (id_coeff, exp_coeff))
@@ -77,13 +76,21 @@ def test_a_model_moves_as_a_whole(toy_model: FaceModel) -> None:
     mesh = model.decode(model.layout.zeros(1).to(torch.float64))
     assert mesh.vertices.dtype == torch.float64
     assert mesh.faces.dtype == torch.int64
+    assert all(mask.dtype == torch.float64 for mask in model.annotations.regions.values())
+    elsewhere = copy.deepcopy(toy_model).to("meta")
+    notes = elsewhere.annotations
+    moved = [elsewhere.mean_shape, elsewhere.faces, elsewhere.uv, elsewhere.faces_uv, notes.ibug68, notes.mirror]
+    moved += [*notes.regions.values(), *notes.face_parts.values()]
+    assert {str(tensor.device) for tensor in moved if tensor is not None} == {"meta"}
 
 
 def test_metadata_decides_priors_and_colour(toy_model: FaceModel) -> None:
     buffers: dict[str, Any] = dict(toy_model.named_buffers())
-    plain = FaceModel(**buffers)
+    plain = FaceModel(**buffers, topology=toy_model.topology)
     assert (plain.name, plain.albedo_space, plain.exp_is_box) == ("unnamed", "linear", False)
-    special = FaceModel(**buffers, metadata={"name": "b", "albedo_space": "display", "exp_prior": "box"})
+    special = FaceModel(
+        **buffers, topology=toy_model.topology, metadata={"name": "b", "albedo_space": "display", "exp_prior": "box"}
+    )
     assert (special.name, special.albedo_space, special.exp_is_box) == ("b", "display", True)
     assert special.decode(special.layout.zeros()).albedo_space == "display"
 
@@ -102,4 +109,4 @@ def test_embedded_points_are_barycentric_means(toy_model: FaceModel, rng: torch.
 
 def test_annotations_default_to_nothing(toy_model: FaceModel) -> None:
     buffers: dict[str, Any] = dict(toy_model.named_buffers())
-    assert FaceModel(**buffers).annotations == Annotations()
+    assert FaceModel(**buffers, topology=Topology(toy_model.faces)).annotations == Annotations()

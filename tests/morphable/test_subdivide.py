@@ -9,8 +9,9 @@ import trimesh
 from numpy import ndarray
 from scipy.spatial import KDTree
 
-from facewright.morphable.linear import Embedding, FaceModel
+from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import halving_matrix, loop_matrix, subdivide_face_model
+from facewright.records import Embedding
 
 
 def matched(points: ndarray, others: ndarray) -> ndarray:
@@ -95,8 +96,7 @@ def pair(toy_model: FaceModel) -> tuple[FaceModel, FaceModel]:
     )
     model = FaceModel(
         **dict(toy_model.named_buffers()),
-        exp_names=toy_model.exp_names,
-        annotations=notes,
+        topology=dataclasses.replace(toy_model.topology, annotations=notes),
         metadata=toy_model.metadata,
     )
     return model, subdivide_face_model(model)
@@ -156,8 +156,9 @@ def test_faces_without_mirror_image_are_named(toy_model: FaceModel) -> None:
     mirror = torch.arange(len(toy_model.mean_shape)).flip(0)
     model = FaceModel(
         **dict(toy_model.named_buffers()),
-        exp_names=toy_model.exp_names,
-        annotations=dataclasses.replace(toy_model.annotations, mirror=mirror),
+        topology=dataclasses.replace(
+            toy_model.topology, annotations=dataclasses.replace(toy_model.annotations, mirror=mirror)
+        ),
         metadata=toy_model.metadata,
     )
     with pytest.raises(ValueError, match="mirror"):

@@ -8,9 +8,9 @@ import torch
 from facewright.errors import TrainingError
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera
-from facewright.morphable.linear import Annotations, FaceModel
+from facewright.morphable.linear import FaceModel
 from facewright.morphable.toy import toy_face_model
-from facewright.records import FaceCoefficients
+from facewright.records import Annotations, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
 from facewright.train import objective as objective_module
@@ -160,7 +160,7 @@ def test_blendshape_weights_are_kept_in_their_box_and_normal_modes_are_free(toy_
 
 def test_a_model_that_lacks_what_a_term_needs_is_refused(toy_model: FaceModel) -> None:
     bare = toy_face_model()
-    bare.annotations = Annotations()
+    bare.topology = replace(bare.topology, annotations=Annotations())
     with pytest.raises(TrainingError, match="landmark term expects a face model with the iBUG-68"):
         objective(bare, replace(NOTHING, landmark=1.0))
     with pytest.raises(TrainingError, match="flattening term expects a face model with a 'skin' region"):

@@ -91,7 +91,7 @@ def test_samples_are_what_their_card_says(studio: Studio, samples: list[Training
 
 def test_a_model_without_dense_points_leaves_them_unknown(studio: Studio) -> None:
     model = copy(studio.model)
-    model.annotations = replace(model.annotations, mesh468=None)
+    model.topology = replace(model.topology, annotations=replace(model.annotations, mesh468=None))
     sample = synthetic_sample(Studio(model), 2, 48)
     assert not sample.point_weights.any()
     assert sample.points.shape == (468, 2)

@@ -23,7 +23,8 @@ from numpy import ndarray
 from facewright.assets import embedded_path
 from facewright.errors import AssetNotFoundError, FaceModelError
 from facewright.files import written_whole
-from facewright.morphable.linear import Annotations, Embedding, FaceModel
+from facewright.morphable.linear import FaceModel
+from facewright.records import Annotations, Embedding, Topology
 
 BasisStorage = Literal["float32", "float16", "int8"]
 """How bases are kept: exactly, to 11 bits, or to 1/254 of each mode's own range."""
@@ -147,7 +148,8 @@ def _digest(arrays: Mapping[str, ndarray]) -> str:
 def _arrays_from_model(model: FaceModel, bases: BasisStorage) -> dict[str, ndarray]:
     """Everything to be written but the metadata, in a fixed order."""
     notes, arrays = model.annotations, {}
-    tensors = dict(model.named_buffers())
+    tensors: dict[str, torch.Tensor | None] = dict(model.named_buffers())
+    tensors |= {"faces": model.faces, "uv": model.uv, "faces_uv": model.faces_uv}
     mesh468 = notes.mesh468
     tensors |= {"ibug68": notes.ibug68, "five": notes.five, "contours": notes.contours, "mirror": notes.mirror}
     tensors |= {"mesh468_trust": notes.mesh468_trust}
@@ -206,7 +208,9 @@ def _model_from_arrays(arrays: dict[str, ndarray], metadata: dict[str, Any], pat
     notes = {name: tensors.pop(name, None) for name in ("ibug68", "five", "contours", "mesh468_trust", "mirror")}
     annotations = Annotations(mesh468=mesh468, regions=regions, face_parts=parts, **notes)
     kept = {name: value for name, value in metadata.items() if name != "exp_names"}
-    return FaceModel(**tensors, exp_names=tuple(exp_names), annotations=annotations, metadata=kept)
+    mesh = {name: tensors.pop(name, None) for name in ("uv", "faces_uv")}
+    topology = Topology(tensors.pop("faces"), **mesh, annotations=annotations, morph_names=tuple(exp_names))
+    return FaceModel(**tensors, topology=topology, metadata=kept)
 
 
 def _tensor_ready(array: ndarray) -> ndarray:

@@ -1,59 +1,14 @@
 """A linear 3D morphable face model and its decoding (docs/deep3d.md section 3; Blanz & Vetter 1999)."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from facewright.geometry.mesh import vertex_normals
-from facewright.records import AlbedoSpace, CoefficientLayout, FaceCoefficients, FaceMesh
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """Points glued to a mesh: each lies in one triangle.
-
-    Attributes:
-        corners: vertex ids of the triangle that holds the point.
-        weights: barycentric weights; they sum to one.
-    """
-
-    corners: Int[Tensor, "L 3"]
-    weights: Float[Tensor, "L 3"]
-
-    def of(self, vertices: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B L 3"]:
-        """Where the points are on these vertices, in the vertices' frame."""
-        picked = vertices[..., self.corners.to(vertices.device), :]
-        return (picked * self.weights.to(vertices)[..., None]).sum(-2)
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """What is known about a model's topology besides its shape.
-
-    Attributes:
-        ibug68: vertex ids of the iBUG-68 landmarks (3D definition: fixed vertices); None if the model has none.
-        five: embedding-free five points: name kept for alignment; vertex ids per point whose mean is the point
-            (eye corners for the eyes: ids padded with -1).
-        contours: rows of vertex ids over which a jaw landmark slides as the head turns, one row per jaw landmark 0..16,
-            ordered from front to back, padded with -1; None if unknown.
-        mesh468: embedding of the detector's 468 points; None if unknown.
-        mesh468_trust: 0..1 per detector point: how well it is glued.
-        regions: name -> soft vertex mask 0..1 (skin, lips, brows, eyes, nose, ears, scalp, photometric, ...).
-        face_parts: name of the part -> mask over faces (head, eyes, teeth, tongue, mouth socket), hard.
-        mirror: id of each vertex's left-right partner (its own on the midline); None if unknown.
-    """
-
-    ibug68: Int[Tensor, "68"] | None = None
-    five: Int[Tensor, "5 N"] | None = None
-    contours: Int[Tensor, "17 M"] | None = None
-    mesh468: Embedding | None = None
-    mesh468_trust: Float[Tensor, "468"] | None = None
-    regions: dict[str, Float[Tensor, " V"]] = field(default_factory=dict)
-    face_parts: dict[str, Bool[Tensor, " F"]] = field(default_factory=dict)
-    mirror: Int[Tensor, " V"] | None = None
+from facewright.records import AlbedoSpace, Annotations, CoefficientLayout, FaceCoefficients, FaceMesh, Topology
 
 
 class FaceModel(nn.Module):
@@ -68,11 +23,7 @@ class FaceModel(nn.Module):
         exp_basis: dm per unit coefficient.
         mean_albedo: RGB, coded as ``metadata["albedo_space"]`` says.
         albedo_basis: the same per unit coefficient.
-        faces: counter-clockwise from outside.
-        uv: texture coordinates, origin bottom-left; None if the model has none.
-        faces_uv: ids into ``uv`` per face corner.
-        exp_names: names of expression modes, empty strings where they have none.
-        annotations: landmarks, masks, symmetry.
+        topology: triangles, texture coordinates, landmarks, masks, names of the expression modes.
         metadata: JSON-able: name, version, licence, source, albedo_space, exp_prior, ...
     """
 
@@ -81,9 +32,6 @@ class FaceModel(nn.Module):
     exp_basis: Float[Tensor, "V 3 Kexp"]
     mean_albedo: Float[Tensor, "V 3"]
     albedo_basis: Float[Tensor, "V 3 Ktex"]
-    faces: Int[Tensor, "F 3"]
-    uv: Float[Tensor, "T 2"] | None
-    faces_uv: Int[Tensor, "F 3"] | None
 
     def __init__(
         self,
@@ -93,11 +41,7 @@ class FaceModel(nn.Module):
         exp_basis: Float[Tensor, "V 3 Kexp"],
         mean_albedo: Float[Tensor, "V 3"],
         albedo_basis: Float[Tensor, "V 3 Ktex"],
-        faces: Int[Tensor, "F 3"],
-        uv: Float[Tensor, "T 2"] | None = None,
-        faces_uv: Int[Tensor, "F 3"] | None = None,
-        exp_names: tuple[str, ...] = (),
-        annotations: Annotations | None = None,
+        topology: Topology,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -107,14 +51,41 @@ class FaceModel(nn.Module):
             "exp_basis": exp_basis,
             "mean_albedo": mean_albedo,
             "albedo_basis": albedo_basis,
-            "faces": faces,
-            "uv": uv,
-            "faces_uv": faces_uv,
         }.items():
             self.register_buffer(name, value)
-        self.exp_names = exp_names
-        self.annotations = annotations or Annotations()
+        self.topology = topology
         self.metadata = dict(metadata or {})
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FaceModel":
+        """What ``to``, ``double`` and ``cuda`` do to the bases they do to the topology."""
+        super()._apply(fn, recurse)
+        self.topology = self.topology.mapped(fn)
+        return self
+
+    @property
+    def faces(self) -> Int[Tensor, "F 3"]:
+        """Of the topology."""
+        return self.topology.faces
+
+    @property
+    def uv(self) -> Float[Tensor, "T 2"] | None:
+        """Of the topology."""
+        return self.topology.uv
+
+    @property
+    def faces_uv(self) -> Int[Tensor, "F 3"] | None:
+        """Of the topology."""
+        return self.topology.faces_uv
+
+    @property
+    def annotations(self) -> Annotations:
+        """Of the topology."""
+        return self.topology.annotations
+
+    @property
+    def exp_names(self) -> tuple[str, ...]:
+        """Names of the expression modes, empty strings where they have none."""
+        return self.topology.morph_names
 
     @property
     def name(self) -> str:

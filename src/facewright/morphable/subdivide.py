@@ -14,7 +14,8 @@ from numpy import ndarray
 from scipy import sparse
 from torch import Tensor
 
-from facewright.morphable.linear import Annotations, Embedding, FaceModel
+from facewright.morphable.linear import FaceModel
+from facewright.records import Annotations, Embedding, Topology
 
 
 def subdivide_face_model(model: FaceModel) -> FaceModel:
@@ -38,11 +39,13 @@ def subdivide_face_model(model: FaceModel) -> FaceModel:
         exp_basis=_mapped(matrix, model.exp_basis),
         mean_albedo=_mapped(matrix, model.mean_albedo),
         albedo_basis=_mapped(matrix, model.albedo_basis),
-        faces=torch.from_numpy(new_faces).to(model.faces.device),
-        uv=uv,
-        faces_uv=faces_uv,
-        exp_names=model.exp_names,
-        annotations=_subdivided_annotations(model.annotations, matrix, faces),
+        topology=Topology(
+            torch.from_numpy(new_faces).to(model.faces.device),
+            uv,
+            faces_uv,
+            _subdivided_annotations(model.annotations, matrix, faces),
+            model.exp_names,
+        ),
         metadata=model.metadata | {"subdivided": int(model.metadata.get("subdivided", 0)) + 1},
     )
 

@@ -14,7 +14,8 @@ from numpy import ndarray
 from scipy.spatial import Delaunay
 from torch import Tensor
 
-from facewright.morphable.linear import Annotations, FaceModel
+from facewright.morphable.linear import FaceModel
+from facewright.records import Annotations, Topology
 
 _SEMI_AXES_DM = np.array([0.76, 1.08, 0.95])
 _CENTRE_DM = np.array([0.0, 0.05, -0.55])
@@ -72,11 +73,13 @@ def toy_face_model(*, exp_prior: Literal["normal", "box"] = "normal") -> FaceMod
         exp_basis=_tensor(_expression_modes(sheet)),
         mean_albedo=_tensor(mean_albedo),
         albedo_basis=_tensor(albedo_basis),
-        faces=torch.from_numpy(sheet.faces),
-        uv=_tensor(sheet.uv),
-        faces_uv=torch.from_numpy(sheet.faces.copy()),
-        exp_names=("jawOpen", "mouthPucker", "browInnerUp"),
-        annotations=_annotations(sheet),
+        topology=Topology(
+            torch.from_numpy(sheet.faces),
+            _tensor(sheet.uv),
+            torch.from_numpy(sheet.faces.copy()),
+            _annotations(sheet),
+            ("jawOpen", "mouthPucker", "browInnerUp"),
+        ),
         metadata={
             "name": "toy",
             "version": 1,

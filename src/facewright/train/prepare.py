@@ -25,9 +25,9 @@ from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points
 from facewright.geometry.mesh import surrounding_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
-from facewright.morphable.linear import Embedding, FaceModel
+from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
-from facewright.records import AlignedFace, FaceDetection, Photo
+from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
 from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 from facewright.train.make import Rejection
 from facewright.train.photo_folders import GivenFace, read_given_face

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
-from facewright.morphable.linear import Embedding, FaceModel
-from facewright.records import CoefficientLayout, FaceCoefficients
+from facewright.morphable.linear import FaceModel
+from facewright.records import CoefficientLayout, Embedding, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
 from facewright.train.batch import TrainingBatch
@@ -44,12 +44,13 @@ def model(toy_model: FaceModel) -> FaceModel:
     weights = torch.rand(468, 3, generator=rng, dtype=torch.float64)
     face = (model.mean_shape[:, 2] > -0.3).double()
     assert 0 < int(face.sum()) < count
-    model.annotations = replace(
+    notes = replace(
         model.annotations,
         mesh468=Embedding(corners, weights / weights.sum(1, keepdim=True)),
         mesh468_trust=torch.rand(468, generator=rng, dtype=torch.float64),
         regions={**model.annotations.regions, "face": face},
     )
+    model.topology = replace(model.topology, annotations=notes)
     return model
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from facewright.morphable.linear import Annotations, FaceModel
+from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.frame import ModelFrame
+from facewright.records import Annotations, Topology
 
 NEUTRAL_ALBEDO_LINEAR = (0.42, 0.27, 0.20)
 """A skin tone for models without albedo, linear RGB."""
@@ -67,16 +68,18 @@ def face_model_from_source(source: SourceMesh, frame: ModelFrame, metadata: dict
         exp_basis=_float(frame.offsets(source.exp_basis)),
         mean_albedo=_float(albedo),
         albedo_basis=_float(basis),
-        faces=_int(source.faces),
-        uv=None if source.uv is None else _float(source.uv),
-        faces_uv=None if source.faces_uv is None else _int(source.faces_uv),
-        exp_names=tuple(source.exp_names),
-        annotations=Annotations(
-            ibug68=None if source.ibug68 is None else _int(source.ibug68),
-            five=None if source.five is None else _int(source.five),
-            regions={name: _float(mask) for name, mask in source.regions.items()},
-            face_parts={name: torch.from_numpy(np.ascontiguousarray(m)) for name, m in source.face_parts.items()},
-            mirror=None if source.mirror is None else _int(source.mirror),
+        topology=Topology(
+            _int(source.faces),
+            None if source.uv is None else _float(source.uv),
+            None if source.faces_uv is None else _int(source.faces_uv),
+            Annotations(
+                ibug68=None if source.ibug68 is None else _int(source.ibug68),
+                five=None if source.five is None else _int(source.five),
+                regions={name: _float(mask) for name, mask in source.regions.items()},
+                face_parts={name: torch.from_numpy(np.ascontiguousarray(m)) for name, m in source.face_parts.items()},
+                mirror=None if source.mirror is None else _int(source.mirror),
+            ),
+            tuple(source.exp_names),
         ),
         metadata={"unit": "dm", "axes": "y up, face +z", **metadata, "source_frame": frame.metadata()},
     )

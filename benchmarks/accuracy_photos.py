@@ -122,7 +122,7 @@ def main(arguments: Arguments) -> None:
         seconds.append(face.seconds.get("regress", 0.0) + face.seconds.get("fit", 0.0))
         fronts.append(front_disagreement(face))
         line = f"{path.name:14s} five points {errors[-1]:5.2f} %  detector {detector_errors[-1]:5.2f} %"
-        line += f"  front {fronts[-1]:5.2f} %  yaw {face.pose['yaw_deg']:6.1f}"
+        line += f"  front {fronts[-1]:5.2f} %  yaw {face.pose.document()['yaw_deg']:6.1f}"
         if arguments.steadiness:
             moved = steadiness(flow, photo)
             line += "  moved " + " ".join(f"{name} {value:.2f}" for name, value in moved.items())

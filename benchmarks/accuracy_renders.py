@@ -15,11 +15,12 @@ import tyro
 from facewright.errors import NoFaceFoundError
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import pose_points, project_points
+from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import Method, load_reconstructor, posed_mesh
+from facewright.pipeline.flow import Method, load_reconstructor
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.renderer import render
 
@@ -56,7 +57,7 @@ def scene(model: FaceModel, seed: int) -> tuple[Photo, FaceCoefficients, Camera]
     )
     middle = torch.tensor([(SIZE - 1) / 2])
     camera = Camera(torch.tensor([1300.0]), middle, middle, SIZE, SIZE)
-    picture = render(posed_mesh(model.decode(truth), truth), camera, truth.sh, shading="pixel")
+    picture = render(posed_mesh(model.decode(truth), truth.pose), camera, truth.sh, shading="pixel")
     corners = torch.rand(1, 3, 3, 3, generator=generator)
     backdrop = torch.nn.functional.interpolate(corners, (SIZE, SIZE), mode="bicubic").clamp(0, 1)
     srgb = srgb_from_linear((picture.image + (1 - picture.mask) * backdrop).clamp(0, 1))

@@ -16,10 +16,10 @@ import torch
 
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import posed_mesh
 from facewright.regress.rnet import RNet
 from facewright.render.renderer import render
 from facewright.train.arcface import load_embedder
@@ -67,7 +67,7 @@ def photographs(model: FaceModel, size: int, count: int) -> TrainingBatch:
     faces = replace(faces, angles=0.4 * torch.randn(count, 3, generator=rng))
     camera = repeated(crop_camera(size=size), count)
     with torch.no_grad():
-        drawn = render(posed_mesh(model.decode(faces), faces), camera, faces.sh)
+        drawn = render(posed_mesh(model.decode(faces), faces.pose), camera, faces.sh)
         landmarks = project_landmarks(model, faces, camera)
     nothing = torch.zeros(count, 468)
     return TrainingBatch(

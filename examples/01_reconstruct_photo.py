@@ -28,7 +28,7 @@ def main(photo: Path = PORTRAIT, out: Path = Path("out/examples")) -> None:
     faces = facewright.reconstruct(photo)
     out.mkdir(parents=True, exist_ok=True)
     for k, face in enumerate(faces):
-        print(f"face {k}: score {face.detection.score:.2f}, yaw {face.pose['yaw_deg']:.1f} degrees")
+        print(f"face {k}: score {face.detection.score:.2f}, yaw {face.pose.document()['yaw_deg']:.1f} degrees")
         column, row = face.landmarks[30].tolist()
         print(f"  tip of the nose at column {column:.1f}, row {row:.1f} of {photo.name}")
         stem = f"{photo.stem}_{k}" if len(faces) > 1 else photo.stem

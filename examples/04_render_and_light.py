@@ -17,8 +17,8 @@ from facewright.export.pictures import on_backdrop
 from facewright.export.png import write_png
 from facewright.export.sheets import contact_sheet
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import posed_mesh
 from facewright.pipeline.views import display_picture
 
 DIRECTIONS = {"left": (-1.0, 0.2, 0.4), "above": (0.0, 1.0, 0.5), "right": (1.0, 0.2, 0.4), "behind": (0.3, 0.3, -1.0)}
@@ -47,7 +47,7 @@ def main(size: int = 224, steps: int = 60, seed: int = 3, out: Path = Path("out/
     """
     model = facewright.load_face_model("open")
     person = sample_coefficients(model, torch.Generator().manual_seed(seed), expressions=False)
-    mesh, camera = posed_mesh(model.decode(person), person), crop_camera(size=size)
+    mesh, camera = posed_mesh(model.decode(person), person.pose), crop_camera(size=size)
     lights = {name: light_from_direction(torch.tensor([toward])) for name, toward in DIRECTIONS.items()}
     seen = facewright.render(mesh, camera, lights["left"], antialias=False).image
     lights["left, found again"] = found_light(mesh, camera, seen, steps)

@@ -14,7 +14,7 @@ from facewright.assets import embedded_path
 from facewright.export.pictures import draw_landmarks, draw_outline
 from facewright.export.png import write_png
 from facewright.geometry.frames import project_points
-from facewright.pipeline.flow import posed_mesh
+from facewright.geometry.pose import posed_mesh
 
 PORTRAIT = embedded_path("photos/grace_hopper.jpg")
 
@@ -31,7 +31,7 @@ def main(photo: Path = PORTRAIT, out: Path = Path("out/examples")) -> None:
     aligned = facewright.align_face(picture, detection.five)
     model = facewright.load_face_model("open")
     fitted = facewright.fit_face(aligned, detection, model, facewright.FitSettings(photometric_observations=0.0))
-    mesh_world = posed_mesh(model.decode(fitted.coefficients), fitted.coefficients)
+    mesh_world = posed_mesh(model.decode(fitted.coefficients), fitted.coefficients.pose)
 
     camera = aligned.camera_photo  # draws in place: same pose, whole photo
     silhouette = facewright.render(mesh_world, camera, fitted.coefficients.sh).mask[0]

@@ -22,10 +22,10 @@ from facewright.detect.dense import read_mesh, squares_around, squares_of_points
 from facewright.files import write_arrays
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera, project_points
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import posed_mesh
 from facewright.records import Camera, FaceMesh, Photo
 from facewright.render.renderer import render
 
@@ -70,7 +70,7 @@ def read_render(model: FaceModel, detector: FaceDetector, yaw_deg: float, rng: t
     jitter = torch.randn(1, 3, generator=rng) * torch.tensor([0.12, 0.05, 0.08])
     c = sample_coefficients(model, rng, 1, expressions=True)
     c = replace(c, angles=jitter + torch.tensor([[0.0, yaw_deg / 180 * torch.pi, 0.0]]))
-    mesh = posed_mesh(model.decode(c), c)
+    mesh = posed_mesh(model.decode(c), c.pose)
     mesh = replace(mesh, albedo=mesh.albedo.clamp(0.005, 1.0))
     sh = 0.12 * torch.randn(1, 9, 1, generator=rng) + 0.03 * torch.randn(1, 9, 3, generator=rng)
     sh = sh + torch.tensor([0.15, -0.1, 0.2] + [0.0] * 6)[None, :, None]

@@ -143,6 +143,29 @@ class AlignedFace(TensorRecord):
 
 
 @dataclass(frozen=True)
+class Pose(TensorRecord):
+    """Where heads are: model frame to world frame, a rotation and then a move.
+
+    Attributes:
+        angles: rotations about x, y, z, radians; R = Rz Ry Rx on column vectors (+x nods down, +y turns the
+            nose to image right, +z rolls counter-clockwise as the camera sees it).
+        translation: dm, added after the rotation.
+    """
+
+    angles: Float[Tensor, "B 3"]
+    translation: Float[Tensor, "B 3"]
+
+    def document(self) -> dict[str, float | list[float]]:
+        """The first head's, for people, in degrees and dm.
+
+        Yaw turns the nose to image right, pitch nods down, roll is counter-clockwise as seen.
+        """
+        pitch, yaw, roll = torch.rad2deg(self.angles[0]).tolist()
+        translation = self.translation[0].tolist()
+        return {"yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": roll, "translation_dm": translation}
+
+
+@dataclass(frozen=True)
 class FaceCoefficients(TensorRecord):
     """Everything a face is made of, given a face model.
 
@@ -150,10 +173,9 @@ class FaceCoefficients(TensorRecord):
         id: identity, standard-normal prior.
         exp: expression; standard normal, or weights in 0..1 where the model's metadata says ``exp_prior: "box"``.
         tex: albedo, standard-normal prior.
-        angles: rotations about x, y, z, radians; R = Rz Ry Rx on column vectors (+x nods down, +y turns the
-            nose to image right, +z rolls counter-clockwise as the camera sees it).
+        angles: see ``Pose``.
         sh: spherical-harmonic light per basis function and RGB channel; 0.8 is added to the constant band on use.
-        translation: dm, added after the rotation.
+        translation: see ``Pose``.
     """
 
     id: Float[Tensor, "B Kid"]
@@ -162,6 +184,11 @@ class FaceCoefficients(TensorRecord):
     angles: Float[Tensor, "B 3"]
     sh: Float[Tensor, "B 9 3"]
     translation: Float[Tensor, "B 3"]
+
+    @property
+    def pose(self) -> Pose:
+        """Where the heads are."""
+        return Pose(self.angles, self.translation)
 
     def one(self, k: int) -> "FaceCoefficients":
         """The k-th face, as a batch of one."""

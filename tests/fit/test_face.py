@@ -11,9 +11,9 @@ from facewright.fit import FitSettings, fit_face
 from facewright.fit.landmarks import MESH_TERM, PointTarget, linear_points, turned_targets
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera, pose_points, project_points
+from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.morphable.container import load_face_model
-from facewright.pipeline.flow import posed_mesh
 from facewright.records import FaceCoefficients, FaceDetection, Photo
 from facewright.render.renderer import render
 
@@ -33,7 +33,7 @@ def rendered_face(model, seed):
         0.1 * draw(1, 9, 1).expand(1, 9, 3) + 0.02 * draw(1, 9, 3),
         0.1 * draw(1, 3),
     )
-    mesh = posed_mesh(model.decode(truth), truth)
+    mesh = posed_mesh(model.decode(truth), truth.pose)
     camera = crop_camera()
     drawn = render(mesh, camera, truth.sh)
     photo = Photo(srgb_from_linear(drawn.image + (1 - drawn.mask) * BACKDROP)[0].clamp(0, 1))
@@ -46,7 +46,7 @@ def rendered_face(model, seed):
 def misfit_px(model, aligned, found, photo_truth):
     """Mean distance of the found vertices from the true ones, photo px (the photo is drawn with the crop camera)."""
     pixels = [
-        project_points(posed_mesh(model.decode(c), c).vertices, camera)[0, :, :2]
+        project_points(posed_mesh(model.decode(c), c.pose).vertices, camera)[0, :, :2]
         for c, camera in ((found, aligned.camera_photo), (photo_truth, crop_camera()))
     ]
     return float((pixels[0] - pixels[1]).norm(dim=-1).mean())
@@ -114,7 +114,7 @@ def test_the_far_jaw_slides_as_the_head_turns():
     turned = replace(straight, angles=torch.tensor([[0.0, 0.9, 0.0]]))
     assert [target.name for target in turned_targets([mesh], model, straight, camera)] == [MESH_TERM]
     faded, contour = turned_targets([mesh], model, turned, camera)
-    posed = posed_mesh(model.decode(turned), turned).vertices
+    posed = posed_mesh(model.decode(turned), turned.pose).vertices
     assert model.annotations.contours is not None
     rows = model.annotations.contours[9:]
     columns = torch.where(rows >= 0, project_points(posed, camera)[0, rows.clamp_min(0), 0], -torch.inf)

@@ -27,12 +27,12 @@ from facewright.fit.landmarks import (
 from facewright.fit.parameters import Unknowns
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import apply_homogeneous, crop_camera, project_points
+from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.morphable.toy import toy_face_model
-from facewright.pipeline.flow import posed_mesh
 from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief, Photo
 from facewright.render.renderer import render
 
@@ -54,7 +54,7 @@ def turned_person(head: FaceModel, seed: int, yaw_deg: float) -> FaceCoefficient
 
 def photo_of(head: FaceModel, truth: FaceCoefficients) -> tuple[Photo, Tensor]:
     """A picture, and the landmarks in it."""
-    mesh, camera = posed_mesh(head.decode(truth), truth), crop_camera()
+    mesh, camera = posed_mesh(head.decode(truth), truth.pose), crop_camera()
     drawn = render(mesh, camera, truth.sh)
     linear = drawn.image + (1.0 - drawn.mask) * BACKDROP
     marks = project_points(mesh.vertices[:, head.annotations.ibug68], camera)[0, :, :2]
@@ -64,7 +64,7 @@ def photo_of(head: FaceModel, truth: FaceCoefficients) -> tuple[Photo, Tensor]:
 def lost_detection(head: FaceModel, truth: FaceCoefficients) -> FaceDetection:
     """What a detector says in profile, and is fairly sure of: the same face, turned by five sevenths as much."""
     less = replace(truth, angles=truth.angles * torch.tensor([1.0, 5 / 7, 1.0]))
-    vertices = posed_mesh(head.decode(less), less).vertices
+    vertices = posed_mesh(head.decode(less), less.pose).vertices
     assert head.annotations.mesh468 is not None
     dense = project_points(head.annotations.mesh468.of(vertices), crop_camera())[0]
     in_pixels = torch.cat([dense[:, :2], 101.5 * (dense[:, 2:] - 10.0)], 1)
@@ -110,7 +110,7 @@ def test_a_networks_landmarks_rescue_a_profile_that_the_detector_lost(
     assert BELIEF_TERM in helped.residuals
     assert BELIEF_TERM not in alone.residuals
     c = helped.coefficients
-    seen = posed_mesh(head.decode(c), c).vertices[:, head.annotations.ibug68]
+    seen = posed_mesh(head.decode(c), c.pose).vertices[:, head.annotations.ibug68]
     assert float((project_points(seen, aligned.camera_photo)[0, :, :2] - marks).norm(dim=-1).mean()) < 1.5
 
 

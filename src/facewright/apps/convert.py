@@ -15,9 +15,9 @@ from facewright.export.json import write_json
 from facewright.export.mat import write_mat
 from facewright.export.obj import write_obj
 from facewright.export.talking_head import talking_head_mat
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.coefficient_files import read_coefficients, read_trans_params
-from facewright.pipeline.flow import posed_mesh
 from facewright.pipeline.texture import lit_vertex_colors
 from facewright.records import FaceCoefficients, MeshAsset
 
@@ -59,7 +59,7 @@ def write_deep3d(results: list[Path], out: Path, model: FaceModel, face: int) ->
     _require_different_stems(results)
     for path in results:
         coefficients = read_coefficients(path, model, face=face)
-        mesh = posed_mesh(model.decode(coefficients), coefficients)
+        mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
         colors = lit_vertex_colors(mesh, coefficients.sh)[0]
         asset = MeshAsset(mesh.vertices[0], mesh.normals[0], mesh.faces, colors=colors, name=path.stem)
         write_obj(asset, out / f"{path.stem}.obj", units="dm")

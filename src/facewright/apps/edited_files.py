@@ -12,8 +12,8 @@ from facewright.export.meshes import MESH_WRITERS, export_mesh
 from facewright.export.pictures import on_backdrop, overlay
 from facewright.export.png import write_png
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import posed_mesh
 from facewright.pipeline.outputs import coefficients_document, model_asset
 from facewright.pipeline.texture import lit_vertex_colors
 from facewright.pipeline.views import display_picture
@@ -57,7 +57,7 @@ def write_edited(
 
 def lit_asset(model: FaceModel, coefficients: FaceCoefficients, *, name: str) -> MeshAsset:
     """The face in the model frame with its expression, in the colours that its light and pose give it."""
-    colors = lit_vertex_colors(posed_mesh(model.decode(coefficients), coefficients), coefficients.sh)[0]
+    colors = lit_vertex_colors(posed_mesh(model.decode(coefficients), coefficients.pose), coefficients.sh)[0]
     return replace(model_asset(model, coefficients, 0, name=name), colors=colors)
 
 
@@ -74,7 +74,7 @@ def picture(
     Raises:
         ExportError: a photo without its camera, or one of another size.
     """
-    mesh = posed_mesh(model.decode(coefficients), coefficients)
+    mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
     if photo is None:
         rendering = render(mesh, crop_camera(size=size_px, like=mesh.vertices), coefficients.sh)
         return on_backdrop(display_picture(rendering, mesh), rendering.mask[0])

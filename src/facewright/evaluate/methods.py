@@ -15,9 +15,10 @@ from facewright.errors import BenchmarkError, NoFaceFoundError
 from facewright.evaluate.surfaces import Surface
 from facewright.fit import FitSettings
 from facewright.geometry.frames import pose_points
+from facewright.geometry.pose import photo_points
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.flow import Method as FlowName
-from facewright.pipeline.flow import Reconstructor, load_reconstructor, photo_points
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.records import Camera, FaceCoefficients, FaceDetection, Photo
 
 MethodName = Literal["fit", "rnet", "mean"]
@@ -62,7 +63,7 @@ class Estimate:
         """All vertices in the photo: column, row, depth in the same pixels (0 at the head's origin)."""
         c = self.coefficients
         world = pose_points(self.face_model.shape(c.id, c.exp), c.angles, c.translation)
-        return photo_points(world, c, self.camera).double().cpu().numpy()
+        return photo_points(world, c.pose, self.camera).double().cpu().numpy()
 
     @property
     def landmarks_px(self) -> Float[ndarray, "68 3"]:

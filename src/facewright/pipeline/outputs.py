@@ -20,7 +20,7 @@ from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import Reconstruction, one_thread, pose_document
+from facewright.pipeline.flow import Reconstruction, one_thread
 from facewright.pipeline.texture import face_texture, lit_vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
 from facewright.records import FaceCoefficients, MeshAsset
@@ -205,7 +205,7 @@ def coefficients_document(model: FaceModel, coefficients: FaceCoefficients) -> d
     """The part of the ``.json`` that decodes to a face: pose, coefficients (of the first face), named expressions."""
     c = coefficients
     return {
-        "pose": pose_document(c),
+        "pose": c.pose.document(),
         "coefficients": {"id": c.id[0], "exp": c.exp[0], "tex": c.tex[0], "sh": c.sh[0]},
         "expression": {name: float(c.exp[0, k]) for k, name in enumerate(model.exp_names) if name},
         "face_model": model.name,

@@ -15,8 +15,8 @@ from facewright.errors import TrainingError
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import posed_mesh
 from facewright.records import Camera, FaceCoefficients, TensorRecord
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.antialiasing import MeshEdges, mesh_edges
@@ -213,7 +213,7 @@ def draw_faces(
     model: FaceModel, coefficients: FaceCoefficients, camera: Camera, edges: MeshEdges | None = None
 ) -> DrawnFaces:
     """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included."""
-    mesh = posed_mesh(model.decode(coefficients), coefficients)
+    mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
     drawing = render(mesh, camera, coefficients.sh, edges=edges)
     image = drawing.image if model.albedo_space == "display" else srgb_from_linear(drawing.image)
     regions = model.annotations.regions

@@ -9,8 +9,8 @@ from facewright.export.pictures import draw_points, overlay
 from facewright.export.sheets import contact_sheet
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import posed_mesh
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.renderer import render
 from facewright.train.batch import TrainingBatch
@@ -35,7 +35,7 @@ def training_sheet(
     grown = max(1, -(-TILE_PX // size))
     crops = F.interpolate(batch.crops, scale_factor=grown, mode="bicubic").clamp(0.0, 1.0) if grown > 1 else batch.crops
     camera = repeated(crop_camera(size=grown * size, like=crops), len(batch))
-    mesh = posed_mesh(model.decode(prediction.coefficients), prediction.coefficients)
+    mesh = posed_mesh(model.decode(prediction.coefficients), prediction.coefficients.pose)
     drawn = render(mesh, camera, prediction.coefficients.sh)
     image = drawn.image if model.albedo_space == "display" else srgb_from_linear(drawn.image)
     layers = [((batch.landmarks + 0.5) * grown - 0.5, SEEN)]

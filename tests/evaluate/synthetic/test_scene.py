@@ -15,9 +15,9 @@ from facewright.evaluate.synthetic import (
 from facewright.evaluate.synthetic.plan import ScenePlan, ray_rotation, viewed_rotation
 from facewright.evaluate.synthetic.studio import Studio as StudioClass
 from facewright.geometry.frames import project_points
+from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import posed_mesh
 from facewright.render.renderer import render
 
 
@@ -42,7 +42,7 @@ def test_a_plain_scene_is_the_renderers_own_picture(studio: Studio) -> None:
     light = replace(plan.light, sun=np.zeros(3), gloss=0.0)
     plan = replace(plan, light=light, coefficients=replace(plan.coefficients, sh=light.sh()))
     scene = photograph(studio, plan, oversampling=4)
-    mesh = posed_mesh(studio.model.decode(plan.coefficients), plan.coefficients)
+    mesh = posed_mesh(studio.model.decode(plan.coefficients), plan.coefficients.pose)
     drawn = render(mesh, plan.camera, plan.coefficients.sh, shading="pixel")
     linear = ((scene.photo.srgb + 0.055) / 1.055) ** 2.4
     inside = scene.face_seen & (drawn.mask[0, 0] > 0.99)
@@ -54,7 +54,7 @@ def test_a_plain_scene_is_the_renderers_own_picture(studio: Studio) -> None:
 def test_landmarks_are_the_models_own_vertices(studio: Studio) -> None:
     plan = small(studio, 21)
     scene = photograph(studio, plan)
-    mesh = posed_mesh(studio.model.decode(plan.coefficients), plan.coefficients)
+    mesh = posed_mesh(studio.model.decode(plan.coefficients), plan.coefficients.pose)
     points = project_points(mesh.vertices[:, studio.ibug68], plan.camera)[0]
     torch.testing.assert_close(scene.landmarks[:, :2], points[:, :2], atol=1e-3, rtol=0)
     order = scene.landmarks[:, 2].argsort()

@@ -39,7 +39,7 @@ from facewright.evaluate.synthetic.plan import viewed_rotation
 from facewright.export.asset import to_uint8
 from facewright.export.pictures import overlay
 from facewright.geometry.frames import crop_camera
-from facewright.pipeline.flow import posed_mesh
+from facewright.geometry.pose import posed_mesh
 from facewright.pipeline.views import display_picture
 from facewright.records import Photo
 from facewright.render.renderer import render
@@ -218,7 +218,7 @@ def _albedo_error(studio: Studio, found: Estimate, truth: Estimate) -> float:
 
 def _photometric_error(found: Estimate, scene: Scene) -> float | None:
     """Mean absolute difference on the visible face; None where the rendering misses it altogether."""
-    mesh = posed_mesh(found.face_model.decode(found.coefficients), found.coefficients)
+    mesh = posed_mesh(found.face_model.decode(found.coefficients), found.coefficients.pose)
     rendering = render(mesh, found.camera, found.coefficients.sh, antialias=False)
     weight = rendering.mask[0, 0] * scene.face_seen
     if float(weight.sum()) < 1.0:
@@ -276,7 +276,7 @@ def _expression_distance(expressions: list[tuple[Tensor, Tensor]]) -> dict[str, 
 
 def _picture(scene: Scene, estimate: Estimate) -> Tensor:
     """Photo with true landmarks, and the reconstruction in it with its own."""
-    mesh = posed_mesh(estimate.face_model.decode(estimate.coefficients), estimate.coefficients)
+    mesh = posed_mesh(estimate.face_model.decode(estimate.coefficients), estimate.coefficients.pose)
     rendering = render(mesh, estimate.camera, estimate.coefficients.sh)
     drawn = overlay(scene.photo.srgb, display_picture(rendering, mesh), rendering.mask[0], opacity=0.85)
     found = torch.from_numpy(estimate.landmarks_px[:, :2]).float()

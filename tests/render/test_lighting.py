@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.render.lighting import SH_DC_OFFSET, sh_basis, sh_basis_gradient, sh_shading
+from facewright.render.lighting import PLAIN_SHADING, SH_DC_OFFSET, sh_basis, sh_basis_gradient, sh_shading
 
 # docs/deep3d.md section 3: factor of each basis function, and the polynomial it multiplies.
 PUBLISHED = [
@@ -50,6 +50,7 @@ def test_basis_functions_are_orthogonal() -> None:
 def test_no_coefficients_are_an_even_light(rng: torch.Generator) -> None:
     shading = sh_shading(unit_normals(rng, 2, 30), torch.zeros(2, 9, 3, dtype=torch.float64))
     assert float(shading.min()) == pytest.approx(0.70898, abs=5e-6)
+    assert float(shading.min()) == pytest.approx(PLAIN_SHADING, rel=1e-6)
     torch.testing.assert_close(shading, torch.full_like(shading, float(shading.max())))
     assert pytest.approx(0.8) == SH_DC_OFFSET
 

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.geometry.frames import CAMERA_DISTANCE_DM
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import FaceCoefficients
 
-CAMERA_DISTANCE_DM = 10.0
 SCALE = 0.27
 OFFSET = (0.0, 0.006, 0.161)
 FOCAL = 2985.29 / 700.0

@@ -13,7 +13,7 @@ from facewright.records import Camera
 
 CROP_FOCAL_PX = 1015.0
 CROP_SIZE = 224
-CAMERA_DISTANCE_DM = 10.0
+CAMERA_DISTANCE_DM = Camera.distance_dm
 NEAR_DM, FAR_DM = 5.0, 15.0
 
 

@@ -16,7 +16,7 @@ from facewright.export.meshes import MESH_WRITERS, export_mesh
 from facewright.export.obj import obj_companions
 from facewright.export.png import write_png
 from facewright.files import write_arrays
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
@@ -176,7 +176,7 @@ def model_asset(model: FaceModel, coefficients: FaceCoefficients, k: int, *, nam
     in_vertices[:, list(named.values())] = 0.0
     vertices = model.shape(face.id, in_vertices)
     albedo = model.albedo(face.tex)[0]
-    coded = albedo if model.albedo_space == "display" else srgb_from_linear(albedo)
+    coded = display_from_albedo(albedo, model.albedo_space)
     return MeshAsset(
         vertices[0],
         vertex_normals(vertices, model.faces)[0],
@@ -258,7 +258,7 @@ def mat_content(face: Reconstruction) -> dict[str, Any]:
     return official_mat(
         coefficients=face.coefficients,
         vertices_world=mesh.vertices[0],
-        albedo_srgb=mesh.albedo[0] if mesh.albedo_space == "display" else srgb_from_linear(mesh.albedo[0]),
+        albedo_srgb=display_from_albedo(mesh.albedo[0], mesh.albedo_space),
         colors_srgb=lit_vertex_colors(mesh, face.coefficients.sh)[0],
         landmarks_crop=project_points(mesh.vertices[:, ids], camera)[0, :, :2],
         five_crop=face.aligned.five_crop,

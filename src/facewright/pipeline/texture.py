@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import display_from_albedo
 from facewright.pipeline.flow import Reconstruction
 from facewright.records import FaceMesh
 from facewright.render.completion import complete_texture, guess_texture, mirror_texels
@@ -16,8 +16,7 @@ from facewright.render.texture import bake_texture
 def lit_vertex_colors(mesh_world: FaceMesh, sh: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B V 3"]:
     """Shaded albedo of posed faces, sRGB-coded, 0..1."""
     color = mesh_world.albedo * sh_shading(mesh_world.normals, sh)
-    coded = color if mesh_world.albedo_space == "display" else srgb_from_linear(color.clamp_min(0.0))
-    return coded.clamp(0.0, 1.0)
+    return display_from_albedo(color, mesh_world.albedo_space).clamp(0.0, 1.0)
 
 
 def face_texture(face: Reconstruction, size: int) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "V 3"]]:

@@ -15,18 +15,20 @@ from facewright.export.pictures import (
     overlay,
 )
 from facewright.export.sheets import contact_sheet
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import albedo_from_display, display_from_albedo
 from facewright.geometry.frames import crop_camera, pose_points, project_points, window_camera
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.flow import Reconstruction
 from facewright.records import Camera, FaceMesh, Rendering
+from facewright.render.lighting import PLAIN_SHADING
 from facewright.render.renderer import render, render_normals
 
 TILE_PX = 384
 WINDOW_MARGIN = 0.12
 """Of a sheet's window around the head, as a fraction of the head."""
 
-CLAY_ALBEDO = 0.55
+CLAY_GREY = 0.7674
+"""sRGB-coded albedo of grey shapes."""
 CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 """SH coefficients of the light on grey shapes: from the front and above."""
 
@@ -99,8 +101,7 @@ def without_neck_and_scalp(reconstruction: Reconstruction) -> FaceMesh:
 def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:
     """sRGB-coded picture of the first face of a rendering; at silhouettes its colour, not its colour times coverage."""
     color = rendering.image[0] / rendering.mask[0].clamp_min(1e-3)
-    color = color if mesh.albedo_space == "display" else srgb_from_linear(color.clamp_min(0.0))
-    return color.clamp(0.0, 1.0)
+    return display_from_albedo(color, mesh.albedo_space).clamp(0.0, 1.0)
 
 
 def _window(reconstruction: Reconstruction) -> tuple[Camera, Float[Tensor, "3 T T"]]:
@@ -136,15 +137,15 @@ def _resampled(photo: Float[Tensor, "3 H W"], left: float, top: float, side: flo
 
 def _flat_lit(mesh: FaceMesh) -> FaceMesh:
     """The same mesh with its albedo brightened so that the default light shows it as it is."""
-    return replace(mesh, albedo=mesh.albedo / 0.70898)
+    return replace(mesh, albedo=mesh.albedo / PLAIN_SHADING)
 
 
 def _clay(mesh: FaceMesh, camera: Camera) -> Rendering:
-    level = CLAY_ALBEDO if mesh.albedo_space == "linear" else srgb_from_linear(torch.tensor(CLAY_ALBEDO)).item()
+    clay = albedo_from_display(torch.full_like(mesh.albedo, CLAY_GREY), mesh.albedo_space)
     sh = mesh.albedo.new_zeros(1, 9, 3)
     for band, value in CLAY_LIGHT:
         sh[:, band] = value
-    return render(replace(mesh, albedo=torch.full_like(mesh.albedo, level)), camera, sh, shading="pixel")
+    return render(replace(mesh, albedo=clay), camera, sh, shading="pixel")
 
 
 def _side_view(reconstruction: Reconstruction) -> Rendering:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import display_from_albedo
 from facewright.records import FaceMesh, VisibilityMap
 from facewright.render.lighting import sh_shading
 from facewright.render.sampling import sample_texture
@@ -44,7 +44,7 @@ def guess_texture(
     size = visibility.confidence.shape[0]
     albedo, light = bake_vertex_attribute(values, mesh_world.faces, mesh_world.uv, mesh_world.faces_uv, size).split(3)
     color = albedo * _plausible(light, visibility)
-    return (color if mesh_world.albedo_space == "display" else srgb_from_linear(color)).clamp(0, 1)
+    return display_from_albedo(color, mesh_world.albedo_space).clamp(0, 1)
 
 
 def _plausible(light: Float[Tensor, "3 S S"], visibility: VisibilityMap) -> Float[Tensor, "3 S S"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.errors import TrainingError
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import display_from_albedo
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points
 from facewright.geometry.pose import posed_mesh
@@ -215,7 +215,7 @@ def draw_faces(
     """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included."""
     mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
     drawing = render(mesh, camera, coefficients.sh, edges=edges)
-    image = drawing.image if model.albedo_space == "display" else srgb_from_linear(drawing.image)
+    image = display_from_albedo(drawing.image, model.albedo_space)
     regions = model.annotations.regions
     region = regions.get("photometric", regions.get("skin"))
     with torch.no_grad():

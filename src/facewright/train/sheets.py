@@ -7,7 +7,7 @@ from torch import Tensor
 
 from facewright.export.pictures import draw_points, overlay
 from facewright.export.sheets import contact_sheet
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import crop_camera
 from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
@@ -37,7 +37,7 @@ def training_sheet(
     camera = repeated(crop_camera(size=grown * size, like=crops), len(batch))
     mesh = posed_mesh(model.decode(prediction.coefficients), prediction.coefficients.pose)
     drawn = render(mesh, camera, prediction.coefficients.sh)
-    image = drawn.image if model.albedo_space == "display" else srgb_from_linear(drawn.image)
+    image = display_from_albedo(drawn.image, model.albedo_space)
     layers = [((batch.landmarks + 0.5) * grown - 0.5, SEEN)]
     if model.annotations.ibug68 is not None:
         layers.append((project_landmarks(model, prediction.coefficients, camera), PREDICTED))

@@ -32,6 +32,7 @@ from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.readers.obj import ObjMesh, read_obj
 from facewright.photo import read_photo
 from facewright.records import Camera, FaceMesh, Photo
+from facewright.render.lighting import PLAIN_SHADING
 from facewright.render.renderer import render
 
 PITCHES_DEG, YAWS_DEG = (-15.0, 20.0, 25.0), (-80.0, -40.0, 0.0, 40.0, 80.0)
@@ -143,7 +144,7 @@ def _rendered(person: _Person, pitch: float, yaw: float) -> tuple[Photo, Surface
     normals = vertex_normals(vertices, person.mesh.faces)
     middle = torch.tensor([(SIZE_PX - 1) / 2])
     camera = Camera(torch.tensor([FOCAL_PX]), middle, middle, SIZE_PX, SIZE_PX, DISTANCE_DM)
-    mesh = FaceMesh(vertices, normals, person.mesh.albedo / 0.70898, person.mesh.faces, albedo_space="display")
+    mesh = FaceMesh(vertices, normals, person.mesh.albedo / PLAIN_SHADING, person.mesh.faces, albedo_space="display")
     rendering = render(mesh, camera, torch.zeros(1, 9, 3))
     photo = Photo((rendering.image + 0.5 * (1.0 - rendering.mask))[0].clamp(0.0, 1.0))
 

@@ -14,6 +14,7 @@ from facewright.export.sheets import contact_sheet
 from facewright.geometry.frames import crop_camera, pose_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.records import FaceMesh
+from facewright.render.lighting import PLAIN_SHADING
 from facewright.render.renderer import render
 
 VIEWS_DEG = (-45.0, 0.0, 45.0)
@@ -83,6 +84,6 @@ def _view(heat: HeatMap, colors: Float[Tensor, "V 3"], yaw_deg: float) -> Float[
     camera = crop_camera(size=VIEW_PX)
     camera = replace(camera, focal_px=torch.full_like(camera.focal_px, VIEW_PX / 2 * camera.distance_dm / reach))
     shade = 0.75 + 0.25 * normals[..., 2:].clamp(0.0, 1.0)
-    mesh = FaceMesh(turned, normals, colors[None] * shade / 0.70898, faces, albedo_space="display")
+    mesh = FaceMesh(turned, normals, colors[None] * shade / PLAIN_SHADING, faces, albedo_space="display")
     rendering = render(mesh, camera, torch.zeros(1, 9, 3))
     return on_backdrop((rendering.image[0] / rendering.mask[0].clamp_min(1e-3)).clamp(0, 1), rendering.mask[0])

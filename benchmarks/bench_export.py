@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import trimesh
 
-from facewright.export.meshes import MESH_WRITERS, export_mesh
+from facewright.export.formats import FORMATS, MESH_FORMATS, export_mesh
 from facewright.geometry.mesh import vertex_normals
 from facewright.records import MeshAsset
 
@@ -62,10 +62,10 @@ def main() -> None:
         unit_time = median_seconds(lambda: mesh.export(folder / "plain.glb"))
         unit_size = (folder / "plain.glb").stat().st_size
         print(f"{'format':24}{'time':>8}{'size':>8}   (trimesh, bare GLB: {1e3 * unit_time:.1f} ms, {unit_size} bytes)")
-        variants = dict.fromkeys(MESH_WRITERS, asset)
-        variants[".glb, no morph targets"] = replace(asset, morph_targets={}, morph_weights={})
+        variants = dict.fromkeys(MESH_FORMATS, asset)
+        variants["glb, no morph targets"] = replace(asset, morph_targets={}, morph_weights={})
         for label, variant in variants.items():
-            target = folder / label.replace(", ", "_").replace(" ", "_") / f"face{label.split(',')[0]}"
+            target = folder / label.replace(", ", "_").replace(" ", "_") / f"face{FORMATS[label.split(',')[0]].suffix}"
             seconds = median_seconds(lambda variant=variant, target=target: export_mesh(variant, target))
             size = sum(file.stat().st_size for file in target.parent.iterdir())
             print(f"{label:24}{seconds / unit_time:7.1f}x{size / unit_size:7.1f}x")

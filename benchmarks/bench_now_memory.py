@@ -19,7 +19,7 @@ from facewright.evaluate.benchmarks.now import evaluate_now
 from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.methods import MM_PER_DM
 from facewright.evaluate.predictions import FileMeshes, mean_mesh, outer_surface
-from facewright.export.obj import write_obj
+from facewright.export.formats import export_mesh
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
@@ -47,7 +47,7 @@ def resident_mb() -> float:
 
 def write_mesh(path: Path, vertices_dm: torch.Tensor, faces: torch.Tensor) -> None:
     """One OBJ, mm."""
-    write_obj(MeshAsset(vertices_dm, vertex_normals(vertices_dm, faces), faces), path, units="mm")
+    export_mesh(MeshAsset(vertices_dm, vertex_normals(vertices_dm, faces), faces), path, units="mm")
 
 
 def write_folder(root: Path, model: FaceModel, arguments: Arguments) -> None:

@@ -18,11 +18,12 @@ import tyro
 from facewright.align import align_face
 from facewright.assets import embedded_path
 from facewright.detect import detect_faces, load_face_detector
+from facewright.export.formats import ALL_FORMATS, FORMATS
 from facewright.fit import fit_face
 from facewright.morphable.container import load_face_model
 from facewright.photo import read_photo
 from facewright.pipeline.flow import load_reconstructor
-from facewright.pipeline.outputs import ALL_FORMATS, SUFFIXES, FaceFiles
+from facewright.pipeline.outputs import FaceFiles
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
     timed(seconds, "network and refinement", lambda: refined.faces_in(photo, detections=[detection]))
     files = FaceFiles(face)
     timed(seconds, "texture", lambda: files.asset)
-    for kind in ALL_FORMATS:
-        timed(seconds, f"write {kind}", lambda kind=kind: files.write(kind, folder / f"face{SUFFIXES[kind]}"))
+    for each in map(FORMATS.__getitem__, ALL_FORMATS):
+        path = folder / f"face{each.suffix}"
+        timed(seconds, f"write {each.name}", lambda each=each, path=path: each.write(files.content(each.content), path))
 
 
 def main(arguments: Arguments) -> None:

@@ -15,7 +15,7 @@ __version__ = version("facewright")
 from facewright.align import align_face
 from facewright.detect import detect_faces, load_face_detector
 from facewright.errors import FacewrightError, NoFaceFoundError
-from facewright.export.meshes import export_mesh
+from facewright.export.formats import export_mesh
 from facewright.fit import FitSettings, fit_face
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel

@@ -1,5 +1,7 @@
 """Errors that callers may want to catch. Each message says what was expected, what was received and the remedy."""
 
+from pathlib import Path
+
 
 class FacewrightError(Exception):
     """Base of all errors that a user can cause and mend."""
@@ -38,7 +40,13 @@ class ReconstructionError(FacewrightError):
 
 
 class ExportError(FacewrightError):
-    """An output file cannot be written."""
+    """An output file cannot be written.
+
+    Attributes:
+        written: files of the same set that stand all the same; none, but where a rename failed after others did not.
+    """
+
+    written: tuple[Path, ...] = ()
 
 
 class MissingExtraError(FacewrightError, ImportError):

@@ -13,7 +13,7 @@ import trimesh
 
 from facewright.errors import ExportError
 from facewright.export.asset import split_at_seams
-from facewright.export.glb import write_glb
+from facewright.export.formats import export_mesh
 from facewright.geometry.color import linear_from_srgb
 from facewright.records import MeshAsset
 
@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_trimesh_reads_the_same_mesh_in_metres(asset: MeshAsset, path: Path) -> None:
-    write_glb(asset, path)
+    export_mesh(asset, path)
     mesh, split = load(path), split_at_seams(asset)
     np.testing.assert_allclose(mesh.vertices, asset.vertices[split.vertex].numpy() * 0.1, atol=1e-8)
     np.testing.assert_array_equal(split.vertex[mesh.faces].numpy(), asset.faces.numpy())
@@ -73,7 +73,7 @@ def test_trimesh_reads_the_same_mesh_in_metres(asset: MeshAsset, path: Path) -> 
 
 
 def test_normals_and_winding_point_outward(asset: MeshAsset, path: Path) -> None:
-    write_glb(asset, path)
+    export_mesh(asset, path)
     mesh = load(path)
     assert ((mesh.face_normals * mesh.triangles_center).sum(1) > 0).all()
     assert ((mesh.vertex_normals * mesh.vertices).sum(1) > 0).all()
@@ -82,7 +82,7 @@ def test_normals_and_winding_point_outward(asset: MeshAsset, path: Path) -> None
 def test_texture_returns_bit_for_bit_and_right_way_up(asset: MeshAsset, path: Path) -> None:
     texture = torch.zeros(3, 32, 64)
     texture[0, :8, :8] = 1.0  # red in the top-left corner: u near 0, v near 1
-    write_glb(replace(asset, texture=texture), path)
+    export_mesh(replace(asset, texture=texture), path)
     mesh = load(path)
     image = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB"))
     np.testing.assert_array_equal(image, (texture.permute(1, 2, 0) * 255).byte().numpy())
@@ -98,7 +98,7 @@ def test_texture_returns_bit_for_bit_and_right_way_up(asset: MeshAsset, path: Pa
 
 
 def test_morph_targets_have_names_weights_and_offsets(asset: MeshAsset, path: Path) -> None:
-    write_glb(asset, path)
+    export_mesh(asset, path)
     tree, binary = read_glb(path)
     mesh = tree["meshes"][0]
     assert mesh["extras"]["targetNames"] == ["jawOpen", "cheekPuff", "still"]
@@ -115,9 +115,9 @@ def test_morph_targets_have_names_weights_and_offsets(asset: MeshAsset, path: Pa
 
 
 def test_vertex_colours_are_linear_and_only_there_without_a_texture(asset: MeshAsset, path: Path) -> None:
-    write_glb(asset, path)
+    export_mesh(asset, path)
     assert "COLOR_0" not in read_glb(path)[0]["meshes"][0]["primitives"][0]["attributes"]
-    write_glb(replace(asset, texture=None), path)
+    export_mesh(replace(asset, texture=None), path)
     tree, binary = read_glb(path)
     colors = read_accessor(tree, binary, tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
     assert asset.colors is not None
@@ -128,7 +128,7 @@ def test_vertex_colours_are_linear_and_only_there_without_a_texture(asset: MeshA
 
 
 def test_material_node_generator_and_metadata(asset: MeshAsset, path: Path) -> None:
-    write_glb(asset, path)
+    export_mesh(asset, path)
     tree, _ = read_glb(path)
     (material,) = tree["materials"]
     assert material["pbrMetallicRoughness"]["metallicFactor"] == 0.0
@@ -141,7 +141,7 @@ def test_a_mesh_without_uv_or_morphs(asset: MeshAsset, path: Path) -> None:
     plain = replace(
         asset, uv=None, faces_uv=None, texture=None, morph_targets={}, morph_weights={}, metadata={}, name="nackt ü"
     )
-    write_glb(plain, path)
+    export_mesh(plain, path)
     tree, _ = read_glb(path)
     assert set(tree["meshes"][0]["primitives"][0]["attributes"]) == {"POSITION", "NORMAL", "COLOR_0"}
     assert tree["nodes"][0]["name"] == "nackt ü"
@@ -150,7 +150,7 @@ def test_a_mesh_without_uv_or_morphs(asset: MeshAsset, path: Path) -> None:
 
 def test_other_units_are_refused(asset: MeshAsset, path: Path) -> None:
     with pytest.raises(ExportError, match="metres"):
-        write_glb(asset, path, units="mm")
+        export_mesh(asset, path, units="mm")
     assert not path.exists()
 
 
@@ -163,7 +163,7 @@ def test_sparse_ids_beyond_sixteen_bits(path: Path) -> None:
     offsets = torch.zeros_like(vertices)
     offsets[-1, 2] = 0.25
     normals = torch.tensor([0.0, 0.0, 1.0]).expand_as(vertices)
-    write_glb(MeshAsset(vertices, normals, faces, morph_targets={"last": offsets}), path)
+    export_mesh(MeshAsset(vertices, normals, faces, morph_targets={"last": offsets}), path)
     tree, binary = read_glb(path)
     (target,) = tree["meshes"][0]["primitives"][0]["targets"]
     assert tree["accessors"][target["POSITION"]]["sparse"]["indices"]["componentType"] == 5125

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facewright.export.glb import write_glb
+from facewright.export.formats import export_mesh
 from facewright.records import MeshAsset
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "validate_glb.mjs"
@@ -26,7 +26,7 @@ def test_no_error_and_no_warning(asset: MeshAsset, tmp_path: Path, kind: str) ->
         "coloured": replace(asset, texture=None),
         "bare": replace(asset, uv=None, faces_uv=None, texture=None, colors=None, morph_targets={}, morph_weights={}),
     }[kind]
-    write_glb(chosen, tmp_path / "face.glb")
+    export_mesh(chosen, tmp_path / "face.glb")
     done = subprocess.run([node, SCRIPT, tmp_path / "face.glb"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (verdict,) = [json.loads(line) for line in done.stdout.splitlines()]

@@ -12,7 +12,8 @@ import trimesh
 from PIL import Image
 
 from facewright.errors import ExportError
-from facewright.export.obj import safe_name, write_obj
+from facewright.export.formats import export_mesh
+from facewright.export.obj import safe_name
 from facewright.records import MeshAsset
 
 
@@ -30,7 +31,7 @@ def read_obj(path: Path) -> dict[str, np.ndarray]:
 
 def test_vertex_order_uv_normals_and_millimetres(asset: MeshAsset, tmp_path: Path) -> None:
     still = replace(asset, morph_weights={})
-    write_obj(still, tmp_path / "face.obj")
+    export_mesh(still, tmp_path / "face.obj")
     rows = read_obj(tmp_path / "face.obj")
     assert asset.uv is not None
     assert asset.faces_uv is not None
@@ -44,13 +45,13 @@ def test_vertex_order_uv_normals_and_millimetres(asset: MeshAsset, tmp_path: Pat
 
 @pytest.mark.parametrize(("units", "scale"), [("mm", 100.0), ("dm", 1.0), ("m", 0.1)])
 def test_units(asset: MeshAsset, tmp_path: Path, units, scale: float) -> None:
-    write_obj(replace(asset, morph_weights={}), tmp_path / "face.obj", units=units)
+    export_mesh(replace(asset, morph_weights={}), tmp_path / "face.obj", units=units)
     vertices = read_obj(tmp_path / "face.obj")["v"]
     np.testing.assert_allclose(vertices, asset.vertices.numpy() * scale, atol=scale * 1e-6)
 
 
 def test_expression_is_baked_in(asset: MeshAsset, tmp_path: Path) -> None:
-    write_obj(asset, tmp_path / "face.obj", units="dm")
+    export_mesh(asset, tmp_path / "face.obj", units="dm")
     expected = asset.vertices + 0.5 * asset.morph_targets["jawOpen"]
     rows = read_obj(tmp_path / "face.obj")
     np.testing.assert_allclose(rows["v"], expected.numpy(), atol=1e-6)
@@ -60,7 +61,7 @@ def test_expression_is_baked_in(asset: MeshAsset, tmp_path: Path) -> None:
 
 
 def test_trimesh_reads_the_textured_mesh(asset: MeshAsset, tmp_path: Path) -> None:
-    write_obj(replace(asset, morph_weights={}), tmp_path / "face.obj")
+    export_mesh(replace(asset, morph_weights={}), tmp_path / "face.obj")
     mesh: Any = trimesh.load_mesh(tmp_path / "face.obj", process=False)
     assert asset.uv is not None
     assert asset.faces_uv is not None
@@ -75,7 +76,7 @@ def test_trimesh_reads_the_textured_mesh(asset: MeshAsset, tmp_path: Path) -> No
 def test_texture_is_the_right_way_up(asset: MeshAsset, tmp_path: Path) -> None:
     texture = torch.zeros(3, 32, 64)
     texture[0, :8, :8] = 1.0
-    write_obj(replace(asset, texture=texture), tmp_path / "face.obj")
+    export_mesh(replace(asset, texture=texture), tmp_path / "face.obj")
     mesh: Any = trimesh.load_mesh(tmp_path / "face.obj", process=False)
     uv, colors = mesh.visual.uv, mesh.visual.to_color().vertex_colors
     inside = (uv[:, 0] < 6 / 64) & (uv[:, 1] > 1 - 6 / 32)
@@ -86,7 +87,7 @@ def test_texture_is_the_right_way_up(asset: MeshAsset, tmp_path: Path) -> None:
 
 
 def test_colours_without_a_texture(asset: MeshAsset, tmp_path: Path) -> None:
-    write_obj(replace(asset, texture=None, morph_weights={}), tmp_path / "face.obj")
+    export_mesh(replace(asset, texture=None, morph_weights={}), tmp_path / "face.obj")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["face.obj"]
     assert asset.colors is not None
     np.testing.assert_allclose(read_obj(tmp_path / "face.obj")["v"][:, 3:], asset.colors.numpy(), atol=1e-6)
@@ -98,7 +99,7 @@ def test_colours_without_a_texture(asset: MeshAsset, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stem", ["with space", "ünï cödé", "a#b", 'it\'s "quoted"', "-s 1 1", "..dots", "脸"])
 def test_odd_names_resolve(asset: MeshAsset, tmp_path: Path, stem: str) -> None:
     path = tmp_path / f"{stem}.obj"
-    write_obj(replace(asset, name=stem), path)
+    export_mesh(replace(asset, name=stem), path)
     lines = path.read_text(encoding="ascii").splitlines()
     (library,) = [line.removeprefix("mtllib ") for line in lines if line.startswith("mtllib")]
     (used,) = [line.removeprefix("usemtl ") for line in lines if line.startswith("usemtl")]
@@ -133,12 +134,12 @@ def test_disk_full_leaves_none_of_the_three(
     monkeypatch.setattr(Path, "write_text", full)
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ExportError, match="No space left"):
-        write_obj(asset, tmp_path / "face.obj")
+        export_mesh(asset, tmp_path / "face.obj")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_the_way_leaves_no_part(asset: MeshAsset, tmp_path: Path) -> None:
     (tmp_path / "face.mtl").mkdir()
     with pytest.raises(ExportError, match=r"face\.mtl"):
-        write_obj(asset, tmp_path / "face.obj")
+        export_mesh(asset, tmp_path / "face.obj")
     assert [file.name for file in tmp_path.iterdir()] == ["face.mtl"]

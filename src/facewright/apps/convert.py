@@ -11,9 +11,7 @@ from facewright.apps.edit import neutralise
 from facewright.errors import CoefficientsError, ExportError
 from facewright.export.benchmarks import write_benchmark_mesh
 from facewright.export.eg3d import eg3d_camera, eg3d_dataset
-from facewright.export.json import write_json
-from facewright.export.mat import write_mat
-from facewright.export.obj import write_obj
+from facewright.export.formats import FORMATS, format_of
 from facewright.export.talking_head import talking_head_mat
 from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
@@ -57,31 +55,30 @@ def convert_results(results: list[Path], target: Target, out: Path, model: FaceM
 def write_deep3d(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
     """Per result ``<name>.obj`` as the official programs write it: posed, dm, lit colours after the coordinates."""
     _require_different_stems(results)
+    written: list[Path] = []
     for path in results:
         coefficients = read_coefficients(path, model, face=face)
         mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
         colors = lit_vertex_colors(mesh, coefficients.sh)[0]
         asset = MeshAsset(mesh.vertices[0], mesh.normals[0], mesh.faces, colors=colors, name=path.stem)
-        write_obj(asset, out / f"{path.stem}.obj", units="dm")
-    return [out / f"{path.stem}.obj" for path in results]
+        written += FORMATS["obj"].write(asset, _beneath(out, path, "obj"), units="dm")
+    return written
 
 
 def write_talking_head(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
     """``coeff_3dmm`` (T, 73) and ``full_3dmm`` (T, 257), one row per result (SadTalker, video-retalking, StyleHEAT)."""
-    _require_suffix(out, ".mat")
+    file_format = format_of(out, ["mat"])
     rows = [read_coefficients(path, model, face=face) for path in results]
     trans_params = torch.stack([read_trans_params(path, face=face) for path in results])
-    write_mat(out, talking_head_mat(_stacked(rows), trans_params))
-    return [out]
+    return file_format.write(talking_head_mat(_stacked(rows), trans_params), out)
 
 
 def write_eg3d(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
     """``labels`` as in EG3D's ``dataset.json`` (25 numbers per ``<name>.png``), and ``cameras`` with the matrices."""
-    _require_suffix(out, ".json")
+    file_format = format_of(out, ["json"])
     _require_different_stems(results)
     cameras = {f"{path.stem}.png": eg3d_camera(read_coefficients(path, model, face=face)) for path in results}
-    write_json(out, eg3d_dataset(cameras) | {"cameras": cameras})
-    return [out]
+    return file_format.write(eg3d_dataset(cameras) | {"cameras": cameras}, out)
 
 
 def write_now(results: list[Path], out: Path, model: FaceModel, face: int) -> list[Path]:
@@ -105,11 +102,17 @@ def _write_benchmark(
     if ids is None:
         raise ExportError(f"face model {model.name!r} has no iBUG-68 table; import it again with its landmarks")
     _require_different_stems(results)
+    written: list[Path] = []
     for path in results:
         coefficients = change(read_coefficients(path, model, face=face))
         vertices = model.shape(coefficients.id, coefficients.exp)[0]
-        write_benchmark_mesh(vertices, model.faces, vertices[ids], out / f"{path.stem}.obj")
-    return [out / f"{path.stem}{suffix}" for path in results for suffix in (".obj", ".npy", ".txt")]
+        written += write_benchmark_mesh(vertices, model.faces, vertices[ids], _beneath(out, path, "obj"))
+    return written
+
+
+def _beneath(folder: Path, result: Path, name: str) -> Path:
+    """The file of a result in a folder, in the format of that name."""
+    return folder / f"{result.stem}{FORMATS[name].suffix}"
 
 
 def _files(results: list[Path]) -> list[Path]:
@@ -128,11 +131,6 @@ def _stacked(rows: list[FaceCoefficients]) -> FaceCoefficients:
     return FaceCoefficients(
         *(torch.cat([getattr(row, entry.name) for row in rows]) for entry in fields(FaceCoefficients))
     )
-
-
-def _require_suffix(out: Path, suffix: str) -> None:
-    if out.suffix.lower() != suffix:
-        raise ExportError(f"expected --out to end in {suffix}, received {str(out)!r}")
 
 
 def _require_different_stems(results: list[Path]) -> None:

@@ -1,16 +1,16 @@
 """An edited face as files: a mesh, coefficients to go on with, a picture."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from facewright.errors import ExportError
-from facewright.export.json import write_json
-from facewright.export.meshes import MESH_WRITERS, export_mesh
+from facewright.export.formats import MESH_CONTENTS, MESH_FORMATS, Content, format_of
 from facewright.export.pictures import on_backdrop, overlay
-from facewright.export.png import write_png
 from facewright.geometry.frames import crop_camera
 from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
@@ -19,6 +19,8 @@ from facewright.pipeline.texture import lit_vertex_colors
 from facewright.pipeline.views import display_picture
 from facewright.records import Camera, FaceCoefficients, MeshAsset, Photo
 from facewright.render.renderer import render
+
+EDITED_FORMATS = (*MESH_FORMATS, "json", "png")
 
 
 def write_edited(
@@ -43,16 +45,13 @@ def write_edited(
     Raises:
         ExportError: the suffix is unknown, a number is not finite, or the file cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".json":
-        write_json(path, _document(model, coefficients, camera, photo))
-    elif suffix == ".png":
-        write_png(path, picture(model, coefficients, camera=camera, photo=photo, size_px=size_px))
-    elif suffix in MESH_WRITERS:
-        export_mesh(lit_asset(model, coefficients, name=path.stem), path)
-    else:
-        known = ", ".join((*MESH_WRITERS, ".json", ".png"))
-        raise ExportError(f"expected a file name that ends in one of {known}, received {str(path)!r}")
+    file_format = format_of(path, EDITED_FORMATS)
+    makers: dict[Content, Callable[[], Any]] = {
+        **dict.fromkeys(MESH_CONTENTS, lambda: lit_asset(model, coefficients, name=path.stem)),
+        "document": lambda: _document(model, coefficients, camera, photo),
+        "picture": lambda: picture(model, coefficients, camera=camera, photo=photo, size_px=size_px),
+    }
+    file_format.write(makers[file_format.content](), path)
 
 
 def lit_asset(model: FaceModel, coefficients: FaceCoefficients, *, name: str) -> MeshAsset:

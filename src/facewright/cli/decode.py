@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from facewright.cli.console import DONE, say
-from facewright.export.meshes import Unit, export_mesh
+from facewright.export.asset import Unit
+from facewright.export.formats import export_mesh
 from facewright.morphable.container import load_face_model
 from facewright.pipeline.coefficient_files import read_coefficients
 from facewright.pipeline.outputs import model_asset

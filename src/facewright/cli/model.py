@@ -10,8 +10,8 @@ import torch
 import tyro
 
 from facewright.cli.console import DONE, out_console, progress_bar, say
+from facewright.export.formats import export_mesh
 from facewright.export.json import format_json, plain
-from facewright.export.meshes import export_mesh
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.describe import describe_face_model
 from facewright.morphable.readers import KINDS, ImportArguments, import_face_model

@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
+from facewright.export.formats import ALL_FORMATS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, Method, load_reconstructor
-from facewright.pipeline.outputs import ALL_FORMATS, Format, OutputOptions
+from facewright.pipeline.outputs import OutputOptions
 
 TEXTURE_SIZES = (16, 8192)
 MOST_MEGAPIXELS = 10_000.0
@@ -38,7 +39,7 @@ class Reconstruct:
     """Rounds of the fit after R-Net. Default: 1 after embedded weights, 0 after others."""
     faces: FacesChoice = "all"
     """All faces of a photo, or only the largest."""
-    formats: tuple[Format, ...] = ALL_FORMATS
+    formats: tuple[FormatName, ...] = ALL_FORMATS
     """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``."""
     face_model: str = "open"
     """``open`` is the embedded CC0 head; or the file of an imported model."""

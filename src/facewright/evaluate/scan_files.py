@@ -10,9 +10,9 @@ from numpy import ndarray
 
 from facewright.errors import BenchmarkError, FaceModelError
 from facewright.evaluate.surfaces import Surface
+from facewright.export.formats import FORMATS
 from facewright.morphable.readers.obj import read_obj
 
-MESH_SUFFIXES = (".obj", ".ply", ".stl", ".wrl")
 POINT_SUFFIXES = (".npy", ".txt", ".pp", ".bnd")
 MAX_BYTES = 1_000_000_000
 
@@ -24,8 +24,7 @@ def read_surface(path: Path, *, mm_per_unit: float = 1.0) -> Surface:
         BenchmarkError: missing, damaged, of another kind, or with vertices that are not finite.
     """
     _require(path)
-    readers = {".obj": _obj, ".wrl": _vrml, ".ply": _by_trimesh, ".stl": _by_trimesh}
-    reader = readers.get(path.suffix.lower())
+    reader = _MESH_READERS.get(path.suffix.lower())
     if reader is None:
         raise BenchmarkError(f"expected a mesh ({', '.join(MESH_SUFFIXES)}), received {path.name}")
     try:
@@ -101,6 +100,15 @@ def _vrml(path: Path) -> tuple[ndarray, ndarray]:
         faces += [[polygon[0], polygon[i], polygon[i + 1]] for i in range(1, len(polygon) - 1)]
         polygon = []
     return vertices, np.array(faces, np.int64).reshape(-1, 3)
+
+
+_MESH_READERS = {
+    FORMATS["obj"].suffix: _obj,
+    FORMATS["ply"].suffix: _by_trimesh,
+    FORMATS["stl"].suffix: _by_trimesh,
+    ".wrl": _vrml,
+}
+MESH_SUFFIXES = tuple(_MESH_READERS)
 
 
 def _npy(path: Path) -> ndarray:

@@ -1,7 +1,6 @@
 """Meshes as the NoW and REALY evaluation programs read them."""
 
 import io
-from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from facewright.errors import ExportError
 from facewright.export.asset import UNIT_PER_DM, Unit
-from facewright.export.obj import write_obj
-from facewright.files import written_whole
+from facewright.export.formats import FORMATS
+from facewright.files import FileSet
 from facewright.geometry.mesh import vertex_normals
 from facewright.records import MeshAsset
 
@@ -27,7 +26,7 @@ def write_benchmark_mesh(
     path: str | PathLike[str],
     *,
     units: Unit = "mm",
-) -> None:
+) -> list[Path]:
     """Write ``x.obj`` (vertex order kept, no colours, no texture), ``x.npy`` (7, 3) and ``x.txt`` (68 rows) beside it.
 
     The caller chooses the topology (uncropped: evaluations punish a narrow crop) and the expression: NoW wants
@@ -40,6 +39,9 @@ def write_benchmark_mesh(
         path: of the ``.obj``.
         units: of all three files.
 
+    Returns:
+        The three files.
+
     Raises:
         ExportError: a number is not finite, or a file cannot be written.
     """
@@ -51,7 +53,8 @@ def write_benchmark_mesh(
     np.save(seven, points[list(SEVEN_OF_68)])
     np.savetxt(text, points, fmt="%.6f")
     asset = MeshAsset(vertices_model, vertex_normals(vertices_model, faces), faces, name=path.stem)
-    with ExitStack() as stack:
-        for suffix, blob in ((".npy", seven), (".txt", text)):
-            stack.enter_context(written_whole(path.with_suffix(suffix))).write_bytes(blob.getvalue())
-        write_obj(asset, path.with_suffix(".obj"), units=units)
+    with FileSet() as files:
+        FORMATS["obj"].add(files, asset, path, units=units)
+        files.write(path.with_suffix(".npy"), seven.getvalue())
+        files.write(path.with_suffix(".txt"), text.getvalue())
+    return files.paths

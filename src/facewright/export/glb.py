@@ -2,7 +2,6 @@
 
 from collections.abc import MutableMapping
 from importlib.metadata import version
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from trimesh.visual.material import PBRMaterial
 from facewright.errors import ExportError
 from facewright.export.asset import SplitVertices, Unit, checked, split_at_seams, to_uint8
 from facewright.export.json import plain
-from facewright.files import written_whole
 from facewright.geometry.color import linear_from_srgb
 from facewright.records import MeshAsset
 
@@ -28,28 +26,26 @@ _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 _CLAMP_TO_EDGE, _LINEAR, _LINEAR_MIPMAP_LINEAR = 33071, 9729, 9987
 
 
-def write_glb(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "m") -> None:
-    """Write a ``.glb``: PBR material (roughness 1, metallic 0) with the texture as PNG; without one, vertex colours.
+def glb_bytes(asset: MeshAsset, *, units: Unit = "m") -> bytes:
+    """A ``.glb``: PBR material (roughness 1, metallic 0) with the texture as PNG; without one, vertex colours.
 
     Vertices are neutral and the face's own expression is in the mesh's default morph weights, as viewers expect; the
     names of the targets are in ``mesh.extras.targetNames``, the metadata in the node's extras. The first V vertices
     are the asset's own; copies of those on texture seams follow.
 
     Raises:
-        ExportError: the asset is not fit to be written, the unit is not metres, or the file cannot be written.
+        ExportError: the asset is not fit to be written, or the unit is not metres.
     """
     if units != "m":
         raise ExportError(f"expected metres, which glTF prescribes, received {units!r}; write .obj or .ply instead")
     asset = checked(asset)
     split = split_at_seams(asset)
-    blob = export_glb(
+    return export_glb(
         _scene(asset, split),
         include_normals=True,
         buffer_postprocessor=lambda buffers, tree: _add_what_trimesh_lacks(buffers, tree, asset, split),
         tree_postprocessor=lambda tree: _name_and_describe(tree, asset),
     )
-    with written_whole(path) as temporary:
-        temporary.write_bytes(blob)
 
 
 def _scene(asset: MeshAsset, split: SplitVertices) -> trimesh.Scene:

@@ -3,31 +3,45 @@
 import json
 import math
 from dataclasses import fields, is_dataclass
-from os import PathLike
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from facewright.errors import ExportError
-from facewright.files import written_whole
+from facewright.files import Destination, put
 
 LINE_LENGTH = 120
 SIGNIFICANT_DIGITS = 7
 
 
-def write_json(path: str | PathLike[str], content: dict[str, Any]) -> None:
-    """Write a dictionary; tensors, arrays, paths and dataclasses inside become lists, numbers and strings.
+def write_json(destination: Destination, content: dict[str, Any]) -> None:
+    """Write ``json_bytes``.
 
     Raises:
-        ExportError: a number is not finite or a value has no JSON form (the message names its key); or the file cannot
-            be written.
+        ExportError: as ``json_bytes``; or the file cannot be written.
+    """
+    put(destination, json_bytes(content))
+
+
+def json_bytes(content: dict[str, Any]) -> bytes:
+    """A dictionary; tensors, arrays, paths and dataclasses inside become lists, numbers and strings.
+
+    Raises:
+        ExportError: a number is not finite or a value has no JSON form; the message names its key.
     """
     # Paths need not be UTF-8; their odd bytes become JSON's own escapes (\udcff), which read back as they were.
-    blob = (format_json(content) + "\n").encode("utf-8", "backslashreplace")
-    with written_whole(path) as temporary:
-        temporary.write_bytes(blob)
+    return (format_json(content) + "\n").encode("utf-8", "backslashreplace")
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is none.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def plain(value: Any, key: str = "$") -> Any:
@@ -38,7 +52,7 @@ def plain(value: Any, key: str = "$") -> Any:
         key: where the value stands, for the error's text.
 
     Raises:
-        ExportError: as ``write_json``.
+        ExportError: as ``json_bytes``.
     """
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()

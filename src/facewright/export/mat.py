@@ -1,7 +1,8 @@
 """MATLAB files, and the one that the official Deep3D programs write (docs/deep3d.md section 9)."""
 
 import io
-from os import PathLike
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,35 +11,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.errors import ExportError
-from facewright.files import written_whole
+from facewright.export.npz import finite_arrays
+from facewright.files import Destination, put
 from facewright.records import CoefficientLayout, FaceCoefficients
 
 HEADER_TEXT = b"MATLAB 5.0 MAT-file, written by facewright"
 HEADER_LENGTH = 116
 
 
-def write_mat(path: str | PathLike[str], content: dict[str, Any]) -> None:
-    """Write a compressed MATLAB 5 file; tensors become arrays. Same content, same bytes.
+def write_mat(destination: Destination, content: dict[str, Any]) -> None:
+    """Write ``mat_bytes``.
 
     Raises:
         ExportError: a number is not finite, or the file cannot be written.
     """
-    arrays = {name: _array(name, value) for name, value in content.items()}
+    put(destination, mat_bytes(content))
+
+
+def mat_bytes(content: dict[str, Any]) -> bytes:
+    """A compressed MATLAB 5 file; tensors become arrays. Same content, same bytes.
+
+    Raises:
+        ExportError: a number is not finite.
+    """
     stream = io.BytesIO()
-    scipy.io.savemat(stream, arrays, do_compression=True, oned_as="row")
+    scipy.io.savemat(stream, finite_arrays(content), do_compression=True, oned_as="row")
     # scipy puts the time of writing into the free text at the head of the file.
-    blob = HEADER_TEXT.ljust(HEADER_LENGTH) + stream.getvalue()[HEADER_LENGTH:]
-    with written_whole(path) as temporary:
-        temporary.write_bytes(blob)
+    return HEADER_TEXT.ljust(HEADER_LENGTH) + stream.getvalue()[HEADER_LENGTH:]
 
 
-def _array(name: str, value: Any) -> Any:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise ExportError(f"{name}: expected finite numbers, received some that are not; nothing was written")
-    return value
+def read_mat(path: Path, names: Collection[str] | None = None) -> dict[str, Any]:
+    """Arrays of a MATLAB file by name; only those of ``names`` that it has, all if None.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, scipy.io.matlab.MatReadError: it cannot be read.
+    """
+    return scipy.io.loadmat(path, variable_names=None if names is None else list(names))
 
 
 def official_mat(

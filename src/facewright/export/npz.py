@@ -1,40 +1,59 @@
-"""numpy ``.npz``: every array of the asset as it is, morph targets kept apart."""
+"""numpy ``.npz``: arrays by name; of an asset every array as it is, morph targets kept apart."""
 
 import io
 import json
-import zipfile
-from os import PathLike
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from facewright.errors import ExportError
 from facewright.export.asset import UNIT_PER_DM, Unit, checked, to_uint8, with_expression
 from facewright.export.json import plain
-from facewright.files import written_whole
+from facewright.files import write_arrays
 from facewright.records import MeshAsset
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+def npz_bytes(content: Mapping[str, Any]) -> bytes:
+    """A compressed ``.npz`` of tensors and arrays by name, for ``numpy.load(path, allow_pickle=False)``.
+
+    Raises:
+        ExportError: a number is not finite.
+    """
+    stream = io.BytesIO()
+    write_arrays(stream, finite_arrays(content))
+    return stream.getvalue()
 
 
-def write_npz(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "dm") -> None:
-    """Write a compressed ``.npz`` that ``numpy.load(path, allow_pickle=False)`` opens.
+def finite_arrays(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors as arrays, the rest as it is.
+
+    Raises:
+        ExportError: a number is not finite; the message names which.
+    """
+    arrays = {
+        name: value.detach().cpu().numpy() if isinstance(value, Tensor) else value for name, value in content.items()
+    }
+    for name, array in arrays.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ExportError(f"{name}: expected finite numbers, received some that are not; nothing was written")
+    return arrays
+
+
+def asset_npz_bytes(asset: MeshAsset, *, units: Unit = "dm") -> bytes:
+    """A compressed ``.npz`` that ``numpy.load(path, allow_pickle=False)`` opens.
 
     Keys: ``vertices`` (expression baked in), ``normals``, ``faces``, ``units``, ``name``, ``metadata`` (JSON text);
     where the asset has them ``uv``, ``faces_uv``, ``colors`` (sRGB 0..1), ``texture`` (H, W, 3 bytes, row 0 on top),
     ``vertices_neutral``, ``morph_targets`` (K, V, 3), ``morph_names``, ``morph_weights``. Same asset, same bytes.
 
     Raises:
-        ExportError: the asset is not fit to be written, or the file cannot be written.
+        ExportError: the asset is not fit to be written.
     """
     asset = checked(asset)
-    arrays = _arrays(asset, UNIT_PER_DM[units]) | {"units": np.array(units)}
-    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            stream = io.BytesIO()
-            np.lib.format.write_array(stream, array, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)  # numpy.savez would store the time of writing
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, stream.getvalue())
+    return npz_bytes(_arrays(asset, UNIT_PER_DM[units]) | {"units": np.array(units)})
 
 
 def _arrays(asset: MeshAsset, scale: float) -> dict[str, np.ndarray]:

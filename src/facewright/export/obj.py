@@ -2,52 +2,44 @@
 
 import re
 import zlib
-from contextlib import ExitStack
-from os import PathLike
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 
-from facewright.errors import ExportError
 from facewright.export.asset import UNIT_NAMES, UNIT_PER_DM, Unit, checked, with_expression
 from facewright.export.png import png_bytes
-from facewright.files import written_whole
 from facewright.records import MeshAsset
 
 _DECIMALS: dict[Unit, int] = {"mm": 4, "dm": 6, "m": 7}
 """Vertices are exact to 0.1 micrometre."""
 
 
-def write_obj(asset: MeshAsset, path: str | PathLike[str], *, units: Unit = "mm") -> None:
-    """Write ``x.obj``; with a texture also ``x.mtl`` and ``x_texture.png``; without one, colours as ``v x y z r g b``.
+def obj_files(asset: MeshAsset, name: str, *, units: Unit = "mm") -> dict[str, bytes]:
+    """``x.obj``; with a texture also ``x.mtl`` and ``x_texture.png``; without one, colours as ``v x y z r g b``.
 
     Texture coordinates come with a texture only, as readers that find them drop the colours. The expression is baked
     into the vertices. The names inside the files (of the two companions too) are ASCII letters, digits, dots, dashes
-    and underscores, whatever the path: readers disagree on anything else.
+    and underscores, whatever ``x`` is: readers disagree on anything else.
+
+    Args:
+        asset: the face.
+        name: file name of the ``.obj``.
+        units: of the vertices.
+
+    Returns:
+        Bytes by file name, the ``.obj`` first; its companions are to lie beside it.
 
     Raises:
-        ExportError: the asset is not fit to be written, or one of the files cannot be written; then none is.
+        ExportError: the asset is not fit to be written.
     """
-    path = Path(path)
     asset = with_expression(checked(asset))
-    material_path, texture_path = obj_companions(path)
-    targets = [path] if asset.texture is None else [path, material_path, texture_path]
-    for target in targets:
-        if target.is_dir():
-            raise ExportError(f"cannot write {target}: expected a file, found a folder; choose another --out")
-    with ExitStack() as stack:
-        # Entered first, renamed last: an .obj that is there has its companions.
-        obj, *companions = [stack.enter_context(written_whole(target)) for target in targets]
-        obj.write_text(_obj_text(asset, units, material_path.name), encoding="ascii")
-        if asset.texture is not None:
-            companions[0].write_text(_mtl_text(asset.name, texture_path.name), encoding="ascii")
-            companions[1].write_bytes(png_bytes(asset.texture))
-
-
-def obj_companions(path: Path) -> tuple[Path, Path]:
-    """Where the material and the texture of an ``.obj`` lie: beside it."""
-    stem = safe_name(path.stem)
-    return path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}_texture.png")
+    stem = safe_name(PurePath(name).stem)
+    material, picture = f"{stem}.mtl", f"{stem}_texture.png"
+    files = {name: _obj_text(asset, units, material).encode("ascii")}
+    if asset.texture is not None:
+        files[material] = _mtl_text(asset.name, picture).encode("ascii")
+        files[picture] = png_bytes(asset.texture, kind="texture")
+    return files
 
 
 def safe_name(name: str) -> str:

@@ -1,23 +1,15 @@
 """Stanford PLY: vertices in the model's order with normals and colours."""
 
-from os import PathLike
 from typing import Literal
 
 import numpy as np
 
 from facewright.export.asset import UNIT_NAMES, UNIT_PER_DM, Unit, checked, to_uint8, with_expression
-from facewright.files import written_whole
 from facewright.records import MeshAsset
 
 
-def write_ply(
-    asset: MeshAsset,
-    path: str | PathLike[str],
-    *,
-    units: Unit = "mm",
-    encoding: Literal["binary", "ascii"] = "binary",
-) -> None:
-    """Write a ``.ply``; the expression is baked into the vertices.
+def ply_bytes(asset: MeshAsset, *, units: Unit = "mm", encoding: Literal["binary", "ascii"] = "binary") -> bytes:
+    """A ``.ply``; the expression is baked into the vertices.
 
     Colours appear twice: ``red green blue`` as bytes, which every viewer reads, and exact as the floats
     ``srgb_r srgb_g srgb_b``, which viewers skip. Texture coordinates are per face corner in the models and have no
@@ -25,20 +17,17 @@ def write_ply(
 
     Args:
         asset: the face.
-        path: file to write.
         units: of the vertices.
         encoding: ``binary`` is little-endian.
 
     Raises:
-        ExportError: the asset is not fit to be written, or the file cannot be written.
+        ExportError: the asset is not fit to be written.
     """
     asset = with_expression(checked(asset))
     vertices, faces = _vertex_rows(asset, units), _face_rows(asset)
     header = _header(asset, units, encoding, vertices.dtype)
-    with written_whole(path) as temporary, temporary.open("wb") as stream:
-        stream.write(header.encode("ascii"))
-        for rows in (vertices, faces):
-            stream.write(rows.tobytes() if encoding == "binary" else _ascii(rows))
+    body = (rows.tobytes() if encoding == "binary" else _ascii(rows) for rows in (vertices, faces))
+    return b"".join([header.encode("ascii"), *body])
 
 
 def _vertex_rows(asset: MeshAsset, units: Unit) -> np.ndarray:

@@ -1,33 +1,70 @@
-"""8-bit sRGB pictures."""
+"""8-bit sRGB pictures that say who made them."""
 
 import io
-from os import PathLike
+import os
+import struct
 
 from jaxtyping import Float
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from facewright.errors import ExportError
 from facewright.export.asset import to_uint8
-from facewright.files import written_whole
+from facewright.files import Destination, put
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_KEYWORD, _MAKER = "Software", "facewright"
+_MOST_CHUNKS, _LONGEST_MARK = 100, 200
 
 
-def write_png(path: str | PathLike[str], srgb: Float[Tensor, "3 H W"]) -> None:
-    """Write a picture, sRGB-coded 0..1 (clamped), row 0 on top.
+def write_png(destination: Destination, srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> None:
+    """Write a picture, sRGB-coded 0..1 (clamped), row 0 on top; arguments as ``png_bytes``.
 
     Raises:
         ExportError: a value is not finite, or the file cannot be written.
     """
+    put(destination, png_bytes(srgb, kind=kind))
+
+
+def png_bytes(srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> bytes:
+    """The PNG file of a picture, marked as ours in a text chunk (``is_own_picture``).
+
+    Args:
+        srgb: sRGB-coded 0..1 (clamped), row 0 on top.
+        kind: what the picture is, for the mark: ``overlay``, ``texture``.
+
+    Raises:
+        ExportError: a value is not finite.
+    """
     bad = int((~srgb.isfinite()).sum())
     if bad:
-        raise ExportError(f"picture {path}: expected finite values, received {bad} that are not; nothing was written")
-    blob = png_bytes(srgb)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(blob)
-
-
-def png_bytes(srgb: Float[Tensor, "3 H W"]) -> bytes:
-    """The PNG file of a picture, sRGB-coded 0..1 (clamped)."""
+        raise ExportError(f"{kind}: expected finite values, received {bad} that are not; nothing was written")
+    mark = PngInfo()
+    mark.add_text(_KEYWORD, f"{_MAKER} {kind}")
     stream = io.BytesIO()
-    Image.fromarray(to_uint8(srgb.permute(1, 2, 0))).save(stream, format="PNG")
+    Image.fromarray(to_uint8(srgb.permute(1, 2, 0))).save(stream, format="PNG", pnginfo=mark)
     return stream.getvalue()
+
+
+def is_own_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a PNG that ``png_bytes`` made, by its mark; pixels are not read.
+
+    False for whatever cannot be read: others say why.
+    """
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(_SIGNATURE)) != _SIGNATURE:
+                return False
+            for _ in range(_MOST_CHUNKS):
+                length, chunk = struct.unpack(">I4s", file.read(8))
+                if chunk == b"tEXt" and length <= _LONGEST_MARK:
+                    if file.read(length).startswith(f"{_KEYWORD}\0{_MAKER} ".encode("ascii")):
+                        return True
+                    length = 0
+                elif chunk in (b"IDAT", b"IEND"):
+                    return False
+                file.seek(length + 4, os.SEEK_CUR)  # the chunk's content and checksum
+    except (OSError, ValueError, struct.error):
+        pass
+    return False

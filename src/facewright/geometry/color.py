@@ -1,7 +1,7 @@
 """sRGB coding. Everything is linear inside; only the photo's door and export speak sRGB.
 
-Albedo of face models that are display-coded is the exception: what they shade is display-coded too. The two functions at
-the end are the one place where that question is asked.
+The albedo of some face models is the exception: it is display-coded, and so is what it looks like in a light. The two
+functions at the end are the one place where that is asked.
 """
 
 import torch

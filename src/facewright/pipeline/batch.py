@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from facewright import __version__
 from facewright.detect import landmarks_of
-from facewright.errors import FacewrightError, PhotoError
+from facewright.errors import ExportError, FacewrightError, PhotoError
 from facewright.export.json import write_json
 from facewright.photo import read_photo
 from facewright.pipeline.coefficient_files import read_known_face
@@ -227,7 +227,8 @@ class _Work:
             found = files
         kind = type(found).__name__
         text = f"{kind}: {found}" if isinstance(found, FacewrightError) else f"unexpected {kind}: {found}"
-        return InputReport(str(entry.path), "failed", text, seconds=seconds)
+        standing = tuple(file.name for file in found.written) if isinstance(found, ExportError) else ()
+        return InputReport(str(entry.path), "failed", text, outputs=standing, seconds=seconds)
 
 
 Result = TypeVar("Result")

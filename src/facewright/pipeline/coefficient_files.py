@@ -1,17 +1,15 @@
 """Coefficients from files: our ``.json`` and ``.npz``, and the official ``.mat`` in both spellings."""
 
-import json
 import math
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 import torch
 from jaxtyping import Float
 from scipy.io.matlab import MatReadError
@@ -20,11 +18,18 @@ from torch import Tensor
 from facewright.align.official import photo_points_from_mat, trans_params_from_mat
 from facewright.detect import detection_from_points, read_landmarks
 from facewright.errors import CoefficientsError, ReconstructionError
+from facewright.export.formats import FORMATS, format_of
+from facewright.export.json import read_json
+from facewright.export.mat import read_mat
+from facewright.files import read_arrays
 from facewright.morphable.linear import FaceModel
 from facewright.records import Camera, FaceCoefficients, FaceDetection
 from facewright.regress.official import coefficients_from_official
 
 MAX_BYTES = 500_000_000
+
+Reader = Callable[..., Any]
+"""A path, and what else is to be known, to what is asked for."""
 
 
 def read_coefficients(path: Path, model: FaceModel, *, face: int = 0) -> FaceCoefficients:
@@ -43,9 +48,9 @@ def read_coefficients(path: Path, model: FaceModel, *, face: int = 0) -> FaceCoe
     Raises:
         CoefficientsError: unreadable, malformed, not finite, or of another model.
     """
-    readers = {".json": _from_json, ".npz": _from_npz, ".mat": _from_mat}
-    with _reading(path, readers):
-        return readers[path.suffix.lower()](path, model, face)
+    readers = {"json": _from_json, "npz": _from_npz, "mat": _from_mat}
+    with _reading(path, readers) as reader:
+        return reader(path, model, face)
 
 
 def read_trans_params(path: Path, *, face: int = 0) -> Float[Tensor, "5"]:
@@ -54,9 +59,9 @@ def read_trans_params(path: Path, *, face: int = 0) -> Float[Tensor, "5"]:
     Raises:
         CoefficientsError: unreadable, malformed, or without them (the official PyTorch program does not write them).
     """
-    readers = {".json": _trans_params_of_json, ".npz": _trans_params_of_npz, ".mat": _trans_params_of_mat}
-    with _reading(path, readers):
-        return trans_params_from_mat({"trans_params": readers[path.suffix.lower()](path, face)})
+    readers = {"json": _trans_params_of_json, "npz": _trans_params_of_npz, "mat": _trans_params_of_mat}
+    with _reading(path, readers) as reader:
+        return trans_params_from_mat({"trans_params": reader(path, face)})
 
 
 def read_known_face(path: Path) -> FaceDetection:
@@ -66,10 +71,10 @@ def read_known_face(path: Path) -> FaceDetection:
         LandmarksError: the ``.txt`` is malformed.
         CoefficientsError: the ``.mat`` is, or has no landmarks or crop parameters.
     """
-    if path.suffix.lower() != ".mat":
+    if path.suffix.lower() != FORMATS["mat"].suffix:
         return read_landmarks(path)
-    with _reading(path, [".mat"]):
-        return detection_from_points(photo_points_from_mat(scipy.io.loadmat(path)).float())
+    with _reading(path, {"mat": read_mat}) as reader:
+        return detection_from_points(photo_points_from_mat(reader(path)).float())
 
 
 def read_camera(path: Path, *, face: int = 0) -> Camera | None:
@@ -78,10 +83,10 @@ def read_camera(path: Path, *, face: int = 0) -> Camera | None:
     Raises:
         CoefficientsError: unreadable or malformed.
     """
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != FORMATS["json"].suffix:
         return None
-    with _reading(path, [".json"]):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with _reading(path, {"json": read_json}) as reader:
+        content = reader(path)
         camera = _entry(content["faces"], face, path).get("camera")
         if camera is None:
             return None
@@ -90,15 +95,13 @@ def read_camera(path: Path, *, face: int = 0) -> Camera | None:
 
 
 @contextmanager
-def _reading(path: Path, suffixes: Collection[str]) -> Iterator[None]:
-    """Say what was expected whatever goes wrong inside."""
-    known = ", ".join(suffixes)
-    if path.suffix.lower() not in suffixes:
-        raise CoefficientsError(f"expected one of {known}, received {str(path)!r}")
+def _reading(path: Path, readers: Mapping[str, Reader]) -> Iterator[Reader]:
+    """The reader (by name of its format) that the suffix asks for; whatever goes wrong inside, what was expected."""
+    chosen = format_of(path, readers, error=CoefficientsError)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CoefficientsError(f"expected a file of coefficients, {path} has {path.stat().st_size} bytes")
-        yield
+        yield readers[chosen.name]
     except CoefficientsError:
         raise
     except FileNotFoundError as error:
@@ -108,12 +111,12 @@ def _reading(path: Path, suffixes: Collection[str]) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, MatReadError) as error:
         raise CoefficientsError(
             f"cannot read {path}: {error or type(error).__name__}; "
-            f"expected {known} as facewright or Deep3DFaceRecon write it"
+            f"expected {', '.join(FORMATS[name].suffix for name in readers)} as facewright or Deep3DFaceRecon write it"
         ) from error
 
 
 def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    faces = json.loads(path.read_text(encoding="utf-8"))["faces"]
+    faces = read_json(path)["faces"]
     entry = _entry(faces, face, path)
     if entry.get("face_model") not in (None, model.name):
         raise CoefficientsError(
@@ -130,15 +133,15 @@ def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
 
 
 def _from_npz(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        names = [name for name in ("id", "exp", "tex", "angles", "sh", "translation") if name in arrays]
-        if "coeff" in arrays and "id" not in arrays:
-            return _unpacked(arrays["coeff"], model, face, path)
-        return _checked({name: _row(_entry(arrays[name], face, path), None) for name in names}, model, path)
+    arrays = read_arrays(path, ["coeff", "id", "exp", "tex", "angles", "sh", "translation"])
+    coeff = arrays.pop("coeff", None)
+    if coeff is not None and "id" not in arrays:
+        return _unpacked(coeff, model, face, path)
+    return _checked({name: _row(_entry(values, face, path), None) for name, values in arrays.items()}, model, path)
 
 
 def _from_mat(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    content = scipy.io.loadmat(path, variable_names=["coeff", "id", "exp", "tex", "angle", "gamma", "trans"])
+    content = read_mat(path, ["coeff", "id", "exp", "tex", "angle", "gamma", "trans"])
     if "coeff" in content:
         return _unpacked(content["coeff"], model, face, path)
     spelled = {"id": "id", "exp": "exp", "tex": "tex", "angle": "angles", "trans": "translation"}
@@ -162,16 +165,15 @@ def _unpacked(coeff: Any, model: FaceModel, face: int, path: Path) -> FaceCoeffi
 
 
 def _trans_params_of_json(path: Path, face: int) -> Any:
-    return _entry(json.loads(path.read_text(encoding="utf-8"))["faces"], face, path)["trans_params"]
+    return _entry(read_json(path)["faces"], face, path)["trans_params"]
 
 
 def _trans_params_of_npz(path: Path, face: int) -> Any:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return _entry(arrays["trans_params"].reshape(-1, 5), face, path)
+    return _entry(read_arrays(path, ["trans_params"])["trans_params"].reshape(-1, 5), face, path)
 
 
 def _trans_params_of_mat(path: Path, face: int) -> Any:
-    content = scipy.io.loadmat(path, variable_names=["trans_params"])
+    content = read_mat(path, ["trans_params"])
     if "trans_params" not in content:
         return trans_params_from_mat(content)  # says why
     return _entry(content["trans_params"].reshape(-1, 5), face, path)

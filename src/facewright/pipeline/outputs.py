@@ -5,17 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
-from facewright.errors import ExportError
-from facewright.export.json import write_json
-from facewright.export.mat import official_mat, write_mat
-from facewright.export.meshes import MESH_WRITERS, export_mesh
-from facewright.export.obj import obj_companions
-from facewright.export.png import write_png
-from facewright.files import write_arrays
+from facewright.export.formats import ALL_FORMATS, FORMATS, Content, FormatName, format_of
+from facewright.export.mat import official_mat
+from facewright.files import FileSet
 from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
@@ -26,8 +22,8 @@ from facewright.pipeline.views import display_picture, face_sheet, overlay_of_fa
 from facewright.records import FaceCoefficients, MeshAsset
 from facewright.render.renderer import render
 
-Format = Literal["glb", "obj", "ply", "mat", "npz", "json", "overlay", "mesh"]
-ALL_FORMATS: tuple[Format, ...] = get_args(Format)
+SAVED_FORMATS = ("glb", "obj", "ply", "stl", "mat", "npz", "json", "mesh")
+"""What one face is saved as, by the suffix of a path."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +31,11 @@ class OutputOptions:
     """Which files are written, and how.
 
     Attributes:
-        formats: see ``Format``.
+        formats: see ``export.formats``.
         texture_px: side of the texture.
     """
 
-    formats: tuple[Format, ...] = ALL_FORMATS
+    formats: tuple[FormatName, ...] = ALL_FORMATS
     texture_px: int = 1024
 
 
@@ -63,87 +59,61 @@ class FaceFiles:
             self.asset, vertices=mesh.vertices[0], normals=mesh.normals[0], morph_targets={}, morph_weights={}
         )
 
-    def write(self, kind: Format, path: Path) -> list[Path]:
-        """Write one file; returns its path, and those of the material and texture that an ``.obj`` brings.
-
-        Raises:
-            ExportError: the content is not finite, or the file cannot be written.
-        """
+    def content(self, kind: Content) -> Any:
+        """What a format of that kind of content takes."""
         face = self.reconstruction
-        match kind:
-            case "glb":
-                export_mesh(self.asset, path)
-            case "obj" | "ply":
-                export_mesh(self.expressive_asset, path)
-            case "mat":
-                write_mat(path, mat_content(face))
-            case "npz":
-                write_arrays(path, {name: value.cpu().numpy() for name, value in npz_content(face).items()})
-            case "json":
-                write_json(path, document([face]))
-            case "overlay":
-                write_png(path, overlay_of_faces([face]))
-            case "mesh":
-                write_png(path, face_sheet(face))
-        return [path, *obj_companions(path)] if kind == "obj" and self.asset.texture is not None else [path]
-
-
-SUFFIXES: dict[Format, str] = {
-    **{kind: f".{kind}" for kind in ALL_FORMATS},
-    "overlay": "_overlay.png",
-    "mesh": "_mesh.png",
-}
+        makers: dict[Content, Callable[[], Any]] = {
+            "asset": lambda: self.asset,
+            "posed asset": lambda: self.expressive_asset,
+            "arrays": lambda: npz_content(face),
+            "official arrays": lambda: mat_content(face),
+            "document": lambda: document([face]),
+            "overlay picture": lambda: overlay_of_faces([face]),
+            "sheet picture": lambda: face_sheet(face),
+        }
+        return makers[kind]()
 
 
 @one_thread()
 def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options: OutputOptions) -> list[Path]:
-    """Write the files of all faces of one photo; the names of the files written, in order.
+    """Write the files of all faces of one photo, all or none; their paths, in order.
 
     One face gives ``<stem>.glb`` and so on; several give ``<stem>_0.glb``, ``<stem>_1.glb``, ... beside one
     ``<stem>.json`` and one ``<stem>_overlay.png`` of all of them.
 
     Raises:
-        ExportError: see ``FaceFiles.write``. Files written before stay; none is written by half.
+        ExportError: the content is not finite, or a file cannot be written.
     """
-    written: list[Path] = []
-    shared: dict[Format, Callable[[Path], None]] = {
-        "json": lambda path: write_json(path, document(faces)),
-        "overlay": lambda path: write_png(path, overlay_of_faces(faces)),
+    of_photo: dict[Content, Callable[[], Any]] = {
+        "document": lambda: document(faces),
+        "overlay picture": lambda: overlay_of_faces(faces),
     }
-    for k, face in enumerate(faces):
-        name = stem if len(faces) == 1 else f"{stem}_{k}"
-        files = FaceFiles(face, texture_px=options.texture_px)
-        for kind in options.formats:
-            if kind not in shared:
-                written += files.write(kind, folder / f"{name}{SUFFIXES[kind]}")
-    for kind in options.formats:
-        if kind in shared:
-            path = folder / f"{stem}{SUFFIXES[kind]}"
-            shared[kind](path)
-            written.append(path)
-    return written
+    chosen = [FORMATS[name] for name in options.formats]
+    with FileSet() as files:
+        for k, face in enumerate(faces):
+            name = stem if len(faces) == 1 else f"{stem}_{k}"
+            of_face = FaceFiles(face, texture_px=options.texture_px)
+            for each in chosen:
+                if "faces" not in each.holds:
+                    each.add(files, of_face.content(each.content), folder / f"{name}{each.suffix}")
+        for each in chosen:
+            if "faces" in each.holds:
+                each.add(files, of_photo[each.content](), folder / f"{stem}{each.suffix}")
+    return files.paths
 
 
 @one_thread()
-def save_reconstruction(face: Reconstruction, path: str | os.PathLike[str], *, texture_px: int = 1024) -> None:
+def save_reconstruction(face: Reconstruction, path: str | os.PathLike[str], *, texture_px: int = 1024) -> list[Path]:
     """Write one face to one file; the suffix chooses: ``.glb .obj .ply .stl .mat .npz .json``, ``.png`` for the sheet.
 
+    Returns:
+        The files written: those of the material and texture too that an ``.obj`` brings.
+
     Raises:
-        ExportError: the suffix is unknown, or the file cannot be written.
+        ExportError: the suffix is unknown, the content is not finite, or the file cannot be written.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    files = FaceFiles(face, texture_px=texture_px)
-    kinds: dict[str, Format] = {f".{kind}": kind for kind in ("glb", "obj", "ply", "mat", "npz", "json")}
-    if suffix == ".png":
-        files.write("mesh", path)
-    elif suffix in kinds:
-        files.write(kinds[suffix], path)
-    elif suffix in MESH_WRITERS:
-        export_mesh(files.expressive_asset, path)
-    else:
-        known = ", ".join(sorted({*kinds, *MESH_WRITERS, ".png"}))
-        raise ExportError(f"expected a file name that ends in one of {known}, received {str(path)!r}")
+    chosen = format_of(path, SAVED_FORMATS)
+    return chosen.write(FaceFiles(face, texture_px=texture_px).content(chosen.content), path)
 
 
 def mesh_asset(face: Reconstruction, *, texture_px: int = 1024) -> MeshAsset:

@@ -15,7 +15,7 @@ _BAND_1 = (2 * math.pi / math.sqrt(3)) * math.sqrt(3) / math.sqrt(4 * math.pi)
 _BAND_2 = (2 * math.pi / math.sqrt(8)) * 3 * math.sqrt(5) / math.sqrt(12 * math.pi)
 
 PLAIN_SHADING = SH_DC_OFFSET * _BAND_0
-"""Shading of every surface where all coefficients are zero, 0.70898: what shows an albedo as it is, is divided by it."""
+"""Shading of every surface where all coefficients are zero: 0.70898. Albedo divided by it is shown as it was."""
 
 
 def sh_basis(normals: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 9"]:
@@ -61,8 +61,9 @@ def sh_with_offset(sh: Float[Tensor, "*B 9 3"]) -> Float[Tensor, "*B 9 3"]:
 
 
 def sh_shading(normals: Float[Tensor, "B N 3"], sh: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B N 3"]:
-    """Light that leaves a white matte surface, per RGB channel; not clamped. Zero coefficients give
-    ``PLAIN_SHADING`` everywhere.
+    """Light that leaves a white matte surface, per RGB channel; not clamped.
+
+    Zero coefficients give ``PLAIN_SHADING`` everywhere.
 
     Args:
         normals: unit normals, world frame.

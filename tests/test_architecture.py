@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import facewright
+from facewright.export.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "facewright"
@@ -231,6 +232,21 @@ def test_annotations_are_real_and_nothing_is_global() -> None:
     assert_nowhere(unreal)
 
 
+def test_file_suffixes_are_listed_in_one_table() -> None:
+    """A literal with two or more of the table's suffixes is a second table; the photo's door names what others write."""
+    suffixes = {name for each in FORMATS.values() for name in (each.suffix, each.extension)}
+    tables = {SOURCE / "export" / "formats.py", SOURCE / "photo.py"}
+
+    def listing(path: Path) -> Iterator[str]:
+        for node in ast.walk(parsed(path)):
+            parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+            words = {part.value for part in parts if isinstance(part, ast.Constant)}
+            if len(words & suffixes) > 1 and path not in tables:
+                yield f"line {node.lineno} lists {', '.join(sorted(words & suffixes))}"
+
+    assert_nowhere(listing)
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -239,6 +255,8 @@ def test_annotations_are_real_and_nothing_is_global() -> None:
         ("print(1)", "test_only_the_command_line_prints"),
         ("import torch; torch.load('a', weights_only=False)", "test_untrusted_files_are_never_unpickled"),
         ("from . import a", "test_annotations_are_real_and_nothing_is_global"),
+        ("a = {'.glb': 1, '.npz': 2}", "test_file_suffixes_are_listed_in_one_table"),
+        ("a = '.json', '_overlay.png'", "test_file_suffixes_are_listed_in_one_table"),
         ("\n" * 501, "test_modules_are_named_after_what_they_do_and_stay_readable"),
     ],
 )

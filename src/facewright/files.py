@@ -65,10 +65,10 @@ class FileSet:
         target = Path(path)
         if target in self._temporaries:
             return self._temporaries[target]
-        if target.is_dir():
-            raise ExportError(f"cannot write {target}: expected a file, found a folder; choose another --out")
         temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{target.suffix}")
         with _naming(target, otherwise="expected a writable folder: choose another --out"):
+            if target.is_dir():
+                raise ExportError(f"cannot write {target}: expected a file, found a folder; choose another --out")
             target.parent.mkdir(parents=True, exist_ok=True)
             # 0o666 less the user's mask, as any new file. (Asking for the mask means to change it, for all threads.)
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

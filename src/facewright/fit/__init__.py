@@ -1,5 +1,24 @@
-"""Coefficients by optimisation (analysis by synthesis), from points and pixels: the same record as of ``regress``."""
+"""Coefficients by optimisation (analysis by synthesis): the face that explains the evidence, given a prior."""
 
-from facewright.fit.face import FitResult, FitSettings, fit_face
+from facewright.fit.evidence import ContourEvidence, Evidence, PointEvidence, Ramp
+from facewright.fit.face import FitResult, fit_face
+from facewright.fit.plan import FitPlan
+from facewright.fit.pose import first_pose
+from facewright.fit.prior import around, prior_of
+from facewright.fit.settings import FitSettings
+from facewright.fit.solver import Prior
 
-__all__ = ["FitResult", "FitSettings", "fit_face"]
+__all__ = [
+    "ContourEvidence",
+    "Evidence",
+    "FitPlan",
+    "FitResult",
+    "FitSettings",
+    "PointEvidence",
+    "Prior",
+    "Ramp",
+    "around",
+    "first_pose",
+    "fit_face",
+    "prior_of",
+]

@@ -10,11 +10,11 @@ from torch import Tensor
 from facewright.fit.parameters import cross_matrix
 from facewright.geometry.frames import project_points
 from facewright.geometry.rotations import rotation_from_angles
-from facewright.records import Camera, FaceCoefficients
+from facewright.records import Camera, FaceCoefficients, TensorRecord
 
 
 @dataclass(frozen=True)
-class LinearPoints:
+class LinearPoints(TensorRecord):
     """Points that depend linearly on id and exp, in the model frame: mean + basis [id, exp].
 
     Attributes:
@@ -28,6 +28,37 @@ class LinearPoints:
     def of(self, coefficients: FaceCoefficients) -> Float[Tensor, "N 3"]:
         """Positions in the model frame, dm."""
         return self.mean + self.basis @ torch.cat([coefficients.id[0], coefficients.exp[0]])
+
+
+@dataclass(frozen=True)
+class LinearShape(TensorRecord):
+    """All vertices of a face model, in the model frame, as they depend on id and exp.
+
+    Attributes:
+        mean: dm.
+        id_basis: dm per unit coefficient.
+        exp_basis: dm per unit coefficient.
+    """
+
+    mean: Float[Tensor, "V 3"]
+    id_basis: Float[Tensor, "V 3 Kid"]
+    exp_basis: Float[Tensor, "V 3 Kexp"]
+
+    def vertices(self, coefficients: FaceCoefficients) -> Float[Tensor, "1 V 3"]:
+        """Positions in the model frame, dm."""
+        offset = torch.einsum("vck,bk->bvc", self.id_basis, coefficients.id)
+        return self.mean + offset + torch.einsum("vck,bk->bvc", self.exp_basis, coefficients.exp)
+
+    def blend(self, corners: Int[Tensor, "N C"], weights: Float[Tensor, "N C"]) -> LinearPoints:
+        """Points that are weighted means of vertices."""
+        basis = torch.cat([self.id_basis[corners], self.exp_basis[corners]], -1)
+        mean = (self.mean[corners] * weights[..., None]).sum(1)
+        return LinearPoints(mean, (basis * weights[..., None, None]).sum(1))
+
+    def means(self, corners: Int[Tensor, "N C"]) -> LinearPoints:
+        """Points that are plain means of vertices (ids padded with -1)."""
+        weights = (corners >= 0).to(self.mean)
+        return self.blend(corners.clamp_min(0), weights / weights.sum(-1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -47,7 +78,7 @@ def world_motion(points: LinearPoints, coefficients: FaceCoefficients) -> Motion
     """World positions (dm). A left turn w moves a point by w x (R p)."""
     rotation = rotation_from_angles(coefficients.angles[0])
     turned = points.of(coefficients) @ rotation.T
-    by_move = torch.eye(3).to(turned).expand(len(turned), 3, 3)
+    by_move = torch.eye(3, dtype=turned.dtype, device=turned.device).expand(len(turned), 3, 3)
     by_shape = torch.einsum("ij,njg->nig", rotation, points.basis)
     jacobian = torch.cat([-cross_matrix(turned), by_move, by_shape], -1)
     return Motion(turned + coefficients.translation[0], jacobian)

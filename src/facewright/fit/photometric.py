@@ -24,7 +24,7 @@ from facewright.fit.parameters import Unknowns
 from facewright.fit.solver import LinearTerm
 from facewright.geometry.color import srgb_from_linear
 from facewright.morphable.linear import FaceModel
-from facewright.records import Camera, FaceCoefficients
+from facewright.records import Camera, FaceCoefficients, TensorRecord
 from facewright.render.lighting import sh_basis, sh_basis_gradient, sh_with_offset
 
 MAX_COMPARED = 1500
@@ -32,7 +32,7 @@ MAX_COMPARED = 1500
 
 
 @dataclass(frozen=True)
-class ColoredPatch:
+class ColoredPatch(TensorRecord):
     """The part of a face model that the photometric term looks at.
 
     Attributes:
@@ -98,7 +98,7 @@ def faces_around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "N M"]:
 
 
 @dataclass(frozen=True)
-class PhotoSamples:
+class PhotoSamples(TensorRecord):
     """A blurred crop and its slope.
 
     Attributes:
@@ -121,7 +121,7 @@ class PhotoSamples:
 def photo_samples(crop: Float[Tensor, "3 H W"], blur_px: float) -> PhotoSamples:
     """Blur a crop with a Gaussian of the given sigma and take central differences."""
     radius = max(1, int(3.0 * blur_px + 0.5))
-    offsets = torch.arange(-radius, radius + 1).to(crop)
+    offsets = torch.arange(-radius, radius + 1, dtype=crop.dtype, device=crop.device)
     kernel = torch.exp(-0.5 * (offsets / blur_px).square())
     kernel = (kernel / kernel.sum()).expand(3, 1, -1)
     padded = torch.nn.functional.pad(crop[None], [radius] * 4, mode="replicate")
@@ -191,7 +191,8 @@ def _radiance_motion(patch: ColoredPatch, normals: Motion, coefficients: FaceCoe
     light_by_normal = torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals.value), sh)
     by_geometry = albedo[..., None] * (light_by_normal @ normals.jacobian)
     by_tex = light[..., None] * patch.albedo_basis
-    by_sh = albedo[:, :, None, None] * basis[:, None, :, None] * torch.eye(3).to(basis)[None, :, None, :]
+    channels = torch.eye(3, dtype=basis.dtype, device=basis.device)
+    by_sh = albedo[:, :, None, None] * basis[:, None, :, None] * channels[None, :, None, :]
     return Motion(albedo * light, torch.cat([by_geometry, by_tex, by_sh.flatten(2)], -1))
 
 

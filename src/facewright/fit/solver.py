@@ -1,14 +1,17 @@
-"""Levenberg-Marquardt on weighted least-squares terms with Gaussian, sparse and box priors."""
+"""Levenberg-Marquardt on weighted least-squares terms and a prior."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from facewright.fit.parameters import Unknowns
-from facewright.records import FaceCoefficients
+from facewright.records import FaceCoefficients, TensorRecord
+
+Sigma = float | Float[Tensor, " K"]
+"""Deviation of all coefficients of a kind, or of each; 0 holds a coefficient at its mean."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class LinearTerm:
 
 
 @dataclass(frozen=True)
-class Prior:
+class Prior(TensorRecord):
     """What is believed before looking: sum of precision * (x - mean)^2 + 2 * slope * x, inside lower..upper.
 
+    All are ordered as the step vector (``Unknowns``).
+
     Attributes:
-        precision: inverse variances; infinite ones hold an unknown fast.
+        precision: inverse variances; infinite ones hold an unknown at its mean.
         mean: centres.
         slope: of the sparse (exponential) prior on unknowns that are bounded below by zero.
         lower: bounds.
@@ -55,6 +60,24 @@ class Prior:
         held = self.precision.isinf()
         quadratic = torch.where(held, 0.0, self.precision * (values - self.mean).square())
         return float((quadratic + 2.0 * self.slope * values).sum())
+
+    def expecting(self, columns: slice, mean: Float[Tensor, " K"], sigma: Sigma) -> "Prior":
+        """The same beliefs but for some unknowns, which are expected at ``mean``, give or take ``sigma``."""
+        precisions, means = self.precision.clone(), self.mean.clone()
+        precisions[columns], means[columns] = _precision(sigma).to(precisions), mean
+        return replace(self, precision=precisions, mean=means)
+
+    def placed(self, coefficients: FaceCoefficients, unknowns: Unknowns) -> FaceCoefficients:
+        """Coefficients whose held unknowns are at their means; the others stay."""
+        held = self.precision.isinf()
+        if not bool(held.any()):
+            return coefficients
+        return unknowns.stepped(coefficients, torch.where(held, self.mean - unknowns.values(coefficients), 0.0))
+
+
+def _precision(sigma: Sigma) -> Tensor:
+    """Inverse variance; infinite for 0."""
+    return torch.as_tensor(sigma, dtype=torch.float64).pow(-2)
 
 
 def bounded_step(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,22 +18,14 @@ from facewright import photo as photo_door
 from facewright.detect import FaceDetector, detect_faces_in_batch, load_face_detector
 from facewright.detect.faces import distinct_faces, possible_faces
 from facewright.errors import AssetNotFoundError, FacewrightError, NoFaceFoundError, ReconstructionError
-from facewright.fit import FitSettings, fit_face
-from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points
-from facewright.geometry.pose import photo_points, posed_mesh
+from facewright.fit import FitPlan, FitSettings
+from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import subdivide_face_model
-from facewright.records import (
-    AlignedFace,
-    Camera,
-    FaceCoefficients,
-    FaceDetection,
-    FaceMesh,
-    LandmarkBelief,
-    Photo,
-    Pose,
-)
+from facewright.pipeline.evidence import fit_detection, fit_from
+from facewright.records import AlignedFace, Camera, FaceCoefficients, FaceDetection, FaceMesh, LandmarkBelief, Photo
 from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.regress.weights import EMBEDDED_WEIGHTS, load_weights
 
@@ -92,7 +85,7 @@ class Reconstruction:
     @property
     def mesh_world(self) -> FaceMesh:
         """The face in the world frame, in front of ``camera``, dm."""
-        return posed_mesh(self.mesh, self.pose)
+        return posed_mesh(self.mesh, self.coefficients)
 
     @property
     def landmarks(self) -> Float[Tensor, "68 2"]:
@@ -117,7 +110,7 @@ class Reconstruction:
             )
         c = self.coefficients
         points_world = pose_points(self.face_model.points(ids, c.id, c.exp), c.angles, c.translation)
-        return photo_points(points_world, c.pose, self.camera)
+        return photo_points(points_world, c, self.camera)
 
     @property
     def five_points(self) -> Float[Tensor, "5 2"]:
@@ -125,15 +118,42 @@ class Reconstruction:
         return align.five_from_68(self.landmarks)
 
     @property
-    def pose(self) -> Pose:
-        """Where the head is, seen from ``camera``."""
-        return self.coefficients.pose
+    def pose(self) -> dict[str, float | list[float]]:
+        """Angles in degrees (yaw: nose to image right; pitch: nodding down; roll: counter-clockwise as seen) and dm."""
+        return pose_document(self.coefficients)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the textured face; the suffix chooses the format (.glb .obj .ply .npz .json .png ...)."""
         from facewright.pipeline.outputs import save_reconstruction  # outputs reads this record
 
         save_reconstruction(self, path)
+
+
+def posed_mesh(mesh_model: FaceMesh, coefficients: FaceCoefficients) -> FaceMesh:
+    """Model frame to world frame."""
+    rotation = rotation_from_angles(coefficients.angles)
+    return replace(
+        mesh_model,
+        vertices=pose_points(mesh_model.vertices, coefficients.angles, coefficients.translation),
+        normals=mesh_model.normals @ rotation.transpose(-1, -2),
+    )
+
+
+def pose_document(coefficients: FaceCoefficients) -> dict[str, float | list[float]]:
+    """``Reconstruction.pose`` of the first face."""
+    pitch, yaw, roll = torch.rad2deg(coefficients.angles[0]).tolist()
+    translation = coefficients.translation[0].tolist()
+    return {"yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": roll, "translation_dm": translation}
+
+
+def photo_points(
+    points_world: Float[Tensor, "1 N 3"], coefficients: FaceCoefficients, camera: Camera
+) -> Float[Tensor, "N 3"]:
+    """World points to photo pixels; depth in pixels at the head's scale, 0 at the model's origin, growing away."""
+    projected = project_points(points_world, camera)[0]
+    origin = camera.distance_dm - coefficients.translation[0, 2]
+    depth = (projected[:, 2] - origin) * camera.focal_px[0] / origin
+    return torch.cat([projected[:, :2], depth[:, None]], -1)
 
 
 @dataclass(frozen=True)
@@ -165,6 +185,11 @@ class Reconstructor:
     def method(self) -> Literal["fit", "rnet"]:
         """How coefficients are found."""
         return "fit" if self.rnet is None else "rnet"
+
+    @cached_property
+    def plan(self) -> FitPlan:
+        """What the fit needs of the face model."""
+        return FitPlan.of(self.face_model)
 
     def faces_in(
         self, photo: Photo, *, faces: FacesChoice = "all", detections: list[FaceDetection] | None = None
@@ -303,11 +328,12 @@ class Reconstructor:
         residuals: dict[str, float] = {}
         aligned, coefficients = start.aligned, start.coefficients
         if coefficients is None or self.refine > 0:
-            settings = self.fit if coefficients is None else self.fit.refining(self.refine)
             with _timed(seconds, "fit"), one_thread():
-                result = fit_face(
-                    aligned, detection, self.face_model, settings, start=coefficients, belief=start.belief
-                )
+                if coefficients is None:
+                    result = fit_detection(aligned, detection, self.plan, self.fit)
+                else:
+                    settings = self.fit.refining(self.refine)
+                    result = fit_from(coefficients, aligned, detection, self.plan, settings, start.belief)
             coefficients, residuals = result.coefficients, result.residuals
         model = self.finer_model or self.face_model
         return Reconstruction(

@@ -18,8 +18,7 @@ from facewright.detect import FaceDetector, detect_faces, load_face_detector
 from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.evaluate.synthetic.plan import MEAN_EYE_DISTANCE_DM
-from facewright.fit import FitSettings, fit_face
-from facewright.fit.landmarks import AWAY, SIDEWAYS
+from facewright.fit import FitPlan, FitSettings
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
 from facewright.geometry.mesh import surrounding_normals
@@ -27,6 +26,7 @@ from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
+from facewright.pipeline.evidence import FACING, fit_detection
 from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
 from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 from facewright.train.make import Rejection
@@ -76,6 +76,34 @@ class LiftedPoints:
 
 
 @dataclass(frozen=True)
+class LiftingHead:
+    """A head that is fitted to points, to say where those are that nobody saw.
+
+    Attributes:
+        model: knows the detector's points and iBUG-68.
+        plan: of its fits.
+        normals: which way its mean face looks at the 68 landmarks and the 468 points.
+    """
+
+    model: FaceModel
+    plan: FitPlan
+    normals: Float[Tensor, "536 3"]
+
+    @classmethod
+    def of(cls, model: FaceModel) -> "LiftingHead":
+        """Work out what the faces of a folder share.
+
+        Raises:
+            ReconstructionError: the model does not know the points.
+        """
+        glue, _ = _glue(model)
+        region = model.annotations.regions.get("photometric", torch.ones(len(model.mean_shape)))
+        points = torch.cat([model.mean_shape[model.annotations.ibug68], glue.of(model.mean_shape)])
+        normals = surrounding_normals(points, model.mean_shape, model.faces, region.to(model.mean_shape))
+        return cls(model, FitPlan.of(model), normals)
+
+
+@dataclass(frozen=True)
 class PhotoSampler:
     """Makes the samples of one photo, in any process.
 
@@ -95,12 +123,12 @@ class PhotoSampler:
             LandmarksError: points that lie beside it are malformed.
             NoFaceFoundError: there is no face in it, and none is given.
         """
-        detector, model = _parts()
+        detector, head = _parts()
         photo = read_photo(self.root / name)
         given = read_given_face(photo)
         found = detect_faces(photo, detector)
         if given is not None:
-            return [prepared_face(f"{name}#0", photo, _matched(found, given), given, model, self.settings)]
+            return [prepared_face(f"{name}#0", photo, _matched(found, given), given, head, self.settings)]
         if not found:
             raise NoFaceFoundError(
                 f"expected a face in {photo.width} x {photo.height} px, found none; leave it out, or mark the face in "
@@ -108,7 +136,7 @@ class PhotoSampler:
             )
         chosen = found[:1] if self.settings.faces == "largest" else found
         return [
-            prepared_face(f"{name}#{number}", photo, face, None, model, self.settings)
+            prepared_face(f"{name}#{number}", photo, face, None, head, self.settings)
             for number, face in enumerate(chosen)
         ]
 
@@ -128,7 +156,7 @@ def prepared_face(
     photo: Photo,
     detection: FaceDetection,
     given: GivenFace | None,
-    model: FaceModel,
+    head: LiftingHead,
     settings: PrepareSettings,
 ) -> TrainingSample | Rejection:
     """Turn a face into a sample, or say why it is none.
@@ -138,7 +166,7 @@ def prepared_face(
         photo: the picture.
         detection: the face; its mesh may be unknown if points are given.
         given: what another program says about it.
-        model: a head that knows the detector's points and iBUG-68.
+        head: what points are lifted with.
         settings: what is asked.
     """
     limits = settings.limits
@@ -148,7 +176,7 @@ def prepared_face(
         refusal = refusal or _size_refusal(aligned, limits)
         if refusal is not None:
             return Rejection(key, *refusal)
-        lifted, roll_deg = lifted_points(aligned, detection, given, model)
+        lifted, roll_deg = lifted_points(aligned, detection, given, head)
     except ReconstructionError as error:
         return Rejection(key, "points", str(error))
     refusal = _place_refusal(lifted, roll_deg, photo, limits)
@@ -157,7 +185,7 @@ def prepared_face(
 
 @torch.no_grad()
 def lifted_points(
-    aligned: AlignedFace, detection: FaceDetection, given: GivenFace | None, model: FaceModel
+    aligned: AlignedFace, detection: FaceDetection, given: GivenFace | None, head: LiftingHead
 ) -> tuple[LiftedPoints, float]:
     """The 68 and 468 points of a face, and its roll in degrees.
 
@@ -173,10 +201,11 @@ def lifted_points(
     if detection.mesh is None:
         across, down = (detection.five[1] - detection.five[0]).tolist()
         return lifted, float(np.degrees(-np.arctan2(down, across)))
-    state = fit_face(aligned, detection, model, FitSettings(photometric_observations=0.0)).coefficients
+    model = head.model
+    state = fit_detection(aligned, detection, head.plan, FitSettings(photometric_observations=0.0)).coefficients
     _, yaw_deg, roll_deg = torch.rad2deg(state.angles[0]).tolist()
-    toward_camera = (_face_normals(model) @ rotation_from_angles(state.angles[0]).T)[:, 2]
-    trust = mesh_trust(detection.mesh_score, yaw_deg) * ((toward_camera - AWAY) / (SIDEWAYS - AWAY)).clamp(0.0, 1.0)
+    toward_camera = (head.normals @ rotation_from_angles(state.angles[0]).T)[:, 2]
+    trust = mesh_trust(detection.mesh_score, yaw_deg) * FACING.of(toward_camera)
     glue, glue_trust = _glue(model)
     lifted = replace(lifted, points=detection.mesh[:, :2], point_weights=trust[68:] * glue_trust)
     if given is not None and given.landmarks is not None:
@@ -328,15 +357,6 @@ def _glue(model: FaceModel) -> tuple[Embedding, Float[Tensor, "468"]]:
 
 
 @cache
-def _face_normals(model: FaceModel) -> Float[Tensor, "536 3"]:
-    """Which way the face looks at the 68 landmarks and the 468 points of the mean head."""
-    glue, _ = _glue(model)
-    region = model.annotations.regions.get("photometric", torch.ones(len(model.mean_shape)))
-    points = torch.cat([model.mean_shape[model.annotations.ibug68], glue.of(model.mean_shape)])
-    return surrounding_normals(points, model.mean_shape, model.faces, region.to(model.mean_shape))
-
-
-@cache
-def _parts() -> tuple[FaceDetector, FaceModel]:
+def _parts() -> tuple[FaceDetector, LiftingHead]:
     """Loaded once a process."""
-    return load_face_detector(), load_face_model("open")
+    return load_face_detector(), LiftingHead.of(load_face_model("open"))

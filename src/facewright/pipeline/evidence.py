@@ -1,0 +1,184 @@
+"""What the stages saw, as evidence for the fit; and the fits that the flow asks for."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.detect.landmarks import MESH_TO_IBUG68
+from facewright.errors import ReconstructionError
+from facewright.fit import (
+    ContourEvidence,
+    Evidence,
+    FitPlan,
+    FitResult,
+    FitSettings,
+    PointEvidence,
+    Ramp,
+    around,
+    first_pose,
+    fit_face,
+    prior_of,
+)
+from facewright.fit.motion import LinearPoints
+from facewright.geometry.frames import apply_homogeneous
+from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief
+
+MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM = "mesh_px", "contour_px", "five_px", "landmarks_px"
+POINTS_TERM = "points_px"
+"""Names in the report: dense points, outline, five points beside others, a network's landmarks, points by themselves."""
+
+SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX, SIGMA_CONTOUR_PX = 1.5, 6.0, 0.7, 2.5
+"""Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""
+
+SURE = 0.999
+"""Confidence of the mesh network from which the five points have nothing to add."""
+
+BELIEF_FLOOR_PX = 1.5
+"""Least error of a landmark that a network is sure of, in the 224 crop: what it errs by, it errs by together."""
+
+FACING = Ramp(none=-0.5, full=0.0)
+"""Trust of a dense point by the z of its normal (1 faces the camera): what faces away is a guess of the network."""
+
+BESIDE_A_NETWORK = Ramp(none=math.radians(60), full=math.radians(30))
+"""Trust of the detector's points by yaw, beside a network that knows profiles: there the detector guesses."""
+
+CONTOUR_TURNED = Ramp(none=math.radians(20), full=math.radians(40))
+"""How much the far jaw is the visible contour, by yaw."""
+
+
+def evidence_of(
+    aligned: AlignedFace,
+    detection: FaceDetection,
+    plan: FitPlan,
+    settings: FitSettings,
+    belief: LandmarkBelief | None = None,
+) -> Evidence:
+    """What crop, detection and a network say about a model's points: the dense mesh where it is known, else 68 or five.
+
+    Where the mesh network doubts (profile, blur: low ``mesh_score``), the five points take over in proportion. On the
+    far side of a turned head its jaw points follow the visible contour. Beside a network that was sure of landmarks of
+    its own all that the detector says fades toward the profile; points that were brought instead of detected do not.
+
+    Args:
+        aligned: crop of the face.
+        detection: points in photo pixels.
+        plan: of the face model; the evidence goes to its device.
+        settings: errors and shares of the points.
+        belief: where a network sees the landmarks; None without one.
+
+    Raises:
+        ReconstructionError: detection and model share no points.
+    """
+    device = plan.shape.mean.device
+    aligned, detection = aligned.to(device), detection.to(device)
+    belief = None if belief is None else belief.to(device)
+    T_crop_photo = torch.linalg.inv(aligned.T_photo_crop)
+    five = apply_homogeneous(T_crop_photo, detection.five)
+    yaw = None if belief is None else BESIDE_A_NETWORK
+    five_share = 0.0 if belief is None or detection.mesh is None else settings.five_share
+    contours: tuple[ContourEvidence, ...] = ()
+    if detection.mesh is None:
+        points = [_sparse(POINTS_TERM, _known(plan, plan.five), five, SIGMA_FIVE_PX)]
+    else:
+        mesh = apply_homogeneous(T_crop_photo, detection.mesh[:, :2])
+        depth = detection.mesh[:, 2] * T_crop_photo[0, 0].to(detection.mesh)
+        if plan.dense is None:
+            # The mesh's jaw line has another meaning than iBUG's.
+            sigmas = mesh.new_tensor([SIGMA_JAW_PX] * 17 + [SIGMA_68_PX] * 51)
+            points = [_sparse(POINTS_TERM, _known(plan, plan.ibug68), mesh[MESH_TO_IBUG68], sigmas)]
+        else:
+            sure = detection.mesh_score
+            five_share += 0.0 if sure > SURE else 1.0 - sure
+            precision, dense = sure * plan.dense.trust / settings.point_sigma_px**2, plan.dense
+            points = [PointEvidence(MESH_TERM, dense.points, mesh, precision, depth, None, dense.normals, FACING, yaw)]
+            contours = _jaw(plan, mesh, yaw)
+    if plan.five is not None and five_share > 0.0:
+        points.append(_sparse(FIVE_TERM, plan.five, five, SIGMA_FIVE_PX, share=five_share, yaw=yaw))
+    if belief is not None and plan.ibug68 is not None:
+        floor = BELIEF_FLOOR_PX * aligned.camera_crop.width / 224
+        precision = settings.belief_share / (belief.sigma_px.square() + floor**2)
+        points.append(PointEvidence(BELIEF_TERM, plan.ibug68, belief.points_px, precision))
+    return Evidence(aligned.camera_crop, tuple(points), contours, aligned.crop)
+
+
+def fit_detection(
+    aligned: AlignedFace, detection: FaceDetection, plan: FitPlan, settings: FitSettings | None = None
+) -> FitResult:
+    """Fit a face to what the detector saw and its pixels, from nothing.
+
+    Args:
+        aligned: crop of the face.
+        detection: points in photo pixels.
+        plan: of the face model.
+        settings: weights.
+
+    Raises:
+        ReconstructionError: the points fix no face, or the optimum is not finite.
+    """
+    settings = settings or FitSettings()
+    evidence = evidence_of(aligned, detection, plan, settings)
+    start = first_pose(evidence, plan, iterations=settings.point_iterations)
+    return fit_face(evidence, plan, prior_of(plan, settings), start, settings)
+
+
+def fit_from(
+    start: FaceCoefficients,
+    aligned: AlignedFace,
+    detection: FaceDetection,
+    plan: FitPlan,
+    settings: FitSettings,
+    belief: LandmarkBelief | None = None,
+) -> FitResult:
+    """Bring a network's answer onto the picture.
+
+    Args:
+        start: the answer; identity and expression are expected near it.
+        aligned: crop of the face.
+        detection: points in photo pixels.
+        plan: of the face model.
+        settings: weights; see ``FitSettings.refining``.
+        belief: where that network sees the landmarks.
+
+    Raises:
+        ReconstructionError: detection and model share no points, or the optimum is not finite.
+    """
+    evidence = evidence_of(aligned, detection, plan, settings, belief)
+    prior = around(
+        prior_of(plan, settings), start, plan.unknowns, id=settings.start_id_sigma, exp=settings.start_exp_sigma
+    )
+    return fit_face(evidence, plan, prior, start, settings)
+
+
+def _known(plan: FitPlan, points: LinearPoints | None) -> LinearPoints:
+    if points is None:
+        raise ReconstructionError(
+            f"face model {plan.face_model!r} knows neither the detector's dense points nor iBUG-68; "
+            "import it with landmarks"
+        )
+    return points
+
+
+def _sparse(
+    name: str,
+    points: LinearPoints,
+    pixels: Float[Tensor, "N 2"],
+    sigma_px: float | Float[Tensor, " N"],
+    *,
+    share: float = 1.0,
+    yaw: Ramp | None = None,
+) -> PointEvidence:
+    """Points of given errors, with a share of their own precision: their errors go together."""
+    sigmas = torch.as_tensor(sigma_px).to(pixels).expand(len(pixels))
+    return PointEvidence(name, points, pixels, share * sigmas**-2, yaw=yaw)
+
+
+def _jaw(plan: FitPlan, mesh: Float[Tensor, "468 2"], yaw: Ramp | None) -> tuple[ContourEvidence, ...]:
+    """The jaw line of the detector's mesh, which is the outline on the far side of a turned head."""
+    if plan.contours is None:
+        return ()
+    sides = mesh.new_tensor([-1.0] * 8 + [0.0] + [1.0] * 8)
+    precision = torch.full_like(sides, SIGMA_CONTOUR_PX**-2)
+    seen = mesh[MESH_TO_IBUG68[:17]]
+    return (ContourEvidence(CONTOUR_TERM, plan.contours, sides, seen, precision, CONTOUR_TURNED, yaw),)

@@ -24,7 +24,8 @@ from facewright.detect import load_face_detector
 from facewright.export.json import format_json
 from facewright.morphable.readers import import_face_model
 from facewright.photo import read_photo
-from facewright.pipeline.flow import Reconstruction, Reconstructor
+from facewright.pipeline.flow import Reconstructor
+from facewright.pipeline.reconstruction import Reconstruction
 from facewright.pipeline.outputs import document
 from facewright.records import Photo
 from facewright.regress.backbones import build_backbone

@@ -20,7 +20,8 @@ from facewright.fit import FitSettings, fit_face
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import photo_from_array, read_photo
-from facewright.pipeline.flow import Reconstruction, Reconstructor, load_reconstructor, reconstruct
+from facewright.pipeline.flow import Failure, Reconstructor, load_reconstructor, reconstruct
+from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import (
     AlignedFace,
     Camera,
@@ -41,6 +42,7 @@ __all__ = [
     "FaceMesh",
     "FaceModel",
     "FacewrightError",
+    "Failure",
     "FitSettings",
     "MeshAsset",
     "NoFaceFoundError",

@@ -7,6 +7,10 @@ class FacewrightError(Exception):
     """Base of all errors that a user can cause and mend."""
 
 
+class SettingsError(FacewrightError):
+    """A setting of a call is none that it may be; the message names it, what was expected and what was received."""
+
+
 class PhotoError(FacewrightError):
     """A photo file cannot be read: missing, empty, truncated, not a picture, too large, or unsupported."""
 

@@ -3,9 +3,10 @@
 import errno
 import io
 import os
+import re
 import secrets
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -44,12 +45,15 @@ class FileSet:
     In a ``with`` block, each is written to a temporary file beside its place; if the block ends well, all are renamed
     to their places, the first last. If it does not, none of them appears and whatever was there before stays.
 
+    A file that is there and may not be replaced is refused before anything is written.
+
     A rename that fails after others did not (a folder that changes meanwhile) raises an ``ExportError`` whose
     ``written`` names the files that stand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, may_replace: Callable[[Path], bool] | None = None) -> None:
         self._temporaries: dict[Path, Path] = {}
+        self._may_replace = may_replace
 
     @property
     def paths(self) -> list[Path]:
@@ -65,7 +69,12 @@ class FileSet:
         target = Path(path)
         if target in self._temporaries:
             return self._temporaries[target]
-        temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{target.suffix}")
+        temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{target.suffix}")
+        if self._may_replace is not None and target.exists() and not self._may_replace(target):
+            raise ExportError(
+                f"cannot write {target}: expected its place to be free, found a file that facewright did not write; "
+                "move it, or choose another --out"
+            )
         with _naming(target, otherwise="expected a writable folder: choose another --out"):
             if target.is_dir():
                 raise ExportError(f"cannot write {target}: expected a file, found a folder; choose another --out")
@@ -110,6 +119,37 @@ class FileSet:
         except ExportError as error:
             error.written = tuple(done)
             raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of programs that were killed; those of programs that run are left alone."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        owner = re.match(rf"{re.escape(TEMPORARY_PREFIX)}(\d+)-", path.name)
+        if owner is not None and not _runs(int(owner.group(1))):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is such a process here, or one that cannot be asked."""
+    if os.name != "posix":  # elsewhere asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sorted by name with numbers by their value: 2 before 10."""
+
+    def key(path: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", path.name)
+        return [(int(part) if part.isascii() and part.isdigit() else -1, part) for part in parts]
+
+    return sorted(paths, key=key)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Photos that go through the networks together: the same answers as alone, and nobody pays for another's fault."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline import batch as batch_module
 from facewright.pipeline.batch import reconstruct_files
-from facewright.pipeline.flow import Reconstructor, one_thread
+from facewright.pipeline.flow import Failure, Reconstructor
 from facewright.pipeline.outputs import OutputOptions
+from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import FaceDetection, Photo
 from facewright.regress.rnet import RNet
+from tests.pipeline.flows import rnet_flow, rnet_of
 
 PORTRAITS = Path(__file__).resolve().parents[2] / "src" / "facewright" / "assets" / "photos"
 FIVE = torch.tensor([[80.0, 90.0], [122.0, 88.0], [100.0, 115.0], [85.0, 135.0], [118.0, 134.0]])
@@ -28,7 +31,7 @@ def reconstructor(toy_model: FaceModel) -> Reconstructor:
     rnet = RNet(toy_model.layout, architecture="resnet18", width=0.125, crop_size=64)
     for head in rnet.heads.values():
         torch.nn.init.normal_(head.get_parameter("weight"), std=0.05)
-    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), weights="toy.safetensors")
+    return rnet_flow(toy_model, load_face_detector(), rnet.eval(), weights="toy.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +40,20 @@ def photos() -> list[Photo]:
     return [read_photo(PORTRAITS / "grace_hopper.jpg"), grey, read_photo(PORTRAITS / "astronaut.jpg")]
 
 
+def of_photo(results: list[Reconstruction | Failure], number: int) -> list[Any]:
+    return [result for result in results if result.input == number]
+
+
 def test_photos_together_answer_as_alone(reconstructor: Reconstructor, photos: list[Photo]) -> None:
     together = reconstructor.faces_in_batch(photos)
-    assert isinstance(together[1], NoFaceFoundError)
-    assert "grey.png" in str(together[1])
+    (missing,) = of_photo(together, 1)
+    assert (missing.face, missing.stage) == (None, "detect")
+    assert isinstance(missing.error, NoFaceFoundError)
+    assert "grey.png" in str(missing.error)
     with pytest.raises(NoFaceFoundError):
         reconstructor.faces_in(photos[1])
     for k in (0, 2):
-        alone, found = reconstructor.faces_in(photos[k]), together[k]
-        assert isinstance(found, list)
+        alone, found = reconstructor.faces_in(photos[k]), of_photo(together, k)
         assert len(found) == len(alone) >= 1
         for a, b in zip(alone, found, strict=True):
             torch.testing.assert_close(a.landmarks, b.landmarks, atol=0.05, rtol=0)
@@ -61,13 +69,28 @@ def test_known_faces_are_not_searched_for(reconstructor: Reconstructor) -> None:
     face = FaceDetection(torch.tensor([70.0, 70, 130, 150]), 1.0, FIVE)
     flat = FaceDetection(face.box, 1.0, torch.ones(5, 2))
     found = reconstructor.faces_in_batch([noise, noise, noise], detections=[[face, face], [flat], []])
-    assert isinstance(found[0], list)
-    assert len(found[0]) == 2
-    assert isinstance(found[1], ReconstructionError)
-    assert isinstance(found[2], NoFaceFoundError)
-    (largest,) = reconstructor.faces_in_batch([noise], detections=[[face, face]], faces="largest")
-    assert isinstance(largest, list)
-    assert len(largest) == 1
+    assert [(result.input, result.face) for result in found] == [(0, 0), (0, 1), (1, 0), (2, None)]
+    assert all(isinstance(result, Reconstruction) for result in found[:2])
+    assert isinstance(found[2], Failure)
+    assert isinstance(found[2].error, ReconstructionError)
+    assert isinstance(found[3], Failure)
+    assert isinstance(found[3].error, NoFaceFoundError)
+    assert len(reconstructor.faces_in_batch([noise], detections=[[face, face]], faces="largest")) == 1
+
+
+def test_one_bad_face_costs_its_photo_nothing(
+    reconstructor: Reconstructor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named; the others are written; the photo is neither done nor failed."""
+    picture = tmp_path / "two.png"
+    noise = Photo(torch.rand(3, 200, 220), str(picture))
+    good = FaceDetection(torch.tensor([70.0, 70, 130, 150]), 1.0, FIVE)
+    flat = FaceDetection(good.box, 1.0, torch.ones(5, 2))
+    (kept,) = reconstructor.faces_in(noise, detections=[flat, good])
+    assert kept.face == 1
+    assert "face 0: expected five points" in caplog.text
+    with pytest.raises(ReconstructionError, match="five points"):
+        reconstructor.faces_in(noise, detections=[flat, flat])
 
 
 def test_landmarks_are_those_of_the_whole_mesh(reconstructor: Reconstructor, photos: list[Photo]) -> None:
@@ -118,10 +141,10 @@ def test_batches_are_bounded(reconstructor: Reconstructor, monkeypatch: pytest.M
     monkeypatch.setattr(Reconstructor, "faces_in_batch", counted)
     inputs = [PORTRAITS / "astronaut.jpg"] * 5
     options = OutputOptions(("json",))
-    monkeypatch.setattr(batch_module, "BATCH_PHOTOS", 2)
-    reconstruct_files(inputs, tmp_path / "a", reconstructor, options=options)
+    pairs = replace(reconstructor, estimator=replace(rnet_of(reconstructor), photos_together=2))
+    reconstruct_files(inputs, tmp_path / "a", pairs, options=options)
     monkeypatch.setattr(batch_module, "BATCH_PIXELS", 1000)
-    reconstruct_files(inputs, tmp_path / "b", reconstructor, options=options)
+    reconstruct_files(inputs, tmp_path / "b", pairs, options=options)
     assert sizes == [2, 2, 1, 1, 1, 1, 1, 1]
     names = sorted(path.name for path in (tmp_path / "b").iterdir())
     assert names == [
@@ -132,24 +155,3 @@ def test_batches_are_bounded(reconstructor: Reconstructor, monkeypatch: pytest.M
         "astronaut.json",
         "report.json",
     ]
-
-
-def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The conftest's one thread would hide it: torch's count is replaced by a variable."""
-    count = 7
-
-    def set_count(new: int) -> None:
-        nonlocal count
-        count = new
-
-    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
-    monkeypatch.setattr(torch, "set_num_threads", set_count)
-
-    @one_thread()
-    def fail() -> None:
-        assert count == 1
-        raise NoFaceFoundError
-
-    with pytest.raises(NoFaceFoundError):
-        fail()
-    assert count == 7

@@ -10,7 +10,9 @@ from facewright.errors import NoFaceFoundError
 from facewright.evaluate.synthetic import open_studio, photograph, plan_scene
 from facewright.photo import read_photo
 from facewright.pipeline import flow as flow_module
-from facewright.pipeline.flow import MOST_DOUBT, Reconstructor, load_reconstructor
+from facewright.pipeline import rnet_estimator as rnet_module
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.pipeline.rnet_estimator import MOST_DOUBT
 from facewright.records import FaceDetection, Photo
 
 DENIED_SEED = 850_068
@@ -46,7 +48,7 @@ def test_what_the_network_doubts_is_no_face(
     monkeypatch.setattr(flow_module, "possible_faces", lambda *_: [claimed])
     with pytest.raises(NoFaceFoundError):
         flow.faces_in(noise)
-    monkeypatch.setattr(flow_module, "MOST_DOUBT", 10.0)
+    monkeypatch.setattr(rnet_module, "MOST_DOUBT", 10.0)
     assert len(flow.faces_in(noise)) == 1
     assert MOST_DOUBT < 0.03
 

@@ -9,16 +9,20 @@ from torch import Tensor
 from facewright.align import align_face, five_from_68
 from facewright.assets import embedded_path
 from facewright.detect import FaceDetector, load_face_detector
-from facewright.errors import AssetNotFoundError, WeightsError
+from facewright.errors import AssetNotFoundError, SettingsError, WeightsError
 from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
-from facewright.pipeline.flow import EMBEDDED_REFINE, Reconstructor, load_reconstructor
+from facewright.pipeline.estimator import Candidate
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.pipeline.methods import EMBEDDED_REFINE
+from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import AlignedFace, FaceDetection, Photo
 from facewright.regress import weights as weights_module
 from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.regress.weights import EMBEDDED_WEIGHTS, WeightsCard, save_weights
+from tests.pipeline.flows import rnet_flow, rnet_of
 
 HEIGHT, WIDTH, SCALE_PX = 420, 500, 120.0
 MARKS = (36, 45, 8)
@@ -84,8 +88,8 @@ def detection_of(landmarks: Tensor, offset: tuple[float, float] = (0.0, 0.0), gr
 
 def starts_of(flow: Reconstructor, photo: Photo, detections: list[FaceDetection]):
     """What goes into the fit."""
-    cut = [flow._cut(photo, detection.five) for detection in detections]
-    return flow._regressed([photo] * len(cut), cut)
+    estimator = rnet_of(flow)
+    return estimator._answers([Candidate(photo, face, estimator.crop(photo, face.five)) for face in detections])
 
 
 def assert_same_place(found: AlignedFace, wanted: AlignedFace, atol_px: float) -> None:
@@ -104,7 +108,7 @@ def test_a_second_look_puts_a_bad_crop_right(
 ) -> None:
     """Whatever the first crop was cut by, the second lies where true five points put it."""
     net = DotNet(toy_model, shape68, crop_size=crop_size)
-    once, twice = (Reconstructor(toy_model, detector, net, looks=looks) for looks in (1, 2))
+    once, twice = (rnet_flow(toy_model, detector, net, looks=looks) for looks in (1, 2))
     detections = [detection_of(landmarks, *wrong) for wrong in WRONG]
     wanted = align_face(photo, five_from_68(landmarks))
     for first, second in zip(starts_of(once, photo, detections), starts_of(twice, photo, detections), strict=True):
@@ -121,7 +125,7 @@ def test_belief_lies_on_the_photo(
 ) -> None:
     """Through the halved crop and back: no half pixel is lost on the way (it would be 0.6 px of the photo)."""
     net = DotNet(toy_model, shape68, crop_size=crop_size)
-    flow = Reconstructor(toy_model, detector, net, looks=2)
+    flow = rnet_flow(toy_model, detector, net, looks=2)
     for start in starts_of(flow, photo, [detection_of(landmarks, *wrong) for wrong in WRONG]):
         assert start.belief is not None
         there = apply_homogeneous(start.aligned.T_photo_crop, start.belief.points_px)
@@ -137,7 +141,7 @@ def test_a_net_of_the_crops_own_size_sees_the_crop_itself(
     detection = detection_of(landmarks)
     crop = align_face(photo, detection.five).crop
     for net in nets.values():
-        (start,) = starts_of(Reconstructor(toy_model, detector, net), photo, [detection])
+        (start,) = starts_of(rnet_flow(toy_model, detector, net), photo, [detection])
         assert torch.equal(start.aligned.crop, crop)
     assert torch.equal(nets[224].shown[0][0], crop)
     halved = crop.unflatten(1, (112, 2)).unflatten(3, (112, 2)).mean((2, 4))
@@ -159,7 +163,7 @@ def test_nonsense_keeps_the_first_crop(
     detection = detection_of(landmarks, (5.0, 5.0))
     first = align_face(photo, detection.five)
     for rnet in (net, blind):
-        (start,) = starts_of(Reconstructor(toy_model, detector, rnet, looks=2), photo, [detection])
+        (start,) = starts_of(rnet_flow(toy_model, detector, rnet, looks=2), photo, [detection])
         assert torch.equal(start.aligned.crop, first.crop)
         assert torch.equal(start.aligned.T_photo_crop, first.T_photo_crop)
         assert start.coefficients is not None
@@ -169,21 +173,21 @@ def test_results_come_with_the_crop_of_the_last_look(
     toy_model: FaceModel, detector: FaceDetector, shape68: Tensor, landmarks: Tensor, photo: Photo
 ) -> None:
     """Through the front door, several faces in several photos: each result's camera is that of its own crop."""
-    flow = Reconstructor(toy_model, detector, DotNet(toy_model, shape68, crop_size=112), looks=2)
+    flow = rnet_flow(toy_model, detector, DotNet(toy_model, shape68, crop_size=112), looks=2)
     moved = Photo(photo.srgb.roll(-40, 2), "moved")
     gone = landmarks - torch.tensor([40.0, 0.0])
     found = flow.faces_in_batch(
         [photo, moved],
         detections=[[detection_of(landmarks, *wrong) for wrong in WRONG[:2]], [detection_of(gone, (8.0, 8.0))]],
     )
-    for faces, marks, picture in zip(found, (landmarks, gone), (photo, moved), strict=True):
-        assert isinstance(faces, list)
-        wanted = align_face(picture, five_from_68(marks))
-        for face in faces:
-            assert_same_place(face.aligned, wanted, 1.1)
-            assert face.method == "rnet"
-            # the mean head in the crop's middle: its landmarks lie around those of the photo
-            torch.testing.assert_close(face.landmarks.mean(0), marks.mean(0), atol=8.0, rtol=0)
+    assert [(face.input, face.face) for face in found] == [(0, 0), (0, 1), (1, 0)]
+    for face in found:
+        assert isinstance(face, Reconstruction)
+        marks, picture = ((landmarks, photo), (gone, moved))[face.input]
+        assert_same_place(face.aligned, align_face(picture, five_from_68(marks)), 1.1)
+        assert face.method == "rnet"
+        # the mean head in the crop's middle: its landmarks lie around those of the photo
+        torch.testing.assert_close(face.landmarks.mean(0), marks.mean(0), atol=8.0, rtol=0)
 
 
 def tiny_weights(model: FaceModel, path: Path, *, name: str, landmark_head: bool = True) -> Path:
@@ -209,24 +213,38 @@ def embedded(monkeypatch: pytest.MonkeyPatch, open_weights: Path) -> None:
     monkeypatch.setattr(weights_module, "embedded_path", path_of)
 
 
+def facts_of(flow: Reconstructor) -> tuple[str, str, int, int]:
+    rnet = rnet_of(flow)
+    return flow.method, flow.weights, rnet.looks, rnet.refine
+
+
 @pytest.mark.usefixtures("embedded")
 def test_the_open_head_comes_with_its_network() -> None:
-    flow = load_reconstructor()
-    assert (flow.method, flow.weights, flow.looks, flow.refine) == ("rnet", "open", 2, EMBEDDED_REFINE)
-    fast = load_reconstructor(method="rnet", weights="fast", refine=3)
-    assert (fast.method, fast.weights, fast.refine) == ("rnet", "fast", 3)
-    assert load_reconstructor(refine=0).refine == 0
-    fit = load_reconstructor(method="fit", weights="fast")
-    assert (fit.method, fit.rnet, fit.weights, fit.looks) == ("fit", None, "", 1)
+    assert facts_of(load_reconstructor()) == ("rnet", "open", 2, EMBEDDED_REFINE)
+    assert facts_of(load_reconstructor(method="rnet", weights="fast", refine=3)) == ("rnet", "fast", 2, 3)
+    assert facts_of(load_reconstructor(refine=0))[3] == 0
+    fit = load_reconstructor(method="fit")
+    assert (fit.method, fit.weights) == ("fit", "")
+
+
+def test_settings_that_a_method_would_ignore_are_refused(open_weights: Path) -> None:
+    for wrong, words in (
+        ({"method": "fit", "weights": open_weights}, r"no weights with method 'fit'.*mine\.safetensors"),
+        ({"method": "fit", "weights": "nonexistent"}, "no weights with method 'fit'"),
+        ({"method": "fit", "refine": 3}, "no rounds to refine with method 'fit', received 3"),
+        ({"refine": -3}, "0 or more rounds to refine, received -3"),
+        ({"method": "magic"}, r"a method out of auto, rnet, fit, received 'magic'"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            load_reconstructor(**wrong)
 
 
 def test_brought_weights_keep_to_their_own_method(open_weights: Path, tmp_path: Path) -> None:
     for path in (open_weights, str(open_weights)):
-        flow = load_reconstructor(weights=path)
-        assert (flow.method, flow.weights, flow.looks, flow.refine) == ("rnet", "mine.safetensors", 2, 0)
-    assert load_reconstructor(weights=open_weights, refine=2).refine == 2
+        assert facts_of(load_reconstructor(weights=path)) == ("rnet", "mine.safetensors", 2, 0)
+    assert facts_of(load_reconstructor(weights=open_weights, refine=2))[3] == 2
     blind = tiny_weights(load_face_model(), tmp_path / "blind.safetensors", name="open", landmark_head=False)
-    assert load_reconstructor(weights=blind).looks == 1
+    assert facts_of(load_reconstructor(weights=blind))[2] == 1
 
 
 def test_other_face_models_have_no_network_unless_one_is_brought(
@@ -247,9 +265,9 @@ def test_other_face_models_have_no_network_unless_one_is_brought(
 
 def test_blendshapes_of_the_network_alone_stay_in_their_box() -> None:
     flow = load_reconstructor(refine=0)
-    assert flow.rnet is not None
+    rnet = rnet_of(flow).rnet
     with torch.no_grad():
-        flow.rnet.get_parameter("heads.exp.bias").copy_(torch.linspace(-2.0, 2.0, flow.face_model.layout.exp))
+        rnet.get_parameter("heads.exp.bias").copy_(torch.linspace(-2.0, 2.0, rnet.layout.exp))
     (face,) = flow.faces_in(read_photo(embedded_path("photos/astronaut.jpg")), faces="largest")
     assert face.coefficients.exp.min() == 0.0
     assert face.coefficients.exp.max() == 1.0

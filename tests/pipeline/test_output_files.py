@@ -1,8 +1,11 @@
 """Files of results: whole or absent whatever happens to the disk, and never one over another."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +16,12 @@ from facewright.errors import ExportError
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.batch import InputReport, output_stems, photo_paths, reconstruct_files
-from facewright.pipeline.flow import Reconstruction, Reconstructor
-from facewright.pipeline.outputs import ALL_FORMATS, OutputOptions, save_reconstruction, write_outputs
+from facewright.pipeline.flow import Reconstructor
+from facewright.pipeline.outputs import ALL_FORMATS, OutputOptions, save_face, write_outputs
+from facewright.pipeline.reconstruction import Reconstruction
+from facewright.records import Photo
 from facewright.regress.rnet import RNet
+from tests.pipeline.flows import rnet_flow, rnet_of
 
 PORTRAIT = embedded_path("photos/astronaut.jpg")
 
@@ -24,7 +30,7 @@ PORTRAIT = embedded_path("photos/astronaut.jpg")
 def reconstructor(toy_model: FaceModel) -> Reconstructor:
     torch.manual_seed(0)
     rnet = RNet(toy_model.layout, architecture="resnet18", width=0.0625, crop_size=64)
-    return Reconstructor(toy_model, load_face_detector(), rnet.eval(), weights="untrained.safetensors")
+    return rnet_flow(toy_model, load_face_detector(), rnet.eval(), weights="untrained.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -84,22 +90,131 @@ def test_a_disk_that_is_full_for_a_while_costs_the_photos_of_that_while(
     assert json.loads((out / "report.json").read_text())["failed"] == 1
 
 
-def test_a_report_of_an_earlier_run_is_not_left_to_mislead(
+def copies(folder: Path, *names: str) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(PORTRAIT.read_bytes())
+    return [folder / name for name in names]
+
+
+JSON_ONLY = OutputOptions(("json",))
+
+
+def test_an_earlier_report_is_kept_entry_by_entry(
     reconstructor: Reconstructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the middle, a run leaves its own report, of what was done so far."""
-    (tmp_path / "report.json").write_text('{"done": 7}')
-    seen: list[int] = []
+    """Whatever stops the second run, the first one's entries stay and its own finished ones are there."""
+    out = tmp_path / "out"
+    a, b, c = copies(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
+    reconstruct_files([a], out, reconstructor, options=JSON_ONLY)
+    alone = replace(reconstructor, estimator=replace(rnet_of(reconstructor), photos_together=1))
+    inside, calls = Reconstructor.faces_in_batch, 0
 
-    def look(*_: object, **__: object) -> object:
-        seen.append(json.loads((tmp_path / "report.json").read_text())["done"])
-        raise KeyboardInterrupt
+    def stop_at_the_second(self: Reconstructor, photos: list[Photo], **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return inside(self, photos, **options)
 
-    monkeypatch.setattr(Reconstructor, "faces_in_batch", look)
+    monkeypatch.setattr(Reconstructor, "faces_in_batch", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        reconstruct_files([PORTRAIT], tmp_path, reconstructor)
-    assert seen == [0]
-    assert json.loads((tmp_path / "report.json").read_text())["results"] == []
+        reconstruct_files([b, c], out, alone, options=JSON_ONLY)
+    report = json.loads((out / "report.json").read_text())
+    assert [Path(entry["input"]).name for entry in report["results"]] == ["a.jpg", "b.jpg"]
+    assert (report["inputs"], report["done"], report["failed"]) == (2, 2, 0)
+    assert not (out / "report.jsonl").exists()
+
+
+def test_a_killed_run_leaves_its_entries_to_the_next(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    """As if killed after two photos: lines stand beside the report, the second one torn; files half-made lie about."""
+    out = tmp_path / "out"
+    inputs = copies(tmp_path / "in", "a.jpg", "b.jpg")
+    reconstruct_files(inputs, out, reconstructor, options=JSON_ONLY)
+    whole = json.loads((out / "report.json").read_text())
+    lines = ['{"writing": "a"}', json.dumps(whole["results"][0]), '{"writing": "b"}', '{"input": "torn']
+    (out / "report.jsonl").write_text("\n".join(lines))
+    (out / "report.json").unlink()
+    dead = out / ".facewright-999999999-00.json"
+    alive = out / f".facewright-{os.getpid()}-00.json"
+    for path in (dead, alive):
+        path.touch()
+    done: list[str] = []
+    reports = reconstruct_files(
+        inputs, out, reconstructor, options=JSON_ONLY, resume=True, on_done=lambda r: done.append(Path(r.input).name)
+    )
+    assert done == ["a.jpg", "b.jpg"]
+    assert [report.status for report in reports] == ["done", "done"]
+    assert reports[0].seconds == pytest.approx(whole["results"][0]["seconds"])  # taken over
+    assert (dead.exists(), alive.exists()) == (False, True)
+    assert len(json.loads((out / "report.json").read_text())["results"]) == 2
+
+
+def test_resuming_does_again_what_has_changed(
+    reconstructor: Reconstructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another photo of the same name, other settings, a file that is gone; and nothing else."""
+    out = tmp_path / "out"
+    inputs = copies(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
+    reconstruct_files(inputs, out, reconstructor, options=JSON_ONLY)
+    seen: list[str] = []
+    inside = Reconstructor.faces_in_batch
+
+    def noted(self: Reconstructor, photos: list[Photo], **options: Any) -> Any:
+        seen.extend(Path(photo.path).name for photo in photos)
+        return inside(self, photos, **options)
+
+    monkeypatch.setattr(Reconstructor, "faces_in_batch", noted)
+
+    def done_again(options: OutputOptions = JSON_ONLY) -> list[str]:
+        seen.clear()
+        reconstruct_files(inputs, out, reconstructor, options=options, resume=True)
+        return list(seen)
+
+    assert done_again() == []
+    inputs[1].write_bytes(embedded_path("photos/grace_hopper.jpg").read_bytes())
+    (out / "c.json").unlink()
+    assert done_again() == ["b.jpg", "c.jpg"]
+    assert done_again(OutputOptions(("json", "mat"))) == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_what_others_wrote_is_never_replaced(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    """Neither an input nor any other file; a second run replaces the first one's files and takes none for a photo."""
+    folder = tmp_path / "io"
+    (photo,) = copies(folder, "me.jpg")
+    options = OutputOptions(("overlay", "json"))
+    first = reconstruct_files([folder], folder, reconstructor, options=options)
+    assert [report.status for report in first] == ["done"]
+    again = reconstruct_files([folder], folder, reconstructor, options=options)
+    assert [(report.status, Path(report.input).name) for report in again] == [("done", "me.jpg")]
+    mine = folder / "me_overlay.png"
+    mine.write_bytes(PORTRAIT.read_bytes())
+    refused = reconstruct_files([photo, mine], folder, reconstructor, options=options)
+    assert "did not write" in str(refused[0].error)
+    assert mine.read_bytes() == PORTRAIT.read_bytes()
+    (folder / "report.json").write_text('{"mine": 1}')
+    with pytest.raises(ExportError, match=r"report\.json to be absent or a report of ours"):
+        reconstruct_files([photo], folder, reconstructor, options=options)
+    assert (folder / "report.json").read_text() == '{"mine": 1}'
+
+
+def test_two_runs_at_once_keep_each_others_entries(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    a, b = copies(tmp_path / "in", "a.jpg", "b.jpg")
+
+    def other_run(_: InputReport) -> None:
+        reconstruct_files([b], out, reconstructor, options=JSON_ONLY)
+
+    reconstruct_files([a], out, reconstructor, options=JSON_ONLY, on_done=other_run)
+    names = {Path(entry["input"]).name for entry in json.loads((out / "report.json").read_text())["results"]}
+    assert names == {"a.jpg", "b.jpg"}
+
+
+def test_a_name_of_250_letters_is_cut(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    (photo,) = copies(tmp_path / "in", "x" * 246 + ".jpg")
+    (report,) = reconstruct_files([photo], tmp_path / "out", reconstructor, options=OutputOptions(("overlay",)))
+    assert report.status == "done"
+    assert len(report.outputs[0]) < 255
 
 
 @pytest.mark.parametrize(
@@ -122,20 +237,25 @@ def test_no_two_photos_share_a_file(names: list[str], stems: list[str]) -> None:
 
 
 def test_folders_become_their_pictures(tmp_path: Path) -> None:
-    for name in ("z.jpg", "a.PNG", "._a.png", "notes.txt"):
+    for name in ("z10.jpg", "z2.jpg", "a.PNG", "._a.png", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
-    assert photo_paths([tmp_path, "absent.jpg"]) == [tmp_path / "a.PNG", tmp_path / "z.jpg", Path("absent.jpg")]
+    assert photo_paths([tmp_path, "absent.jpg"]) == [
+        tmp_path / "a.PNG",
+        tmp_path / "z2.jpg",
+        tmp_path / "z10.jpg",
+        Path("absent.jpg"),
+    ]
     assert photo_paths([tmp_path / "folder.jpg"]) == [tmp_path / "folder.jpg"]
 
 
 @pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".stl", ".mat", ".npz", ".json", ".png", ".GLB"])
 def test_one_face_to_one_file(face: Reconstruction, tmp_path: Path, suffix: str) -> None:
-    save_reconstruction(face, tmp_path / f"me{suffix}", texture_px=64)
+    save_face(face, tmp_path / f"me{suffix}", texture_px=64)
     assert (tmp_path / f"me{suffix}").stat().st_size > 1000
 
 
 def test_an_unknown_suffix_is_named(face: Reconstruction, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"one of .*\.glb.*received .*me\.bmp"):
-        save_reconstruction(face, tmp_path / "me.bmp")
+        save_face(face, tmp_path / "me.bmp")
     assert list(tmp_path.iterdir()) == []

@@ -14,11 +14,11 @@ from rich.table import Table
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.export.formats import ALL_FORMATS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
-from facewright.pipeline.flow import FacesChoice, Method, load_reconstructor
+from facewright.pipeline.flow import FacesChoice, load_reconstructor
 from facewright.pipeline.outputs import OutputOptions
 
 TEXTURE_SIZES = (16, 8192)
-MOST_MEGAPIXELS = 10_000.0
+LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Reconstruct:
     """Pictures, or folders of pictures."""
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
-    method: Method = "auto"
-    """How coefficients are found: ``rnet`` by a network, ``fit`` by analysis by synthesis alone; ``auto`` takes the
-    network where there are weights for the face model."""
+    method: str = "auto"
+    """How faces are reconstructed: ``rnet`` by a network, ``fit`` by analysis by synthesis alone; ``auto`` goes by the
+    weights that are named, or takes the network where there are weights for the face model."""
     weights: str | None = None
-    """R-Net weights made for the face model: a file (.safetensors), or ``open`` or ``fast``, which are embedded and for
-    the open head. Default: ``open``; ``fast`` is for video."""
+    """Weights of the method's network, made for the face model: a file (.safetensors), or ``open`` or ``fast``, which
+    are embedded R-Nets for the open head. Default: ``open``; ``fast`` is for video."""
     refine: int | None = None
-    """Rounds of the fit after R-Net. Default: 1 after embedded weights, 0 after others."""
+    """Rounds of the fit after a network. Default: 1 after embedded weights, 0 after others."""
     faces: FacesChoice = "all"
     """All faces of a photo, or only the largest."""
     formats: tuple[FormatName, ...] = ALL_FORMATS
@@ -54,6 +54,8 @@ class Reconstruct:
     """Refuse larger photos before decoding them."""
     device: str = "cpu"
     """Torch device: cpu, cuda, mps."""
+    resume: bool = False
+    """Go on where a run before stopped: what it has done with the same settings and the same photos is kept."""
     quiet: bool = False
     """No progress bar and no summary; failures are still named on stderr."""
 
@@ -73,8 +75,9 @@ class Reconstruct:
             task = progress.add_task("reconstructing", total=total)
 
             def advance(report: InputReport) -> None:
-                if report.error is not None:
-                    complain("failed", f"{report.input}: {report.error}")
+                for failure in report.failures:
+                    place = "" if failure.face is None else f", face {failure.face}"
+                    complain("failed", f"{report.input}{place}: {failure.error}")
                 progress.advance(task)
 
             reports = reconstruct_files(
@@ -85,24 +88,27 @@ class Reconstruct:
                 options=OutputOptions(self.formats, self.texture_size),
                 landmarks=self.landmarks,
                 max_pixels=int(self.max_megapixels * 1e6),
+                resume=self.resume,
                 on_done=advance,
             )
         if not self.quiet:
             _print_summary(reports, self.out)
-        return SOME_FAILED if any(report.status == "failed" for report in reports) else DONE
+        return DONE if all(report.status == "done" for report in reports) else SOME_FAILED
 
     def _check(self) -> None:
         if not self.photos:
             raise CommandError(
                 "expected at least one photo or folder, received none: facewright reconstruct PHOTO --out DIR"
             )
-        if not self.formats:
-            raise CommandError(f"expected --formats of {', '.join(ALL_FORMATS)}, received none")
+        if not self.formats or len(set(self.formats)) < len(self.formats):
+            raise CommandError(
+                f"expected --formats of {', '.join(ALL_FORMATS)}, each once; received {list(self.formats)}"
+            )
         if self.landmarks is not None and not self.landmarks.is_dir():
             raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")
         for name, value, low, high in (
             ("--texture-size", self.texture_size, *TEXTURE_SIZES),
-            ("--max-megapixels", self.max_megapixels, 0.0, MOST_MEGAPIXELS),
+            ("--max-megapixels", self.max_megapixels, LEAST_MEGAPIXELS, MOST_MEGAPIXELS),
             ("--refine", self.refine or 0, 0, math.inf),
         ):
             if not low <= value <= high:
@@ -129,7 +135,7 @@ def _print_summary(reports: list[InputReport], out: Path) -> None:
     for column in ("input", "faces", "seconds", "files"):
         table.add_column(column, overflow="fold")
     for report in reports:
-        made = escape(_shortened(report.outputs)) if report.status == "done" else "[red]failed[/red]"
+        made = escape(_shortened(report.outputs)) if report.faces else "[red]failed[/red]"
         table.add_row(escape(report.input), str(report.faces), f"{sum(report.seconds.values()):.1f}", made)
     out_console.print(table)
     say(f"written to {out}; what became of each input is in report.json")

@@ -51,7 +51,7 @@ def read_mat(path: Path, names: Collection[str] | None = None) -> dict[str, Any]
 
 def official_mat(
     *,
-    coefficients: FaceCoefficients,
+    coefficients: FaceCoefficients | None,
     vertices_world: Float[Tensor, "V 3"],
     albedo_srgb: Float[Tensor, "V 3"],
     colors_srgb: Float[Tensor, "V 3"],
@@ -74,7 +74,7 @@ def official_mat(
     pixel is added here.
 
     Args:
-        coefficients: of one face.
+        coefficients: of one face; None for a mesh alone: the keys that hold them are left out.
         vertices_world: posed vertices, dm.
         albedo_srgb: unlit vertex colours, display-coded, nominally 0..1.
         colors_srgb: lit vertex colours, display-coded, nominally 0..1.
@@ -85,27 +85,29 @@ def official_mat(
         mask: its coverage.
         trans_params: W, H, s, tx, ty of the alignment.
     """
-    c = coefficients
-    layout = CoefficientLayout(c.id.shape[1], c.exp.shape[1], c.tex.shape[1])
     lm68 = landmarks_crop + landmarks_crop.new_tensor([0.5, -0.5])
     picture = torch.cat([255.0 * rendering_srgb.clamp(0.0, 1.0), (mask > 0.5).to(rendering_srgb)])
     contents = {
         "cropped_img": (crop.clamp(0.0, 1.0) * 255.0).round().permute(1, 2, 0),
         "recon_img": picture.permute(1, 2, 0),
-        "coeff": layout.pack(c),
         "face_shape": vertices_world,
         "face_texture": 255.0 * albedo_srgb,
         "face_color": 255.0 * colors_srgb,
         "lm_68p": flip_rows(lm68, crop.shape[1]),
         "lm_5p": five_crop,
-        "id": c.id,
-        "exp": c.exp,
-        "tex": c.tex,
-        "angle": c.angles,
-        "gamma": c.sh.transpose(1, 2).flatten(1),
-        "trans": c.translation,
         "lm68": lm68[None],
     }
+    if coefficients is not None:
+        c = coefficients
+        contents |= {
+            "coeff": CoefficientLayout(c.id.shape[1], c.exp.shape[1], c.tex.shape[1]).pack(c),
+            "id": c.id,
+            "exp": c.exp,
+            "tex": c.tex,
+            "angle": c.angles,
+            "gamma": c.sh.transpose(1, 2).flatten(1),
+            "trans": c.translation,
+        }
     arrays = {name: value.detach().cpu().float().numpy() for name, value in contents.items()}
     arrays["cropped_img"] = arrays["cropped_img"].astype(np.uint8)
     arrays["trans_params"] = trans_params.detach().cpu().double().numpy()[None]

@@ -138,9 +138,7 @@ def _pixel_term(
     return photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=precision, moving=moving)
 
 
-def _visible_share(
-    plan: FitPlan, patch: ColoredPatch, state: FaceCoefficients, camera: Camera
-) -> Float[Tensor, " G"]:
+def _visible_share(plan: FitPlan, patch: ColoredPatch, state: FaceCoefficients, camera: Camera) -> Float[Tensor, " G"]:
     """1 for compared triangles whose corners are all seen, else 0."""
     world = pose_points(plan.shape.vertices(state), state.angles, state.translation)
     clip = clip_from_world(world, camera)

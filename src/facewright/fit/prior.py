@@ -15,6 +15,7 @@ from facewright.records import FaceCoefficients
 BOUNDED_EXP_SIGMA, NORMAL_EXP_SIGMA = 0.8, 1.0
 """Scale of expressions that are weights in 0..1, and of standard-normal ones."""
 
+
 def no_prior(plan: FitPlan) -> Prior:
     """Nothing is believed: every unknown is free."""
     zeros = plan.shape.mean.new_zeros(plan.unknowns.size)
@@ -41,7 +42,7 @@ def prior_of(plan: FitPlan, settings: FitSettings) -> Prior:
     return replace(prior, slope=slope, lower=lower, upper=upper)
 
 
-def around(prior: Prior, coefficients: FaceCoefficients, unknowns: Unknowns, *, id: Sigma, exp: Sigma) -> Prior:  # noqa: A002 - as in FaceCoefficients
+def around(prior: Prior, coefficients: FaceCoefficients, unknowns: Unknowns, *, id: Sigma, exp: Sigma) -> Prior:
     """The same prior with shape and expression expected where they were seen, not at the mean face, and not sparse.
 
     Args:

@@ -1,6 +1,8 @@
 """A linear 3D morphable face model and its decoding (docs/deep3d.md section 3; Blanz & Vetter 1999)."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -8,7 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from facewright.geometry.mesh import vertex_normals
-from facewright.records import AlbedoSpace, Annotations, CoefficientLayout, FaceCoefficients, FaceMesh, Topology
+from facewright.records import (
+    AlbedoSpace,
+    Annotations,
+    CoefficientLayout,
+    FaceCoefficients,
+    FaceMesh,
+    TensorRecord,
+    Topology,
+)
 
 
 class FaceModel(nn.Module):
@@ -145,3 +155,21 @@ class FaceModel(nn.Module):
             self.faces_uv,
             self.albedo_space,
         )
+
+
+@dataclass(frozen=True)
+class MorphableFace(TensorRecord):
+    """A face of a face model: coefficients say nothing without the model that they belong to.
+
+    Attributes:
+        model: the face model.
+        coefficients: one face (batch of 1).
+    """
+
+    model: FaceModel
+    coefficients: FaceCoefficients
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "MorphableFace":
+        """See ``TensorRecord``; the model is copied, as others use it too."""
+        model = copy.deepcopy(self.model)._apply(change)
+        return replace(self, model=model, coefficients=self.coefficients.mapped(change))

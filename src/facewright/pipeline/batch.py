@@ -1,23 +1,28 @@
 """Many photos: each is tried, failures are named and cost the others nothing, everything is reported."""
 
+import hashlib
+import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
-from facewright import __version__
 from facewright.detect import landmarks_of
 from facewright.errors import ExportError, FacewrightError, PhotoError
-from facewright.export.json import write_json
+from facewright.export.json import plain
+from facewright.export.png import is_own_picture
+from facewright.files import natural_order, remove_leftovers
 from facewright.photo import read_photo
+from facewright.pipeline.attempts import Result
 from facewright.pipeline.coefficient_files import read_known_face
-from facewright.pipeline.flow import FacesChoice, Reconstruction, Reconstructor
+from facewright.pipeline.flow import FacesChoice, Failure, Reconstructor
 from facewright.pipeline.outputs import OutputOptions, write_outputs
+from facewright.pipeline.reconstruction import Reconstruction
+from facewright.pipeline.report import FaceFailure, InputReport, ReportFolder, file_digest
 from facewright.records import FaceDetection, Photo
 
 PHOTO_SUFFIXES = frozenset(
@@ -25,37 +30,19 @@ PHOTO_SUFFIXES = frozenset(
 )
 """What a folder is searched for (HEIC to be named as a failure); files named one by one may be called anything."""
 
-BATCH_PHOTOS, BATCH_PIXELS = 16, 50_000_000
-"""Most photos that go through the networks together, and the pixels after which a batch takes no more."""
+BATCH_PIXELS = 50_000_000
+"""Pixels after which photos that go through the networks together take no more."""
+
+LONGEST_STEM = 200
+"""Bytes of an output's name without what formats add; longer names of photos are cut."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class InputReport:
-    """What became of one input.
-
-    Attributes:
-        input: path as given.
-        status: "done" or "failed".
-        error: class and message of what went wrong; None if nothing did.
-        faces: reconstructed faces.
-        outputs: file names, relative to the output folder.
-        seconds: per stage, summed over faces.
-    """
-
-    input: str
-    status: Literal["done", "failed"]
-    error: str | None = None
-    faces: int = 0
-    outputs: tuple[str, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
 def photo_paths(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as given; folders replaced by the pictures in them (not in their subfolders), sorted by name.
+    """Files as given; folders replaced by the pictures in them (not in their subfolders), in natural order.
 
-    A folder without any stays as it is, to be named as a failure.
+    Pictures that this product has drawn are none. A folder without any stays as it is, to be named as a failure.
     """
     return [path for entry in map(Path, inputs) for path in _pictures_in(entry) or [entry]]
 
@@ -63,11 +50,11 @@ def photo_paths(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
 def _pictures_in(entry: Path) -> list[Path]:
     """Hidden ones are left out: copies from a Mac bring ``._photo.jpg``, which is no picture."""
     try:
-        inside = sorted(entry.iterdir())
+        inside = natural_order(entry.iterdir())
     except OSError:  # a file, or nothing, or a folder that we may not search
         return []
     pictures = (file for file in inside if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.startswith("."))
-    return [file for file in pictures if file.is_file()]
+    return [file for file in pictures if file.is_file() and not is_own_picture(file)]
 
 
 def output_stems(paths: list[Path]) -> list[str]:
@@ -90,7 +77,7 @@ def output_stems(paths: list[Path]) -> list[str]:
 
 
 def _names_for(path: Path) -> Iterator[str]:
-    stem = path.stem or "photo"
+    stem = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM]) or "photo"
     yield stem
     yield f"{stem}-{path.suffix.lstrip('.')}" if path.suffix else f"{stem}-2"
     number = 2
@@ -108,9 +95,12 @@ def reconstruct_files(
     options: OutputOptions | None = None,
     landmarks: Path | None = None,
     max_pixels: int | None = None,
+    resume: bool = False,
     on_done: Callable[[InputReport], None] | None = None,
 ) -> list[InputReport]:
-    """Reconstruct photos into a folder and write its ``report.json``; never stops at a photo that fails.
+    """Reconstruct photos into a folder and keep its ``report.json``; never stops at a photo that fails.
+
+    No file is replaced that this product has not written, no input above all.
 
     Args:
         inputs: files and folders.
@@ -120,48 +110,88 @@ def reconstruct_files(
         options: which files to write, and how.
         landmarks: folder of files with 5 or 68 points each (``detect.landmarks_of``), instead of the detector.
         max_pixels: refuse larger photos before decoding them; the photo door's own limits if None.
+        resume: keep what a run before has done with the same settings and the same bytes of an input.
         on_done: called after each input.
 
     Raises:
         ExportError: the report cannot be written; found out before the first photo is opened.
     """
-    work = _Work(Path(out), reconstructor, faces, options or OutputOptions(), landmarks, max_pixels)
-    work.write_report([])
+    options, folder = options or OutputOptions(), Path(out)
+    report = ReportFolder(folder)
+    remove_leftovers(folder)
+    model = reconstructor.face_model
+    report.begin(method=reconstructor.method, face_model="" if model is None else model.name)
     paths = photo_paths(inputs)
-    opened = (work.opened(path, stem) for path, stem in zip(paths, output_stems(paths), strict=True))
-    reports: list[InputReport] = []
+    work = _Work(
+        folder,
+        reconstructor,
+        faces,
+        options,
+        landmarks,
+        max_pixels,
+        _digest(reconstructor, faces, options, landmarks, max_pixels),
+        frozenset(path.absolute() for path in paths),
+        report,
+        report.outputs,
+        report.interrupted,
+    )
+    known = report.entries if resume else {}
+    reports: dict[int, InputReport] = {}
+
+    def finished(place: int, entry: InputReport) -> None:
+        reports[place] = entry
+        if on_done is not None:
+            on_done(entry)
+
+    todo: list[tuple[int, Path, str]] = []
+    for place, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True)):
+        before = known.get(str(path))
+        if before is not None and work.is_done(path, before):
+            finished(place, before)
+        else:
+            todo.append((place, path, stem))
+    opened = (work.opened(place, path, stem) for place, path, stem in todo)
     try:
-        for batch in _in_batches(opened, most=1 if reconstructor.rnet is None else BATCH_PHOTOS):
-            for report in work.reports(batch):
-                reports.append(report)
-                if on_done is not None:
-                    on_done(report)
+        for batch in _in_batches(opened, most=reconstructor.estimator.photos_together):
+            for place, entry in work.reports(batch):
+                report.add(entry)
+                finished(place, entry)
     finally:  # an interrupt keeps the report of what was done
-        work.write_report(reports)
-    return reports
+        report.fold()
+    return [reports[place] for place in sorted(reports)]
 
 
-def report_document(reports: list[InputReport], reconstructor: Reconstructor) -> dict[str, Any]:
-    """Content of ``report.json``."""
-    failed = sum(report.status == "failed" for report in reports)
-    return {
-        "facewright": __version__,
-        "method": reconstructor.method,
-        "face_model": reconstructor.face_model.name,
-        "inputs": len(reports),
-        "done": len(reports) - failed,
-        "failed": failed,
-        "results": [asdict(report) for report in reports],
+def _digest(
+    reconstructor: Reconstructor,
+    faces: FacesChoice,
+    options: OutputOptions,
+    landmarks: Path | None,
+    max_pixels: int | None,
+) -> str:
+    """Of everything but the input that decides what is written."""
+    estimator, model = reconstructor.estimator, reconstructor.face_model
+    facts = {
+        "method": estimator.method,
+        "weights": estimator.weights,
+        "settings": estimator.settings,
+        "face_model": "" if model is None else [model.name, model.metadata.get("sha256", ""), len(model.mean_shape)],
+        "faces": faces,
+        "options": asdict(options),
+        "landmarks": None if landmarks is None else str(landmarks),
+        "max_pixels": max_pixels,
     }
+    return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Input:
     """One photo on its way; ``content`` is what went wrong where it could not be opened."""
 
+    place: int
     path: Path
     stem: str
     content: tuple[Photo, list[FaceDetection]] | Exception
+    sha256: str
     seconds: float
 
     @property
@@ -179,14 +209,21 @@ class _Work:
     options: OutputOptions
     landmarks: Path | None
     max_pixels: int | None
+    settings: str
+    inputs: frozenset[Path]
+    report: ReportFolder
+    own: set[str]
+    interrupted: set[str]
 
-    def write_report(self, reports: list[InputReport]) -> None:
-        write_json(self.out / "report.json", report_document(reports, self.reconstructor))
+    def is_done(self, path: Path, before: InputReport) -> bool:
+        """Whether a run before has made of an input all that this one would."""
+        same = before.status == "done" and before.settings == self.settings and before.sha256 == file_digest(path)
+        return same and all((self.out / name).is_file() for name in before.outputs)
 
-    def opened(self, path: Path, stem: str) -> _Input:
+    def opened(self, place: int, path: Path, stem: str) -> _Input:
         start = time.perf_counter()
         content = _attempt(path, partial(self._read, path))
-        return _Input(path, stem, content, time.perf_counter() - start)
+        return _Input(place, path, stem, content, file_digest(path), time.perf_counter() - start)
 
     def _read(self, path: Path) -> tuple[Photo, list[FaceDetection]]:
         if os.path.isdir(path):
@@ -196,7 +233,7 @@ class _Work:
         photo = read_photo(path) if most is None else read_photo(path, max_pixels=most, max_side=most)
         return photo, [] if self.landmarks is None else [read_known_face(landmarks_of(path, self.landmarks))]
 
-    def reports(self, batch: list[_Input]) -> Iterator[InputReport]:
+    def reports(self, batch: list[_Input]) -> Iterator[tuple[int, InputReport]]:
         """Reconstruct the photos together, then write the files of each."""
         contents = [entry.content for entry in batch if not isinstance(entry.content, Exception)]
         found = _attempt("a batch", partial(self._found, contents))
@@ -204,34 +241,75 @@ class _Work:
             found = [_attempt(one[0].path, lambda one=one: self._found([one])[0]) for one in contents]
         answers = iter(found)
         for entry in batch:
-            yield self._written(entry, entry.content if isinstance(entry.content, Exception) else next(answers))
+            result = entry.content if isinstance(entry.content, Exception) else next(answers)
+            report = _failed("read", result) if isinstance(result, Exception) else self._written(entry, result)
+            seconds = {"read": entry.seconds} | report.seconds
+            yield (
+                entry.place,
+                replace(
+                    report,
+                    input=str(entry.path),
+                    stem=entry.stem,
+                    seconds=seconds,
+                    sha256=entry.sha256,
+                    settings=self.settings,
+                ),
+            )
 
-    def _found(self, contents: list[tuple[Photo, list[FaceDetection]]]) -> list[list[Reconstruction] | FacewrightError]:
+    def _found(self, contents: list[tuple[Photo, list[FaceDetection]]]) -> list[list[Reconstruction | Failure]]:
         photos, given = [photo for photo, _ in contents], [detections for _, detections in contents]
         detections = None if self.landmarks is None else given
-        return self.reconstructor.faces_in_batch(photos, faces=self.faces, detections=detections)
+        results = self.reconstructor.faces_in_batch(photos, faces=self.faces, detections=detections)
+        return [[result for result in results if result.input == number] for number in range(len(photos))]
 
-    def _written(self, entry: _Input, found: list[Reconstruction] | Exception) -> InputReport:
-        seconds = {"read": entry.seconds}
-        if isinstance(found, list):
-            for stage in found[0].seconds:
-                # Every face carries what its photo cost; only the fit is its own.
-                parts = [face.seconds.get(stage, 0.0) for face in found]
-                seconds[stage] = sum(parts) if stage == "fit" else parts[0]
-            start = time.perf_counter()
-            files = _attempt(entry.path, partial(write_outputs, found, self.out, entry.stem, self.options))
-            seconds["write"] = time.perf_counter() - start
-            if isinstance(files, list):
-                names = tuple(file.name for file in files)
-                return InputReport(str(entry.path), "done", None, len(found), names, seconds)
-            found = files
-        kind = type(found).__name__
-        text = f"{kind}: {found}" if isinstance(found, FacewrightError) else f"unexpected {kind}: {found}"
-        standing = tuple(file.name for file in found.written) if isinstance(found, ExportError) else ()
-        return InputReport(str(entry.path), "failed", text, outputs=standing, seconds=seconds)
+    def _written(self, entry: _Input, results: list[Reconstruction | Failure]) -> InputReport:
+        found = [result for result in results if isinstance(result, Reconstruction)]
+        failures = [
+            FaceFailure(result.face, result.stage, _text(result.error))
+            for result in results
+            if isinstance(result, Failure)
+        ]
+        if not found:
+            return InputReport("", "", "failed", failures[0].error, failures=tuple(failures))
+        seconds: dict[str, float] = {}
+        for stage in {stage for face in found for stage in face.seconds}:
+            # Every face carries what its photo cost; only the fit is its own.
+            parts = [face.seconds.get(stage, 0.0) for face in found]
+            seconds[stage] = sum(parts) if stage == "fit" else parts[0]
+        start = time.perf_counter()
+        files = _attempt(entry.path, partial(self._write, found, entry.stem))
+        seconds["write"] = time.perf_counter() - start
+        if isinstance(files, Exception):
+            report = _failed("write", files)
+            return replace(report, failures=(*failures, *report.failures), seconds=seconds)
+        names = tuple(file.name for file in files)
+        status = "partial" if failures else "done"
+        error = failures[0].error if failures else None
+        return InputReport("", "", status, error, len(found), tuple(failures), names, seconds)
+
+    def _write(self, found: list[Reconstruction], stem: str) -> list[Path]:
+        self.report.writing(stem)
+        written = write_outputs(found, self.out, stem, self.options, may_replace=self._is_ours)
+        self.own.update(path.name for path in written)
+        return written
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file that is there may be replaced: a run has written it, and it is no input now."""
+        if path.absolute() in self.inputs:
+            return False
+        stem = re.sub(r"(_\d+)?(_overlay|_mesh)?\.\w+$", "", path.name)
+        return path.name in self.own or stem in self.interrupted or is_own_picture(path)
 
 
-Result = TypeVar("Result")
+def _failed(stage: str, error: Exception) -> InputReport:
+    standing = tuple(file.name for file in error.written) if isinstance(error, ExportError) else ()
+    failure = FaceFailure(None, stage, _text(error))
+    return InputReport("", "", "failed", failure.error, failures=(failure,), outputs=standing)
+
+
+def _text(error: Exception) -> str:
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, FacewrightError) else f"unexpected {kind}: {error}"
 
 
 def _attempt(what: Path | str, step: Callable[[], Result]) -> Result | Exception:

@@ -27,7 +27,7 @@ from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, Lan
 
 MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM = "mesh_px", "contour_px", "five_px", "landmarks_px"
 POINTS_TERM = "points_px"
-"""Names in the report: dense points, outline, five points beside others, a network's landmarks, points by themselves."""
+"""Names in the report: dense points, outline, five points beside others, a network's landmarks, points alone."""
 
 SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX, SIGMA_CONTOUR_PX = 1.5, 6.0, 0.7, 2.5
 """Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""

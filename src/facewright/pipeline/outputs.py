@@ -1,14 +1,15 @@
 """One reconstruction becomes files: textured meshes, coefficients, pictures."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from facewright.errors import ExportError
 from facewright.export.formats import ALL_FORMATS, FORMATS, Content, FormatName, format_of
 from facewright.export.mat import official_mat
 from facewright.files import FileSet
@@ -16,11 +17,13 @@ from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import Reconstruction, one_thread
-from facewright.pipeline.texture import face_texture, lit_vertex_colors
+from facewright.pipeline.face import FaceInPhoto
+from facewright.pipeline.texture import face_texture, lit_vertex_colors, vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
 from facewright.records import FaceCoefficients, MeshAsset
 from facewright.render.renderer import render
+
+_PARTS = fields(FaceCoefficients)
 
 SAVED_FORMATS = ("glb", "obj", "ply", "stl", "mat", "npz", "json", "mesh")
 """What one face is saved as, by the suffix of a path."""
@@ -42,26 +45,26 @@ class OutputOptions:
 class FaceFiles:
     """The files of one face; the costly parts (texture, pictures) are made once, when the first file needs them."""
 
-    def __init__(self, reconstruction: Reconstruction, *, texture_px: int = 1024) -> None:
-        self.reconstruction = reconstruction
+    def __init__(self, face: FaceInPhoto, *, texture_px: int = 1024) -> None:
+        self.face = face
         self.texture_px = texture_px
 
     @cached_property
     def asset(self) -> MeshAsset:
         """The textured face in the model frame: neutral vertices, named expressions as morph weights."""
-        return mesh_asset(self.reconstruction, texture_px=self.texture_px)
+        return mesh_asset(self.face, texture_px=self.texture_px)
 
     @cached_property
     def expressive_asset(self) -> MeshAsset:
         """The same with its expression in the vertices, for formats without morph targets."""
-        mesh = self.reconstruction.mesh
+        mesh = self.face.mesh
         return replace(
             self.asset, vertices=mesh.vertices[0], normals=mesh.normals[0], morph_targets={}, morph_weights={}
         )
 
     def content(self, kind: Content) -> Any:
         """What a format of that kind of content takes."""
-        face = self.reconstruction
+        face = self.face
         makers: dict[Content, Callable[[], Any]] = {
             "asset": lambda: self.asset,
             "posed asset": lambda: self.expressive_asset,
@@ -74,22 +77,35 @@ class FaceFiles:
         return makers[kind]()
 
 
-@one_thread()
-def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options: OutputOptions) -> list[Path]:
+def write_outputs(
+    faces: Sequence[FaceInPhoto],
+    folder: Path,
+    stem: str,
+    options: OutputOptions,
+    *,
+    may_replace: Callable[[Path], bool] | None = None,
+) -> list[Path]:
     """Write the files of all faces of one photo, all or none; their paths, in order.
 
     One face gives ``<stem>.glb`` and so on; several give ``<stem>_0.glb``, ``<stem>_1.glb``, ... beside one
     ``<stem>.json`` and one ``<stem>_overlay.png`` of all of them.
 
+    Args:
+        faces: of one photo, at least one.
+        folder: of the files.
+        stem: what their names begin with.
+        options: which files, and how.
+        may_replace: whether a file that is in the place of another may be replaced; any if None.
+
     Raises:
-        ExportError: the content is not finite, or a file cannot be written.
+        ExportError: the content is not finite, or a file cannot be written, or may not be replaced.
     """
     of_photo: dict[Content, Callable[[], Any]] = {
         "document": lambda: document(faces),
         "overlay picture": lambda: overlay_of_faces(faces),
     }
     chosen = [FORMATS[name] for name in options.formats]
-    with FileSet() as files:
+    with FileSet(may_replace) as files:
         for k, face in enumerate(faces):
             name = stem if len(faces) == 1 else f"{stem}_{k}"
             of_face = FaceFiles(face, texture_px=options.texture_px)
@@ -102,8 +118,7 @@ def write_outputs(faces: list[Reconstruction], folder: Path, stem: str, options:
     return files.paths
 
 
-@one_thread()
-def save_reconstruction(face: Reconstruction, path: str | os.PathLike[str], *, texture_px: int = 1024) -> list[Path]:
+def save_face(face: FaceInPhoto, path: str | os.PathLike[str], *, texture_px: int = 1024) -> list[Path]:
     """Write one face to one file; the suffix chooses: ``.glb .obj .ply .stl .mat .npz .json``, ``.png`` for the sheet.
 
     Returns:
@@ -116,14 +131,17 @@ def save_reconstruction(face: Reconstruction, path: str | os.PathLike[str], *, t
     return chosen.write(FaceFiles(face, texture_px=texture_px).content(chosen.content), path)
 
 
-def mesh_asset(face: Reconstruction, *, texture_px: int = 1024) -> MeshAsset:
+def mesh_asset(face: FaceInPhoto, *, texture_px: int = 1024) -> MeshAsset:
     """The face ready for export: model frame, texture from the photo, named expressions as morph targets."""
-    asset = model_asset(face.face_model, face.coefficients, 0, name=Path(face.photo.path).stem or "face")
+    name = Path(face.photo.path).stem or "face"
     facts = {"method": face.method, "photo": Path(face.photo.path).name}
+    if face.morphable is None:
+        mesh = face.mesh
+        asset = MeshAsset(mesh.vertices[0], mesh.normals[0], mesh.faces, mesh.uv, mesh.faces_uv, name=name)
+    else:
+        asset = model_asset(face.face_model, face.coefficients, 0, name=name)
     if asset.uv is None:
-        return replace(
-            asset, colors=lit_vertex_colors(face.mesh_world, face.coefficients.sh)[0], metadata=asset.metadata | facts
-        )
+        return replace(asset, colors=vertex_colors(face), metadata=asset.metadata | facts)
     texture, colors = face_texture(face, texture_px)
     return replace(asset, texture=texture, colors=colors, metadata=asset.metadata | facts)
 
@@ -162,7 +180,7 @@ def model_asset(model: FaceModel, coefficients: FaceCoefficients, k: int, *, nam
     )
 
 
-def document(faces: list[Reconstruction]) -> dict[str, Any]:
+def document(faces: Sequence[FaceInPhoto]) -> dict[str, Any]:
     """Content of the ``.json``: the photo, and per face where it is, its pose, camera and coefficients."""
     photo = faces[0].photo
     return {
@@ -182,8 +200,9 @@ def coefficients_document(model: FaceModel, coefficients: FaceCoefficients) -> d
     }
 
 
-def _face_document(face: Reconstruction) -> dict[str, Any]:
-    camera = face.camera
+def _face_document(face: FaceInPhoto) -> dict[str, Any]:
+    camera, known = face.camera, face.morphable
+    found = {"pose": face.pose.document()} if known is None else coefficients_document(known.model, known.coefficients)
     return {
         "box": face.detection.box,
         "score": face.detection.score,
@@ -191,27 +210,23 @@ def _face_document(face: Reconstruction) -> dict[str, Any]:
         "landmarks_68_3d": face.landmarks_3d,
         "camera": {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]},
         "trans_params": face.aligned.trans_params,
-        **coefficients_document(face.face_model, face.coefficients),
+        **found,
         "residuals": face.residuals,
         "weights": face.weights,
         "method": face.method,
     }
 
 
-def npz_content(face: Reconstruction) -> dict[str, torch.Tensor]:
+def npz_content(face: FaceInPhoto) -> dict[str, torch.Tensor]:
     """Everything as arrays: coefficients (one row each), posed and unposed vertices (dm), landmarks and crop map."""
-    c, mesh = face.coefficients, face.mesh
-    return {
-        "id": c.id,
-        "exp": c.exp,
-        "tex": c.tex,
-        "angles": c.angles,
-        "sh": c.sh,
-        "translation": c.translation,
+    mesh, known = face.mesh, face.morphable
+    coefficients = {} if known is None else {entry.name: getattr(known.coefficients, entry.name) for entry in _PARTS}
+    return coefficients | {
         "vertices_model": mesh.vertices[0],
         "vertices_world": face.mesh_world.vertices[0],
         "faces": mesh.faces,
         "albedo": mesh.albedo[0],
+        "visibility": face.visibility,
         "landmarks_68": face.landmarks,
         "landmarks_68_3d": face.landmarks_3d,
         "trans_params": face.aligned.trans_params,
@@ -219,17 +234,18 @@ def npz_content(face: Reconstruction) -> dict[str, torch.Tensor]:
     }
 
 
-def mat_content(face: Reconstruction) -> dict[str, Any]:
-    """The official keys (docs/deep3d.md section 9) of the face in its crop."""
+def mat_content(face: FaceInPhoto) -> dict[str, Any]:
+    """The official keys (docs/deep3d.md section 9) of the face in its crop; without coefficients those of the mesh."""
     mesh, camera = face.mesh_world, face.aligned.camera_crop
-    rendering = render(mesh, camera, face.coefficients.sh, antialias=False)
-    ids = face.face_model.annotations.ibug68
-    assert ids is not None  # landmarks_3d raises before
+    rendering = render(mesh, camera, face.sh, antialias=False)
+    ids = face.topology.annotations.ibug68
+    if ids is None:
+        raise ExportError("the official .mat expects a mesh with an iBUG-68 table, this one has none; leave out mat")
     return official_mat(
-        coefficients=face.coefficients,
+        coefficients=None if face.morphable is None else face.coefficients,
         vertices_world=mesh.vertices[0],
         albedo_srgb=display_from_albedo(mesh.albedo[0], mesh.albedo_space),
-        colors_srgb=lit_vertex_colors(mesh, face.coefficients.sh)[0],
+        colors_srgb=lit_vertex_colors(mesh, face.sh)[0],
         landmarks_crop=project_points(mesh.vertices[:, ids], camera)[0, :, :2],
         five_crop=face.aligned.five_crop,
         crop=face.aligned.crop,

@@ -5,7 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright.geometry.color import display_from_albedo
-from facewright.pipeline.flow import Reconstruction
+from facewright.geometry.frames import project_points
+from facewright.pipeline.face import FaceInPhoto
 from facewright.records import FaceMesh
 from facewright.render.completion import complete_texture, guess_texture, mirror_texels
 from facewright.render.lighting import sh_shading
@@ -19,20 +20,40 @@ def lit_vertex_colors(mesh_world: FaceMesh, sh: Float[Tensor, "B 9 3"]) -> Float
     return display_from_albedo(color, mesh_world.albedo_space).clamp(0.0, 1.0)
 
 
-def face_texture(face: Reconstruction, size: int) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "V 3"]]:
+def vertex_colors(face: FaceInPhoto) -> Float[Tensor, "V 3"]:
+    """Colours for a mesh without texture coordinates; sRGB-coded, 0..1.
+
+    As its light falls on its albedo; where a method knows neither, as the photo shows the vertices that it sees, and in
+    their mean colour the others.
+    """
+    mesh = face.mesh_world
+    if face.light is not None:
+        return lit_vertex_colors(mesh, face.light)[0]
+    places = project_points(mesh.vertices, face.camera)[0, :, :2]
+    size = places.new_tensor([face.photo.width, face.photo.height])
+    grid = ((2.0 * places + 1.0) / size - 1.0)[None, None]
+    picture = face.photo.srgb[None].to(places)
+    read = torch.nn.functional.grid_sample(picture, grid, padding_mode="border", align_corners=False)[0, :, 0].T
+    seen = face.visibility
+    if not bool(seen.any()):
+        return lit_vertex_colors(mesh, face.sh)[0]
+    return torch.where(seen[:, None], read, read[seen].mean(0))
+
+
+def face_texture(face: FaceInPhoto, size: int) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "V 3"]]:
     """Texture of a face, and the same as vertex colours; sRGB-coded, 0..1.
 
     Raises:
-        ValueError: the face model has no texture coordinates.
+        ValueError: the mesh has no texture coordinates.
     """
-    mesh, model = face.mesh_world, face.face_model
+    mesh = face.mesh_world
     if mesh.uv is None or mesh.faces_uv is None:
-        raise ValueError(f"expected a face model with texture coordinates, {model.name!r} has none")
+        raise ValueError("expected a mesh with texture coordinates, received one without; take vertex colours instead")
     texture, visibility = bake_texture(
         face.photo.srgb, mesh.vertices[0], mesh.normals[0], face.camera, mesh.faces, mesh.uv, mesh.faces_uv, size
     )
-    fallback = guess_texture(mesh, face.coefficients.sh, visibility)
-    mirror = model.annotations.mirror
+    fallback = guess_texture(mesh, face.sh, visibility)
+    mirror = face.topology.annotations.mirror
     partners = None if mirror is None else mirror_texels(mesh.faces, mesh.uv, mesh.faces_uv, mirror, size)
     completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
     return completed, _vertex_colors(completed, mesh)

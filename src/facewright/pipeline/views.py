@@ -1,5 +1,6 @@
 """Pictures of a reconstruction: on the photo, and as a sheet of what was found."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -18,14 +19,19 @@ from facewright.export.sheets import contact_sheet
 from facewright.geometry.color import albedo_from_display, display_from_albedo
 from facewright.geometry.frames import crop_camera, pose_points, project_points, window_camera
 from facewright.geometry.rotations import rotation_from_angles
-from facewright.pipeline.flow import Reconstruction
+from facewright.pipeline.face import FaceInPhoto
 from facewright.records import Camera, FaceMesh, Rendering
 from facewright.render.lighting import PLAIN_SHADING
-from facewright.render.renderer import render, render_normals
+from facewright.render.renderer import render, render_attributes, render_normals
 
 TILE_PX = 384
 WINDOW_MARGIN = 0.12
 """Of a sheet's window around the head, as a fraction of the head."""
+
+COVERED = ("neck", "scalp")
+"""Regions that hair and collars cover."""
+RIM = (0.3, 0.7)
+"""Bareness at which skin begins to be drawn over a photo, and at which it is drawn in full."""
 
 CLAY_GREY = 0.7674
 """sRGB-coded albedo of grey shapes."""
@@ -33,17 +39,17 @@ CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 """SH coefficients of the light on grey shapes: from the front and above."""
 
 
-def overlay_of_faces(reconstructions: list[Reconstruction]) -> Float[Tensor, "3 H W"]:
+def overlay_of_faces(faces: Sequence[FaceInPhoto]) -> Float[Tensor, "3 H W"]:
     """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp."""
-    picture = reconstructions[0].photo.srgb
-    for face in sorted(reconstructions, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
+    picture = faces[0].photo.srgb
+    for face in sorted(faces, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
         picture = _drawn_in_place(picture, face)
     return picture
 
 
-def _drawn_in_place(picture: Float[Tensor, "3 H W"], face: Reconstruction) -> Float[Tensor, "3 H W"]:
+def _drawn_in_place(picture: Float[Tensor, "3 H W"], face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
     """The picture with one face drawn. Only the face's part of it is rendered: photos may have a hundred megapixels."""
-    mesh, camera = without_neck_and_scalp(face), face.camera
+    mesh, camera = face.mesh_world, face.camera
     outline = project_points(mesh.vertices, camera)[0, :, :2]
     size = outline.new_tensor([camera.width, camera.height])
     low = torch.minimum((outline.amin(0).floor() - 2.0).clamp_min(0.0), size)
@@ -52,33 +58,40 @@ def _drawn_in_place(picture: Float[Tensor, "3 H W"], face: Reconstruction) -> Fl
     if right == left or bottom == top:
         return picture  # it lies outside
     window = window_camera(camera, float(left), float(top), 1.0, right - left, bottom - top)
-    rendering = render(mesh, window, face.coefficients.sh)
-    part = overlay(picture[:, top:bottom, left:right], display_picture(rendering, face.mesh), rendering.mask[0])
+    rendering = render(mesh, window, face.sh)
+    opacity = rendering.mask[0] * bare_skin(face, window)
     drawn = picture.clone()
-    drawn[:, top:bottom, left:right] = part
+    drawn[:, top:bottom, left:right] = overlay(
+        picture[:, top:bottom, left:right], display_picture(rendering, mesh), opacity
+    )
     return drawn
 
 
-def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:
-    """Photo | overlay | shape | albedo | normals | depth | side view, in tiles around the face."""
-    window, photo = _window(reconstruction)
-    mesh = reconstruction.mesh_world
-    lit = render(mesh, window, reconstruction.coefficients.sh)
-    face_only = render(without_neck_and_scalp(reconstruction), window, reconstruction.coefficients.sh)
+def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
+    """Photo | overlay | landmarks | shape | albedo | normals | depth | side view, in tiles around the face.
+
+    Without the albedo where the method knows none.
+    """
+    window, photo = _window(face)
+    mesh = face.mesh_world
+    lit = render(mesh, window, face.sh)
     clay = _clay(mesh, window)
-    albedo = render(_flat_lit(mesh), window, torch.zeros_like(reconstruction.coefficients.sh))
     mask = lit.mask[0]
-    overlaid = overlay(photo, display_picture(face_only, mesh), face_only.mask[0])
-    side = _side_view(reconstruction)
-    traced = draw_outline(photo, face_only.mask[0])
-    if (ids := reconstruction.face_model.annotations.ibug68) is not None:
+    opacity = mask * bare_skin(face, window)
+    side = _side_view(face.mesh)
+    traced = draw_outline(photo, opacity)
+    if (ids := face.topology.annotations.ibug68) is not None:
         traced = draw_landmarks(traced, project_points(mesh.vertices[:, ids], window)[0, :, :2])
     tiles = [
         ("photo", photo),
-        ("overlay", overlaid),
+        ("overlay", overlay(photo, display_picture(lit, mesh), opacity)),
         ("landmarks", traced),
         ("shape", on_backdrop(display_picture(clay, mesh), mask)),
-        ("albedo", on_backdrop(display_picture(albedo, mesh), mask)),
+    ]
+    if face.light is not None:
+        albedo = render(_flat_lit(mesh), window, torch.zeros_like(face.light))
+        tiles.append(("albedo", on_backdrop(display_picture(albedo, mesh), mask)))
+    tiles += [
         ("normals", normals_picture(render_normals(mesh, window)[0], mask)),
         ("depth", depth_picture(lit.depth_dm[0], (lit.depth_dm[0] > 0).to(mask))),
         ("side view", on_backdrop(display_picture(side, mesh), side.mask[0])),
@@ -86,16 +99,23 @@ def face_sheet(reconstruction: Reconstruction) -> Float[Tensor, "3 H W"]:
     return contact_sheet(tiles, columns=4, tile_px=TILE_PX)
 
 
-def without_neck_and_scalp(reconstruction: Reconstruction) -> FaceMesh:
-    """The posed face without what hair and collars cover; all of it where the model has no such masks."""
-    mesh, regions = reconstruction.mesh_world, reconstruction.face_model.annotations.regions
-    covered = torch.zeros_like(mesh.vertices[0, :, 0], dtype=torch.bool)
-    for name in ("neck", "scalp"):
+def bare_skin(face: FaceInPhoto, camera: Camera) -> Float[Tensor, "1 H W"]:
+    """How much of each pixel of a posed face is drawn over a photo: 0 on neck and scalp, which hair and collars cover.
+
+    Soft at their rims; 1 everywhere on meshes without such masks. The whole head is asked, so that nothing behind the
+    neck shows through where that is left out.
+    """
+    mesh, regions = face.mesh_world, face.topology.annotations.regions
+    shown = torch.ones_like(mesh.vertices[..., :1])
+    for name in COVERED:
         if name in regions:
-            covered |= regions[name].to(covered.device) > 0.5
-    shown = ~covered[mesh.faces].all(-1)
-    faces_uv = None if mesh.faces_uv is None else mesh.faces_uv[shown]
-    return replace(mesh, faces=mesh.faces[shown], faces_uv=faces_uv)
+            shown = torch.minimum(shown, 1.0 - regions[name].to(shown)[None, :, None])
+    seen = render_attributes(shown, mesh, camera)[0]
+    # silhouettes are antialiased by the mask: just outside of the drawn pixels the nearest value goes on
+    grown = torch.nn.functional.max_pool2d(seen[None], 3, stride=1, padding=1)[0]
+    low, high = RIM
+    share = ((torch.where(seen > 0, seen, grown) - low) / (high - low)).clamp(0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
 
 
 def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:
@@ -104,16 +124,16 @@ def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H 
     return display_from_albedo(color, mesh.albedo_space).clamp(0.0, 1.0)
 
 
-def _window(reconstruction: Reconstruction) -> tuple[Camera, Float[Tensor, "3 T T"]]:
+def _window(face: FaceInPhoto) -> tuple[Camera, Float[Tensor, "3 T T"]]:
     """A square around the head, its camera and the photo in it; black where the photo ends."""
-    camera = reconstruction.camera
-    outline = project_points(reconstruction.mesh_world.vertices, camera)[0, :, :2]
+    camera = face.camera
+    outline = project_points(face.mesh_world.vertices, camera)[0, :, :2]
     low, high = outline.amin(0), outline.amax(0)
     side = float((high - low).max() * (1.0 + 2.0 * WINDOW_MARGIN))
     left, top = ((low + high) / 2.0 - side / 2.0 + 0.5).tolist()
     scale = TILE_PX / side
     window = window_camera(camera, left, top, scale, TILE_PX, TILE_PX)
-    return window, _resampled(reconstruction.photo.srgb, left, top, side)
+    return window, _resampled(face.photo.srgb, left, top, side)
 
 
 def _resampled(photo: Float[Tensor, "3 H W"], left: float, top: float, side: float) -> Float[Tensor, "3 T T"]:
@@ -148,11 +168,9 @@ def _clay(mesh: FaceMesh, camera: Camera) -> Rendering:
     return render(replace(mesh, albedo=clay), camera, sh, shading="pixel")
 
 
-def _side_view(reconstruction: Reconstruction) -> Rendering:
-    """The grey shape from the side that the photo shows more of."""
-    mesh = reconstruction.mesh
-    side = 1.0 if float(reconstruction.coefficients.angles[0, 1]) >= 0 else -1.0
-    angles = mesh.vertices.new_tensor([[0.0, side * torch.pi / 2, 0.0]])
+def _side_view(mesh: FaceMesh) -> Rendering:
+    """The grey shape from its left, looking to image right: the same side of everybody, to be compared."""
+    angles = mesh.vertices.new_tensor([[0.0, torch.pi / 2, 0.0]])
     middle = (mesh.vertices.amax(1) + mesh.vertices.amin(1)) / 2
     reach = (mesh.vertices - middle[:, None]).norm(dim=-1).amax()
     turned = replace(

@@ -1,0 +1,153 @@
+"""Method ``rnet``: coefficients by a network that may look twice, then rounds of the fit around its answer."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright import align
+from facewright.errors import FacewrightError
+from facewright.fit import FitPlan, FitSettings
+from facewright.geometry.frames import CROP_SIZE, apply_homogeneous
+from facewright.morphable.linear import FaceModel
+from facewright.pipeline.attempts import attempt, timed
+from facewright.pipeline.estimator import Candidate, Estimate, estimate_of
+from facewright.pipeline.evidence import fit_from
+from facewright.records import AlignedFace, FaceCoefficients, LandmarkBelief, Photo
+from facewright.regress.rnet import RNet, RNetPrediction
+
+MOST_DOUBT = 0.02
+"""Doubt of R-Net about its landmarks, as a share of the crop, up to which a candidate is a face.
+
+Measured on 120 scenes and 60 empty backgrounds: 99 % of the right places are doubted less, all wrong ones more.
+"""
+
+MAX_CROPS_TOGETHER = 32
+"""Most crops that go through R-Net at once."""
+
+
+@dataclass(frozen=True)
+class RNetEstimator:
+    """R-Net's answers, refined.
+
+    Attributes:
+        rnet: the network.
+        face_model: decodes the answers: the model that the network is for, or the same with more vertices.
+        plan: of the face model.
+        fit: settings.
+        looks: how often R-Net looks: each time after the first at a crop by the landmarks of the time before, so that a
+            crop by bad points (in profile) is put right. More than one needs a net that sees landmarks.
+        refine: rounds of the fit after R-Net; 0 keeps its answer.
+        weights: name of its weights.
+    """
+
+    rnet: RNet
+    face_model: FaceModel
+    plan: FitPlan
+    fit: FitSettings
+    looks: int = 1
+    refine: int = 0
+    weights: str = ""
+    method: str = "rnet"
+    photos_together: int = 16
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See ``Estimator``."""
+        return {"fit": asdict(self.fit), "refine": self.refine, "looks": self.looks}
+
+    @property
+    def most_doubt(self) -> float | None:
+        """See ``Estimator``: a network knows its doubts if it sees landmarks."""
+        return None if self.rnet.landmark_head is None else MOST_DOUBT
+
+    def crop(self, photo: Photo, five: Float[Tensor, "5 2"]) -> AlignedFace:
+        """At least ``CROP_SIZE`` wide, a whole multiple of what R-Net sees."""
+        size = self.rnet.crop_size * -(-CROP_SIZE // self.rnet.crop_size)
+        return align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE)
+
+    def estimates(self, candidates: Sequence[Candidate], *, finish: bool = True) -> list[Estimate | FacewrightError]:
+        """See ``Estimator``."""
+        spent: dict[str, float] = {}
+        with timed(spent, "regress"):
+            answers = self._answers(candidates)
+        each = {stage: seconds / len(answers) for stage, seconds in spent.items() if answers}
+        rounds = self.refine if finish else 0
+        return [
+            attempt(self._estimate, face, answer, rounds, dict(each))
+            for face, answer in zip(candidates, answers, strict=True)
+        ]
+
+    def _estimate(self, face: Candidate, answer: "_Answer", rounds: int, seconds: dict[str, float]) -> Estimate:
+        coefficients, residuals = answer.coefficients, dict[str, float]()
+        if rounds > 0:
+            settings = self.fit.refining(rounds)
+            with timed(seconds, "fit"):
+                result = fit_from(
+                    coefficients, answer.aligned, face.detection, self.plan, settings, belief=answer.belief
+                )
+            coefficients, residuals = result.coefficients, result.residuals
+        return estimate_of(
+            self.face_model,
+            coefficients,
+            answer.aligned,
+            belief=answer.belief,
+            residuals=residuals,
+            seconds=seconds,
+        )
+
+    @torch.no_grad()
+    def _answers(self, candidates: Sequence[Candidate]) -> list["_Answer"]:
+        """What R-Net says about each face after all its looks."""
+        crops = [face.aligned for face in candidates]
+        answers = self._look(crops)
+        for _ in range(self.looks - 1):
+            crops = [self._cut_again(face.photo, answer) for face, answer in zip(candidates, answers, strict=True)]
+            answers = self._look(crops)
+        return answers
+
+    def _look(self, crops: list[AlignedFace]) -> list["_Answer"]:
+        if not crops:
+            return []
+        finer = crops[0].crop.shape[-1] // self.rnet.crop_size
+        pictures = torch.nn.functional.avg_pool2d(torch.stack([aligned.crop for aligned in crops]), finer)
+        answers = [self.rnet.predict(some) for some in pictures.split(MAX_CROPS_TOGETHER)]
+        each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
+        return [
+            _Answer(aligned, self._possible(answer.coefficients.one(k)), _belief(answer, k, finer))
+            for aligned, (answer, k) in zip(crops, each, strict=True)
+        ]
+
+    def _possible(self, coefficients: FaceCoefficients) -> FaceCoefficients:
+        """Blendshapes between none and all; a network knows no bounds."""
+        if not self.plan.exp_is_box:
+            return coefficients
+        return replace(coefficients, exp=coefficients.exp.clamp(0.0, 1.0))
+
+    def _cut_again(self, photo: Photo, answer: "_Answer") -> AlignedFace:
+        """The crop by the landmarks that were seen; the same one where they make no sense."""
+        if answer.belief is None:
+            return answer.aligned
+        five_crop = align.five_from_68(answer.belief.points_px)
+        again = attempt(self.crop, photo, apply_homogeneous(answer.aligned.T_photo_crop, five_crop))
+        return answer.aligned if isinstance(again, FacewrightError) else again
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What R-Net says about a face, and the crop that it says it of."""
+
+    aligned: AlignedFace
+    coefficients: FaceCoefficients
+    belief: LandmarkBelief | None
+
+
+def _belief(answer: RNetPrediction, k: int, finer: int) -> LandmarkBelief | None:
+    """The k-th face's landmarks in a crop that is so many times finer than what the net saw."""
+    if answer.landmarks_px is None or answer.landmarks_sigma_px is None:
+        return None
+    # Pixel centres: column i of the net's crop is the middle of columns finer * i to finer * (i + 1) - 1.
+    return LandmarkBelief(finer * answer.landmarks_px[k] + (finer - 1) / 2, finer * answer.landmarks_sigma_px[k])

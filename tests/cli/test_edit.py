@@ -152,6 +152,7 @@ def test_contradictions_are_wrong_commands(
 
 def test_unknown_suffixes_are_wrong_commands(run: Run, model_file: Path, toy_model: FaceModel, tmp_path: Path) -> None:
     me = write_face(tmp_path / "me.npz", random_face(toy_model, 1))
-    failed = run("edit", me, "--face-model", model_file, "--out", tmp_path / "a.docx")
+    failed = run("edit", me, "--face-model", model_file, "--out", tmp_path / "a.json", tmp_path / "a.docx")
     assert failed.code == 2
     assert ".glb" in failed.err
+    assert not (tmp_path / "a.json").exists()

@@ -203,3 +203,20 @@ def test_other_pictures_are_not_taken_for_ours(tmp_path: Path) -> None:
     # It need not be whole: what was cut off by a full disk is ours all the same.
     (tmp_path / "broken.png").write_bytes(blob[:-30])
     assert is_own_picture(tmp_path / "broken.png")
+
+
+def test_an_asset_moves_whole_with_its_morph_targets(asset: MeshAsset) -> None:
+    exact = asset.to(torch.float64)
+    assert exact.vertices.dtype == torch.float64
+    assert {target.dtype for target in exact.morph_targets.values()} == {torch.float64}
+    assert exact.faces.dtype == asset.faces.dtype
+    elsewhere = asset.to("meta")
+    assert {target.device.type for target in elsewhere.morph_targets.values()} == {"meta"}
+    assert asset.morph_targets["jawOpen"].device.type == "cpu"
+
+
+def test_an_asset_that_still_learns_is_written_with_its_morph_targets(asset: MeshAsset) -> None:
+    targets = {name: target.clone().requires_grad_() for name, target in asset.morph_targets.items()}
+    learning = replace(asset, vertices=asset.vertices.clone().requires_grad_(), morph_targets=targets)
+    for name in MESH_FORMATS:
+        assert streamed(FORMATS[name], learning) == streamed(FORMATS[name], asset)

@@ -90,6 +90,40 @@ def test_a_disk_that_is_full_for_a_while_costs_the_photos_of_that_while(
     assert json.loads((out / "report.json").read_text())["failed"] == 1
 
 
+def test_a_photo_has_all_of_its_files_or_none(
+    face: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise ExportError("the last of the files cannot be made")
+
+    (tmp_path / "me.glb").write_bytes(b"of an earlier run")
+    monkeypatch.setattr("facewright.pipeline.outputs.overlay_of_faces", fail)
+    with pytest.raises(ExportError, match="the last of the files"):
+        write_outputs([face], tmp_path, "me", OutputOptions(("glb", "obj", "npz", "overlay"), texture_px=64))
+    assert [path.name for path in tmp_path.iterdir()] == ["me.glb"]
+    assert (tmp_path / "me.glb").read_bytes() == b"of an earlier run"
+
+
+def test_the_report_names_files_that_stand_though_the_photo_failed(
+    reconstructor: Reconstructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a rename can fail so late, as where a folder appears in a file's place."""
+
+    def in_the_way(*_: object, **__: object) -> object:
+        (tmp_path / "astronaut.glb").mkdir()
+        return {}
+
+    monkeypatch.setattr("facewright.pipeline.outputs.document", in_the_way)
+    options = OutputOptions(("glb", "npz", "json"), texture_px=64)
+    (report,) = reconstruct_files([PORTRAIT], tmp_path, reconstructor, options=options)
+    assert report.status == "failed"
+    assert sorted(report.outputs) == ["astronaut.json", "astronaut.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        *sorted(report.outputs),
+        "report.json",
+    ]
+
+
 def copies(folder: Path, *names: str) -> list[Path]:
     folder.mkdir(exist_ok=True)
     for name in names:

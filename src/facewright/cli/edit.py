@@ -8,8 +8,9 @@ import torch
 import tyro
 
 from facewright.apps.edit import frontalise, light_from_direction, neutralise, relight, transfer_expression
-from facewright.apps.edited_files import write_edited
+from facewright.apps.edited_files import EDITED_FORMATS, write_edited
 from facewright.cli.console import DONE, CommandError, say
+from facewright.export.formats import format_of
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
@@ -62,6 +63,8 @@ class Edit:
     def _check(self) -> None:
         if not self.out:
             raise CommandError("expected files to write, received none: --out face.glb face.png")
+        for path in self.out:
+            format_of(path, EDITED_FORMATS, error=CommandError)
         if self.neutral and self.expression_of is not None:
             raise CommandError("expected --neutral or --expression-of, received both")
         if self.light_of is not None and self.light_from is not None:

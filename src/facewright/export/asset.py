@@ -43,7 +43,7 @@ def checked(asset: MeshAsset) -> MeshAsset:
     if asset.uv is not None and faces_uv is not None:
         _refuse_bad_ids(asset.name, "faces_uv", faces_uv, len(asset.uv))
     asset = replace(asset, faces_uv=faces_uv if asset.uv is not None else None)
-    asset = _detached(asset).to("cpu").to(torch.float32)
+    asset = asset.mapped(torch.detach).to("cpu").to(torch.float32)
     zero = asset.normals.norm(dim=-1, keepdim=True) < 1e-6
     normals = torch.where(zero, asset.normals.new_tensor([0.0, 0.0, 1.0]), asset.normals)
     return replace(
@@ -52,12 +52,6 @@ def checked(asset: MeshAsset) -> MeshAsset:
         colors=None if asset.colors is None else asset.colors.clamp(0.0, 1.0),
         texture=None if asset.texture is None or asset.uv is None else asset.texture.clamp(0.0, 1.0),
     )
-
-
-def _detached(asset: MeshAsset) -> MeshAsset:
-    values = {name: value.detach() for name, value in vars(asset).items() if isinstance(value, Tensor)}
-    targets = {name: target.detach().to("cpu", torch.float32) for name, target in asset.morph_targets.items()}
-    return replace(asset, **values, morph_targets=targets)
 
 
 def _refuse_non_finite(asset: MeshAsset) -> None:

@@ -18,9 +18,9 @@ import torch
 from facewright.assets import embedded_path
 from facewright.photo import read_photo
 from facewright.records import CoefficientLayout
-from facewright.train.batch import DataCard, TrainingSample
 from facewright.train.loader import BatchStream
 from facewright.train.make import make_data
+from facewright.train.samples import DataCard, TrainingSample
 from facewright.train.shards import DataSet
 
 LAYOUT = CoefficientLayout(80, 64, 80)

@@ -23,10 +23,10 @@ from facewright.morphable.sample import sample_coefficients
 from facewright.regress.rnet import RNet
 from facewright.render.renderer import render
 from facewright.train.arcface import load_embedder
-from facewright.train.batch import TrainingBatch
 from facewright.train.loop import Training, make_optimizer
 from facewright.train.objective import make_objective, project_landmarks, repeated
 from facewright.train.rnet_training import make_fabric
+from facewright.train.samples import TrainingBatch
 from facewright.train.settings import NO_TRUTH, RUN_PRESETS
 
 LIMITS = {("resnet50", 224): 0.6}

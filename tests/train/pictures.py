@@ -8,8 +8,8 @@ import torch
 from facewright.geometry.frames import crop_camera
 from facewright.morphable.linear import FaceModel
 from facewright.records import FaceCoefficients
-from facewright.train.batch import TrainingBatch
 from facewright.train.objective import draw_faces, project_landmarks, repeated
+from facewright.train.samples import TrainingBatch
 
 
 def some_faces(model: FaceModel, count: int, seed: int = 0) -> FaceCoefficients:

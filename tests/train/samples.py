@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from facewright.records import CoefficientLayout
-from facewright.train.batch import DataCard, TrainingSample
 from facewright.train.make import Rejection, make_data
+from facewright.train.samples import DataCard, TrainingSample
 
 LAYOUT = CoefficientLayout(4, 3, 2)
 SYNTHETIC = DataCard("synthetic", 32, 4, face_model="toy", layout=LAYOUT, source="dots")

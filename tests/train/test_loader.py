@@ -12,9 +12,9 @@ from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.evaluate.benchmarks.likeness import MIRROR_68
 from facewright.train import loader
-from facewright.train.batch import DataCard, TrainingBatch
 from facewright.train.loader import NO_JITTER, BatchStream, CropJitter, CropPlace, place_crop, rows_of_shares
 from facewright.train.make import make_data
+from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet
 from tests.train.samples import LAYOUT, PHOTOGRAPHS, SYNTHETIC, Dots, dotted_sample
 

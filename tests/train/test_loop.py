@@ -16,12 +16,12 @@ from facewright.morphable.linear import FaceModel
 from facewright.regress.backbones import BACKBONES
 from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.weights import describe_weights, load_weights
-from facewright.train.batch import DataCard, TrainingBatch
 from facewright.train.loop import Training
 from facewright.train.objective import make_objective
 from facewright.train.recorder import LoggedStep
 from facewright.train.rnet_training import make_fabric, train_rnet
 from facewright.train.run_folder import RunFolder, read_log
+from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
 from facewright.train.settings import (
     NO_TRUTH,

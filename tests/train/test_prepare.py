@@ -14,11 +14,11 @@ from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import LandmarksError, NoFaceFoundError, PhotoError, TrainingDataError
 from facewright.geometry.five_points import deep3d_template
 from facewright.photo import read_photo
-from facewright.train.batch import TrainingSample
 from facewright.train.make import Rejection, make_data
 from facewright.train.photo_folders import open_photo_folder, read_given_face
 from facewright.train.prepare import JAW_TRUST, PhotoSampler, PrepareSettings, mesh_trust, photo_card
 from facewright.train.quality import QualityLimits, blur_px
+from facewright.train.samples import TrainingSample
 
 PORTRAIT = embedded_path("photos/astronaut.jpg")
 EYES_PX = 102 * 128 / 224 * 0.62

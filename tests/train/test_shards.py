@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from facewright.errors import TrainingDataError
-from facewright.train.batch import DataCard, TrainingSample
 from facewright.train.make import PLAN, MakingReport, Rejection, make_data
 from facewright.train.processes import on_processes
+from facewright.train.samples import DataCard, TrainingSample
 from facewright.train.shards import MANIFEST, SHARDS, load_data
 from tests.train.samples import LAYOUT, PHOTOGRAPHS, SHARD_SIZE, SYNTHETIC, Dots, dotted_sample
 

@@ -16,11 +16,11 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
-from facewright.train.batch import DataCard, TrainingSample, empty_points
 from facewright.train.loader import NO_JITTER
 from facewright.train.losses.supervised import SUPERVISED_TERMS
 from facewright.train.make import make_data
 from facewright.train.run_folder import read_log
+from facewright.train.samples import DataCard, TrainingSample, empty_points
 from facewright.train.settings import RUN_PRESETS, TrainSettings, settings_json
 from tests.train.pictures import draw_batch, some_faces
 

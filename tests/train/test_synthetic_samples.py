@@ -17,7 +17,7 @@ from facewright.records import FaceCoefficients
 from facewright.render.compiled import can_compile
 from facewright.render.lighting import sh_shading
 from facewright.train import synthetic as synthetic_module
-from facewright.train.batch import TrainingSample
+from facewright.train.samples import TrainingSample
 from facewright.train.synthetic import (
     BORDER_SHARE,
     GREY_SHARE,

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import tyro
 
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
-from facewright.train.batch import STORED_CROP_SIZE
 from facewright.train.make import MakingReport, make_data
 from facewright.train.photo_folders import open_photo_folder
 from facewright.train.quality import QualityLimits
+from facewright.train.samples import STORED_CROP_SIZE
 
 PHOTOS_PER_SHARD = 64
 """What a kill can cost at most, in each process."""

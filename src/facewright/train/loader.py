@@ -23,7 +23,7 @@ from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.evaluate.benchmarks.likeness import MIRROR_68
 from facewright.records import CoefficientLayout
-from facewright.train.batch import DataCard, TrainingBatch
+from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 
 WINDOW_GROUPS = 32

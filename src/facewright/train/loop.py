@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from facewright.regress.rnet import RNet, RNetPrediction
-from facewright.train.batch import TrainingBatch
 from facewright.train.checkpoint import Checkpoint, restore_rng, rng_state
 from facewright.train.objective import Losses, Objective, rows
+from facewright.train.samples import TrainingBatch
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
 from facewright.train.settings import OptimizerSettings
 

@@ -18,8 +18,8 @@ from facewright.errors import FacewrightError, TrainingDataError
 from facewright.export.json import write_json
 from facewright.files import written_whole
 from facewright.pipeline.flow import one_thread
-from facewright.train.batch import DataCard, TrainingSample
 from facewright.train.processes import WorkerDied, on_processes
+from facewright.train.samples import DataCard, TrainingSample
 from facewright.train.shards import (
     MANIFEST,
     SHARDS,

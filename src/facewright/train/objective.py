@@ -22,7 +22,6 @@ from facewright.regress.rnet import RNetPrediction
 from facewright.render.antialiasing import MeshEdges, mesh_edges
 from facewright.render.interpolation import sample_surface
 from facewright.render.renderer import render
-from facewright.train.batch import TrainingBatch
 from facewright.train.losses.box import box_loss
 from facewright.train.losses.coefficient import coefficient_loss
 from facewright.train.losses.flattening import flattening_loss
@@ -32,6 +31,7 @@ from facewright.train.losses.perceptual import FaceEmbedder, perceptual_loss
 from facewright.train.losses.photometric import photometric_loss
 from facewright.train.losses.presets import TERMS, LossPreset
 from facewright.train.losses.supervised import SupervisedWeights, supervised_terms
+from facewright.train.samples import TrainingBatch
 
 PIXEL_TERMS = ("photometric", "perceptual")
 """Terms that look at a drawn picture."""

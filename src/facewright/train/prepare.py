@@ -28,10 +28,10 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.evidence import FACING, fit_detection
 from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
-from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 from facewright.train.make import Rejection
 from facewright.train.photo_folders import GivenFace, read_given_face
 from facewright.train.quality import QualityLimits, picture_refusal
+from facewright.train.samples import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 from facewright.train.skin import skin_attention
 
 FacesChoice = Literal["all", "largest"]

@@ -10,10 +10,10 @@ import torch
 from facewright.errors import MissingExtraError
 from facewright.export.png import write_png
 from facewright.regress.weights import WeightsCard, save_weights
-from facewright.train.batch import TrainingBatch
 from facewright.train.checkpoint import save_checkpoint
 from facewright.train.loop import StepReport, Stopwatch, Training
 from facewright.train.run_folder import RunFolder, append_log, cut_log
+from facewright.train.samples import TrainingBatch
 from facewright.train.settings import TrainSettings
 from facewright.train.sheets import first_of, training_sheet
 

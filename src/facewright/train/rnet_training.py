@@ -15,13 +15,13 @@ from facewright.records import CoefficientLayout
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard
 from facewright.train.arcface import load_embedder
-from facewright.train.batch import DataCard
 from facewright.train.checkpoint import load_checkpoint
 from facewright.train.loader import BatchStream
 from facewright.train.loop import BatchSource, Training, run_steps
 from facewright.train.objective import Objective, make_objective
 from facewright.train.recorder import INSTALL, LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run
+from facewright.train.samples import DataCard
 from facewright.train.settings import TrainSettings, check_settings
 from facewright.train.shards import DataSet, load_data
 from facewright.train.starts import start_net

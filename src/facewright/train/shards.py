@@ -24,7 +24,7 @@ from numpy import ndarray
 from facewright.errors import MissingExtraError, TrainingDataError
 from facewright.export.json import write_json
 from facewright.records import CoefficientLayout
-from facewright.train.batch import DataCard, TrainingSample
+from facewright.train.samples import DataCard, TrainingSample
 
 FORMAT, VERSION = "facewright-training-data", 1
 MANIFEST, SHARDS = "manifest.json", "shards"

@@ -13,8 +13,8 @@ from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.renderer import render
-from facewright.train.batch import TrainingBatch
 from facewright.train.objective import project_landmarks, repeated, rows
+from facewright.train.samples import TrainingBatch
 
 TILE_PX = 224
 """Smaller crops are magnified by a whole factor at least this far."""

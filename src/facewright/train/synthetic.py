@@ -25,7 +25,7 @@ from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, crop_camera, pose_points, project_points
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
 from facewright.records import Camera, FaceCoefficients, Photo
-from facewright.train.batch import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
+from facewright.train.samples import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 
 _FRAMING_STREAM, _DARKROOM_STREAM = 20, 21  # beside those of the scene
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 95.0))

@@ -15,7 +15,6 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import CoefficientLayout, Embedding, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
-from facewright.train.batch import TrainingBatch
 from facewright.train.losses.supervised import (
     FAR,
     SUPERVISED_TERMS,
@@ -28,6 +27,7 @@ from facewright.train.losses.supervised import (
     supervised_terms,
     surface_error,
 )
+from facewright.train.samples import TrainingBatch
 
 SIZE, FACES = 32, 2
 AT_TRUTH = {"projection": 0.04, "identity": 0.011, "expression": 0.011, "albedo": 0.011, "rotation": 0.012}

@@ -15,7 +15,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import Camera, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
-from facewright.train.batch import TrainingBatch
+from facewright.train.samples import TrainingBatch
 
 MM_PER_DM = 100.0
 SUPERVISED_TERMS = ("projection", "identity", "expression", "exp_weights", "albedo", "light", "rotation", "points")

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from facewright.errors import FacewrightError
-from facewright.evaluate.synthetic import HELD_OUT_SEED, Scene, open_studio, photograph, plan_scene
 from facewright.export.sheets import contact_sheet
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.views import overlay_of_faces
+from facewright.synthetic import HELD_OUT_SEED, Scene, open_studio, photograph, plan_scene
 
 YAWS_DEG = (0.0, -20.0, 35.0, -50.0, 65.0, -80.0)
 FIRST_SEED = HELD_OUT_SEED + 70_000

@@ -11,9 +11,9 @@ from pathlib import Path
 import tyro
 from PIL import Image
 
-from facewright.evaluate.synthetic import open_studio, photograph, plan_scene, require_training_seed
 from facewright.export.asset import to_uint8
 from facewright.export.sheets import contact_sheet
+from facewright.synthetic import open_studio, photograph, plan_scene, require_training_seed
 
 
 @dataclass(frozen=True)

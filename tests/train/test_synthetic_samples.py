@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy import ndarray
 
-from facewright.evaluate.synthetic import HELD_OUT_SEED, Snapshot, Studio, open_studio, photograph, plan_scene
-from facewright.evaluate.synthetic.plan import ScenePlan, stream, viewed_rotation
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, crop_camera, pose_points, project_points
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.records import FaceCoefficients
 from facewright.render.compiled import can_compile
 from facewright.render.lighting import sh_shading
+from facewright.synthetic import HELD_OUT_SEED, Snapshot, Studio, open_studio, photograph, plan_scene
+from facewright.synthetic.plan import ScenePlan, stream, viewed_rotation
 from facewright.train import synthetic as synthetic_module
 from facewright.train.samples import TrainingSample
 from facewright.train.synthetic import (

@@ -37,7 +37,7 @@ class TrainSynthesize:
 
     def run(self) -> int:
         """Make the data."""
-        from facewright.evaluate.synthetic.plan import HELD_OUT_SEED  # takes its time to load
+        from facewright.synthetic.plan import HELD_OUT_SEED  # takes its time to load
         from facewright.train.synthetic import SceneSampler, data_card
 
         seeds = range(self.first_seed, self.first_seed + self.count)

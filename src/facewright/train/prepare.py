@@ -17,7 +17,6 @@ from facewright.align.crop import crop_by_trans_params, fit_trans_params
 from facewright.detect import FaceDetector, detect_faces, load_face_detector
 from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import NoFaceFoundError, ReconstructionError
-from facewright.evaluate.synthetic.plan import MEAN_EYE_DISTANCE_DM
 from facewright.fit import FitPlan, FitSettings
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
@@ -28,6 +27,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.evidence import FACING, fit_detection
 from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
+from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM
 from facewright.train.make import Rejection
 from facewright.train.photo_folders import GivenFace, read_given_face
 from facewright.train.quality import QualityLimits, picture_refusal

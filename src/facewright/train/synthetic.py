@@ -12,7 +12,11 @@ from torch import Tensor
 
 from facewright.align import CROP_RESCALE, five_from_68
 from facewright.align.crop import crop_by_trans_params, fit_trans_params
-from facewright.evaluate.synthetic import (
+from facewright.geometry.five_points import deep3d_template
+from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, crop_camera, pose_points, project_points
+from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
+from facewright.records import Camera, FaceCoefficients, Photo
+from facewright.synthetic import (
     ScenePlan,
     Studio,
     open_studio,
@@ -20,11 +24,7 @@ from facewright.evaluate.synthetic import (
     require_training_seed,
     take_snapshot,
 )
-from facewright.evaluate.synthetic.plan import MEAN_EYE_DISTANCE_DM, ray_rotation, stream
-from facewright.geometry.five_points import deep3d_template
-from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, crop_camera, pose_points, project_points
-from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
-from facewright.records import Camera, FaceCoefficients, Photo
+from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM, ray_rotation, stream
 from facewright.train.samples import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 
 _FRAMING_STREAM, _DARKROOM_STREAM = 20, 21  # beside those of the scene
@@ -73,7 +73,7 @@ def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open") -> Da
         round(crop_size * MARGIN_SHARE),
         face_model=model.name,
         layout=model.layout,
-        source=f"pictures of the face model {model.name!r} drawn by facewright.evaluate.synthetic; no photographs",
+        source=f"pictures of the face model {model.name!r} drawn by facewright.synthetic; no photographs",
     )
 
 

@@ -14,9 +14,9 @@ from facewright.evaluate.evaluation import Evaluation, Recorder, silent
 from facewright.evaluate.methods import Estimate, FlowMethod, load_method
 from facewright.evaluate.report import write_report
 from facewright.evaluate.results import read_result
-from facewright.evaluate.synthetic import HELD_OUT_SEED, Scene, Studio, open_studio, photograph, plan_scene
 from facewright.morphable.linear import FaceModel
 from facewright.records import FaceDetection, Photo
+from facewright.synthetic import HELD_OUT_SEED, Scene, Studio, open_studio, photograph, plan_scene
 from tests.evaluate.benchmarks.people import KnownMethod, value
 
 LITTLE = LikenessPlan(mirrored=1, people=0, clips=1, frames=3)

@@ -22,7 +22,9 @@ from facewright.evaluate.likeness import (
 )
 from facewright.evaluate.methods import Estimate, Method
 from facewright.evaluate.results import Figure
-from facewright.evaluate.synthetic import (
+from facewright.geometry.similarity import apply_similarity, similarity_from_points
+from facewright.records import Photo
+from facewright.synthetic import (
     HELD_OUT_SEED,
     Scene,
     ScenePlan,
@@ -33,8 +35,6 @@ from facewright.evaluate.synthetic import (
     plan_expressions,
     plan_turns,
 )
-from facewright.geometry.similarity import apply_similarity, similarity_from_points
-from facewright.records import Photo
 
 FIRST_PERSON = HELD_OUT_SEED + 50_000
 """People of the albums: none of them is in the single scenes."""

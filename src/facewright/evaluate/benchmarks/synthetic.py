@@ -1,6 +1,6 @@
 """Photographs of people who do not exist: every truth is known, nothing needs to be obtained.
 
-Protocol ``synthetic-1``: scenes of held-out seeds from the open head (``facewright.evaluate.synthetic``), the package's
+Protocol ``synthetic-1``: scenes of held-out seeds from the open head (``facewright.synthetic``), the package's
 own detector, shape errors over the face region after rigid alignment in one topology. ``synthetic-plain-1``: the same
 on easy pictures (large, sharp, bare, fairly frontal faces 10 dm away).
 """
@@ -26,7 +26,15 @@ from facewright.evaluate.methods import MM_PER_DM, Estimate, FlowMethod, Method,
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
 from facewright.evaluate.scan_protocol import vertex_errors
-from facewright.evaluate.synthetic import (
+from facewright.export.asset import to_uint8
+from facewright.export.pictures import overlay
+from facewright.geometry.frames import crop_camera
+from facewright.geometry.pose import posed_mesh
+from facewright.pipeline.flow import posed_mesh
+from facewright.pipeline.views import display_picture
+from facewright.records import Photo
+from facewright.render.renderer import render
+from facewright.synthetic import (
     HELD_OUT_SEED,
     Scene,
     Studio,
@@ -35,14 +43,7 @@ from facewright.evaluate.synthetic import (
     plan_plain_scene,
     plan_scene,
 )
-from facewright.evaluate.synthetic.plan import viewed_rotation
-from facewright.export.asset import to_uint8
-from facewright.export.pictures import overlay
-from facewright.geometry.frames import crop_camera
-from facewright.geometry.pose import posed_mesh
-from facewright.pipeline.views import display_picture
-from facewright.records import Photo
-from facewright.render.renderer import render
+from facewright.synthetic.plan import viewed_rotation
 
 METRICS = (
     Metric("shape_mm", "shape with expression, rigid alignment", "mm", curve_limit=8.0),

@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from facewright.evaluate.synthetic import Studio, plan_album, plan_clip, plan_expressions, plan_turns
-from facewright.evaluate.synthetic.plan import HELD_OUT_SEED, viewed_rotation
 from facewright.geometry.rotations import angles_from_rotation
+from facewright.synthetic import Studio, plan_album, plan_clip, plan_expressions, plan_turns
+from facewright.synthetic.plan import HELD_OUT_SEED, viewed_rotation
 
 
 def test_an_album_is_one_person_in_different_pictures(studio: Studio) -> None:

@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from facewright.evaluate.synthetic.light import LIGHT_KINDS, Light, draw_light
 from facewright.render.lighting import sh_shading
+from facewright.synthetic.light import LIGHT_KINDS, Light, draw_light
 
 
 def directions(count: int = 400) -> np.ndarray:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
-from facewright.evaluate.synthetic.shells import Shell, grid_faces, make_shell
+from facewright.synthetic.shells import Shell, grid_faces, make_shell
 
 HairKind = Literal["none", "short", "medium", "long"]
 HAIR_KINDS: dict[HairKind, float] = {"none": 0.15, "short": 0.40, "medium": 0.2, "long": 0.25}

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from facewright.evaluate.synthetic.shells import Shell, grid_faces, joined, make_shell, tube
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
+from facewright.synthetic.shells import Shell, grid_faces, joined, make_shell, tube
 
 PropKind = Literal["none", "glasses", "sunglasses", "mask", "object"]
 PROP_KINDS: dict[PropKind, float] = {"none": 0.6, "glasses": 0.15, "sunglasses": 0.05, "mask": 0.07, "object": 0.13}

@@ -8,15 +8,15 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from facewright.evaluate.synthetic.hair import HairStyle, draw_hair
-from facewright.evaluate.synthetic.lens import Lens, draw_lens
-from facewright.evaluate.synthetic.light import LIGHT_KINDS, Light, LightKind, draw_light
-from facewright.evaluate.synthetic.props import PropKind, draw_prop
-from facewright.evaluate.synthetic.studio import Studio, luminance
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.records import Camera, FaceCoefficients
+from facewright.synthetic.hair import HairStyle, draw_hair
+from facewright.synthetic.lens import Lens, draw_lens
+from facewright.synthetic.light import LIGHT_KINDS, Light, LightKind, draw_light
+from facewright.synthetic.props import PropKind, draw_prop
+from facewright.synthetic.studio import Studio, luminance
 
 HELD_OUT_SEED = 900_000
 """Scenes and people from here on are for measuring; nothing may be trained or tuned on them."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from facewright.evaluate.synthetic import Studio, open_studio
+from facewright.synthetic import Studio, open_studio
 
 
 @pytest.fixture(scope="session")

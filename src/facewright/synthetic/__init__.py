@@ -6,16 +6,16 @@ pure: a seed means the same picture everywhere. ``plan_album`` and ``plan_clip``
 Seeds from ``HELD_OUT_SEED`` on are for measuring: training never sees them nor their people.
 """
 
-from facewright.evaluate.synthetic.albums import plan_album, plan_clip, plan_expressions, plan_turns
-from facewright.evaluate.synthetic.plan import (
+from facewright.synthetic.albums import plan_album, plan_clip, plan_expressions, plan_turns
+from facewright.synthetic.plan import (
     HELD_OUT_SEED,
     ScenePlan,
     plan_plain_scene,
     plan_scene,
     require_training_seed,
 )
-from facewright.evaluate.synthetic.scene import Scene, Snapshot, photograph, take_snapshot
-from facewright.evaluate.synthetic.studio import Studio, open_studio
+from facewright.synthetic.scene import Scene, Snapshot, photograph, take_snapshot
+from facewright.synthetic.studio import Studio, open_studio
 
 __all__ = [
     "HELD_OUT_SEED",

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from facewright.evaluate.synthetic.plan import ScenePlan, plan_scene, ray_rotation
-from facewright.evaluate.synthetic.studio import Studio
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
+from facewright.synthetic.plan import ScenePlan, plan_scene, ray_rotation
+from facewright.synthetic.studio import Studio
 
 SCENES_PER_PERSON = 1000
 """Picture k of person p is scene p * 1000 + k: scenes of held-out people are held out."""

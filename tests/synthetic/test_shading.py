@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from facewright.errors import MissingExtraError
-from facewright.evaluate.synthetic import Studio, photograph, plan_scene, take_snapshot
-from facewright.evaluate.synthetic.lens import Lens
-from facewright.evaluate.synthetic.plan import ScenePlan
-from facewright.evaluate.synthetic.shading import (
+from facewright.records import Fragments
+from facewright.render.compiled import can_compile, compiled
+from facewright.render.lighting import sh_shading
+from facewright.synthetic import Studio, photograph, plan_scene, take_snapshot
+from facewright.synthetic.lens import Lens
+from facewright.synthetic.plan import ScenePlan
+from facewright.synthetic.shading import (
     GLOSS_POWER,
     LEAST_MATTE,
     Lighting,
@@ -20,9 +23,6 @@ from facewright.evaluate.synthetic.shading import (
     shade_picture_compiled,
     shade_samples,
 )
-from facewright.records import Fragments
-from facewright.render.compiled import can_compile, compiled
-from facewright.render.lighting import sh_shading
 
 needs_numba = pytest.mark.skipif(not can_compile(), reason="numba is not installed")
 

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from facewright.evaluate.synthetic.textures import GRAIN_SIZE, grain_block, read_grain
 from facewright.records import Fragments
 from facewright.render.compiled import compiled
 from facewright.render.lighting import sh_basis, sh_shading, sh_with_offset
+from facewright.synthetic.textures import GRAIN_SIZE, grain_block, read_grain
 
 LEAST_MATTE = 0.02
 BACK_FACING = -0.2

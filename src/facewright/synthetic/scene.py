@@ -9,10 +9,17 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from facewright.evaluate.synthetic.hair import hair_shell
-from facewright.evaluate.synthetic.lens import take_picture
-from facewright.evaluate.synthetic.light import Light
-from facewright.evaluate.synthetic.plan import (
+from facewright.geometry.frames import clip_from_world, pose_points, project_points
+from facewright.geometry.mesh import vertex_normals
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.records import Camera, FaceCoefficients, Fragments, Photo, TensorRecord
+from facewright.render.interpolation import sample_surface
+from facewright.render.rasterizers import rasterize
+from facewright.render.visibility import seen_share, surface_distance
+from facewright.synthetic.hair import hair_shell
+from facewright.synthetic.lens import take_picture
+from facewright.synthetic.light import Light
+from facewright.synthetic.plan import (
     BACKDROP_STREAM,
     CLOTHES_STREAM,
     MEAN_EYE_DISTANCE_DM,
@@ -21,18 +28,11 @@ from facewright.evaluate.synthetic.plan import (
     ScenePlan,
     stream,
 )
-from facewright.evaluate.synthetic.props import face_mask, glasses, torso
-from facewright.evaluate.synthetic.shading import Lighting, shade_picture_compiled, shade_samples
-from facewright.evaluate.synthetic.shells import Shell
-from facewright.evaluate.synthetic.studio import Studio
-from facewright.evaluate.synthetic.textures import draw_background, fractal_noise
-from facewright.geometry.frames import clip_from_world, pose_points, project_points
-from facewright.geometry.mesh import vertex_normals
-from facewright.geometry.rotations import rotation_from_angles
-from facewright.records import Camera, FaceCoefficients, Fragments, Photo, TensorRecord
-from facewright.render.interpolation import sample_surface
-from facewright.render.rasterizers import rasterize
-from facewright.render.visibility import seen_share, surface_distance
+from facewright.synthetic.props import face_mask, glasses, torso
+from facewright.synthetic.shading import Lighting, shade_picture_compiled, shade_samples
+from facewright.synthetic.shells import Shell
+from facewright.synthetic.studio import Studio
+from facewright.synthetic.textures import draw_background, fractal_noise
 
 LANDMARK_TOLERANCE_DM = 0.04
 SHADOW_BUFFER_PX = 192

@@ -11,10 +11,10 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor
 
 from facewright.errors import FaceModelError
-from facewright.evaluate.synthetic.hair import HairRig
-from facewright.evaluate.synthetic.props import MaskRig
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.synthetic.hair import HairRig
+from facewright.synthetic.props import MaskRig
 
 NEEDED_REGIONS = ("face", "skin", "eyes", "lips", "scalp", "brows", "ears", "mouth_inside")
 

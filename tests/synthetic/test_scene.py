@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.evaluate.synthetic import (
+from facewright.geometry.frames import project_points
+from facewright.geometry.pose import posed_mesh
+from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
+from facewright.morphable.linear import FaceModel
+from facewright.pipeline.flow import posed_mesh
+from facewright.render.renderer import render
+from facewright.synthetic import (
     HELD_OUT_SEED,
     Scene,
     Studio,
@@ -12,13 +18,8 @@ from facewright.evaluate.synthetic import (
     plan_scene,
     require_training_seed,
 )
-from facewright.evaluate.synthetic.plan import ScenePlan, ray_rotation, viewed_rotation
-from facewright.evaluate.synthetic.studio import Studio as StudioClass
-from facewright.geometry.frames import project_points
-from facewright.geometry.pose import posed_mesh
-from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
-from facewright.morphable.linear import FaceModel
-from facewright.render.renderer import render
+from facewright.synthetic.plan import ScenePlan, ray_rotation, viewed_rotation
+from facewright.synthetic.studio import Studio as StudioClass
 
 
 def small(studio: Studio, seed: int, **options: object) -> ScenePlan:

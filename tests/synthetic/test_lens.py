@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from facewright.evaluate.synthetic.lens import Lens, draw_lens, take_picture
-from facewright.evaluate.synthetic.textures import draw_background, fractal_noise, read_grain
+from facewright.synthetic.lens import Lens, draw_lens, take_picture
+from facewright.synthetic.textures import draw_background, fractal_noise, read_grain
 
 
 def test_a_perfect_lens_only_codes() -> None:

@@ -25,8 +25,8 @@ from facewright.export.json import format_json
 from facewright.morphable.readers import import_face_model
 from facewright.photo import read_photo
 from facewright.pipeline.flow import Reconstructor
-from facewright.pipeline.reconstruction import Reconstruction
 from facewright.pipeline.outputs import document
+from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import Photo
 from facewright.regress.backbones import build_backbone
 from facewright.regress.rnet import RNet

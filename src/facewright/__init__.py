@@ -8,10 +8,6 @@
 The public names follow. What is not named here may change between releases.
 """
 
-from importlib.metadata import version
-
-__version__ = version("facewright")
-
 from facewright.align import align_face
 from facewright.detect import detect_faces, load_face_detector
 from facewright.errors import FacewrightError, NoFaceFoundError
@@ -22,6 +18,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline.flow import Failure, Reconstructor, load_reconstructor, reconstruct
 from facewright.pipeline.reconstruction import Reconstruction
+from facewright.provenance import VERSION
 from facewright.records import (
     AlignedFace,
     Camera,
@@ -33,6 +30,8 @@ from facewright.records import (
     Rendering,
 )
 from facewright.render import render
+
+__version__ = VERSION
 
 __all__ = [
     "AlignedFace",

@@ -24,7 +24,6 @@ from facewright.evaluate.results import (
     figures_of,
     gain_over,
     read_result,
-    source_commit,
     write_result,
 )
 from facewright.evaluate.surfaces import Surface
@@ -234,10 +233,6 @@ def test_digests_depend_on_names_and_contents(tmp_path: Path) -> None:
         digests.append(digest.hexdigest())
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
-
-
-def test_the_commit_is_named() -> None:
-    assert source_commit()
 
 
 def test_a_report_without_pictures(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from facewright import __version__
 from facewright.evaluate.results import (
     Case,
     Curve,
@@ -22,9 +21,9 @@ from facewright.evaluate.results import (
     curves_of,
     figures_of,
     gain_over,
-    source_commit,
 )
 from facewright.evaluate.surfaces import Surface
+from facewright.provenance import VERSION, source_commit
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the fraction done, 0..1."""
@@ -165,7 +164,7 @@ class Recorder:
             face_model,
             settings or {},
             self._commit,
-            __version__,
+            VERSION,
             time.perf_counter() - self._begun,
             self.metrics,
             ours,

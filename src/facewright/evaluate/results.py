@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from facewright import __version__
 from facewright.errors import BenchmarkError
 from facewright.evaluate.bootstrap import Interval, bootstrap_interval
 from facewright.evaluate.curves import cumulative_errors
@@ -251,22 +249,6 @@ def gain_over(cases: Sequence[Case], baseline: Sequence[Case], key: str) -> Figu
 
     interval = bootstrap_interval(values, gain, groups=groups, num_resamples=NUM_RESAMPLES)
     return Figure.of(interval, "%", "higher")
-
-
-def source_commit() -> str:
-    """The commit that runs, marked where files differ from it; the version where there is no repository."""
-    folder = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "HEAD") if git("ls-files", "--", __file__) else ""
-        changed = "+changes" if commit and git("status", "--porcelain", "--", str(folder.parent)) else ""
-    except OSError:
-        return f"version {__version__}"
-    return commit + changed or f"version {__version__}"
 
 
 def write_result(result: Result, path: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from facewright import __version__
 from facewright.errors import ExportError
 from facewright.export.json import plain, write_json
+from facewright.provenance import VERSION
 
 REPORT, LINES = "report.json", "report.jsonl"
 
@@ -83,13 +83,13 @@ class ReportFolder:
         place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
         # Not in the folder: what a killed program leaves there would stay for ever.
         self._lock = FileLock(Path(tempfile.gettempdir()) / f"facewright-{place}.lock")
-        self._head: dict[str, Any] = {"facewright": __version__}
+        self._head: dict[str, Any] = {"facewright": VERSION}
         self._interrupted = set[str]()
         self.fold()
 
     def begin(self, **facts: str) -> None:
         """Note what this run is done with, for the head of the report."""
-        self._head = {"facewright": __version__, **facts}
+        self._head = {"facewright": VERSION, **facts}
 
     @property
     def entries(self) -> dict[str, InputReport]:

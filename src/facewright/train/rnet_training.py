@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from facewright.errors import MissingExtraError, TrainingError
-from facewright.evaluate.results import source_commit
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.provenance import source_commit
 from facewright.records import CoefficientLayout
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard

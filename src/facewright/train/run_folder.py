@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from facewright.errors import TrainingError
-from facewright.evaluate.results import source_commit
 from facewright.files import written_whole
+from facewright.provenance import source_commit
 from facewright.train.checkpoint import list_checkpoints, step_of
 from facewright.train.settings import TrainSettings, differing, read_settings, settings_json
 

@@ -21,9 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from facewright.detect import read_landmarks
-from facewright.evaluate.benchmarks.likeness import MIRROR_68
 from facewright.export.png import write_png
 from facewright.geometry.frames import pose_points, project_points
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.geometry.mesh import vertex_normals
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline.flow import Method, Reconstruction, Reconstructor, load_reconstructor

@@ -16,10 +16,10 @@ import tyro
 from PIL import Image
 
 from facewright.evaluate.benchmarks.now import evaluate_now
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.methods import MM_PER_DM
 from facewright.evaluate.predictions import FileMeshes, mean_mesh, outer_surface
 from facewright.export.formats import export_mesh
+from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
@@ -56,7 +56,7 @@ def write_folder(root: Path, model: FaceModel, arguments: Arguments) -> None:
     landmark_ids = model.annotations.ibug68
     if landmark_ids is None:
         raise SystemExit("the face model has no landmarks")
-    seven = landmark_ids[torch.from_numpy(SEVEN)]
+    seven = landmark_ids[torch.from_numpy(SEVEN_OF_68)]
     people = sample_coefficients(model, torch.Generator().manual_seed(0), arguments.people, expressions=False)
     shapes = model.shape(people.id, people.exp)
     names = []

@@ -7,6 +7,8 @@ Placed by eye on front, half and side views of the neutral head, beside the 68 p
 import numpy as np
 from open_head.topology import HeadTopology
 
+from facewright.geometry.ibug68 import FIVE_OF_68
+
 IBUG68_MIDLINE = {8: 5296, 27: 133, 28: 131, 29: 201, 30: 5054, 33: 317, 51: 455, 57: 492, 62: 474, 66: 493}
 IBUG68_LEFT = {
     **{9: 11899, 10: 7593, 11: 7462, 12: 7460, 13: 7613, 14: 7571, 15: 12011, 16: 12048},
@@ -32,9 +34,6 @@ MIRRORED_NUMBER = {
 }
 """Landmark number -> number of its left-right partner."""
 
-FIVE_FROM_IBUG68 = ((36, 39), (42, 45), (30,), (48,), (54,))
-"""Right eye, left eye (the means of their two corners), nose tip, mouth corners (docs/deep3d.md section 4)."""
-
 CONTOUR_STATIONS = np.radians([-42.0, -35.0, -28.0, -21.0, -14.0, -7.0, 0.0, 6.0, 12.0])
 """Steps along a sliding contour, seen from the head's middle: from the cheek over the landmark towards the back."""
 CHIN_FIRST_STATION = 3
@@ -57,7 +56,7 @@ def ibug68_vertices(topology: HeadTopology) -> np.ndarray:
 
 def five_vertices(ibug68: np.ndarray) -> np.ndarray:
     """(5, 2) vertex ids whose mean is each alignment point, padded with -1."""
-    return np.array([[*ibug68[list(group)], -1][:2] for group in FIVE_FROM_IBUG68])
+    return np.array([[*ibug68[list(group)], -1][:2] for group in FIVE_OF_68])
 
 
 def contour_vertices(topology: HeadTopology, vertices: np.ndarray, ibug68: np.ndarray) -> np.ndarray:

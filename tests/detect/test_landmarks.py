@@ -6,40 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from facewright.detect import MESH_MIRROR, MESH_TO_IBUG68, FaceDetector, detect_faces, mesh_landmarks_68
+from facewright.detect import MESH_MIRROR, FaceDetector, detect_faces, mesh_landmarks_68
 from facewright.detect.landmarks import FOREHEAD, LEFT_EYE, RIGHT_EYE, steadied_five
+from facewright.geometry.ibug68 import MESH_TO_IBUG68, MIRROR_68
 from facewright.records import FaceDetection, Photo
-
-# iBUG-68 in a mirror: jaw, brows, nose bridge and base, eyes, lips
-IBUG68_MIRROR = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46]
-IBUG68_MIRROR += [
-    39,
-    38,
-    37,
-    36,
-    41,
-    40,
-    54,
-    53,
-    52,
-    51,
-    50,
-    49,
-    48,
-    59,
-    58,
-    57,
-    56,
-    55,
-    64,
-    63,
-    62,
-    61,
-    60,
-    67,
-    66,
-    65,
-]
 
 
 def test_the_mirror_map_is_an_involution() -> None:
@@ -58,7 +28,7 @@ def test_the_mirror_map_keeps_the_triangles() -> None:
 
 
 def test_tables_are_symmetric() -> None:
-    for point, partner in enumerate(IBUG68_MIRROR):
+    for point, partner in enumerate(MIRROR_68):
         assert MESH_MIRROR[MESH_TO_IBUG68[point]] == MESH_TO_IBUG68[partner], point
     assert sorted(MESH_MIRROR[point] for point in RIGHT_EYE) == sorted(LEFT_EYE)
     assert sorted({MESH_MIRROR[point] for point in FOREHEAD}) == sorted(set(FOREHEAD))

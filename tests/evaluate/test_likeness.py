@@ -14,7 +14,7 @@ from facewright.evaluate.likeness import (
     pose_drift,
     separation,
 )
-from facewright.morphable.toy import mirrored_ibug68
+from facewright.geometry.ibug68 import MIRROR_68
 
 PEOPLE, PHOTOS, SIZE = 60, 5, 20
 
@@ -67,7 +67,7 @@ def test_separation_of_clear_blind_and_known_recovery(people):
 
 
 def test_mirrored_photo_of_a_consistent_method_scores_zero():
-    partner, width = mirrored_ibug68(), 640
+    partner, width = MIRROR_68, 640
     points = np.random.default_rng(0).uniform(0, width, size=(3, 68, 2))
     mirrored = points[:, partner] * [-1, 1] + [width - 1, 0]
     np.testing.assert_allclose(mirror_consistency(points, mirrored, partner, width - 1.0), 0, atol=1e-12)

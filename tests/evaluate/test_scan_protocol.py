@@ -10,7 +10,6 @@ from facewright.evaluate.alignment import Similarity
 from facewright.evaluate.scan_protocol import (
     DENG2019,
     GENOVA2018,
-    NOSE_TIP,
     SCAN_PROTOCOLS,
     TRAN2017,
     FacePoints,
@@ -18,6 +17,7 @@ from facewright.evaluate.scan_protocol import (
     vertex_errors,
 )
 from facewright.evaluate.surfaces import Surface
+from facewright.geometry.ibug68 import NOSE_TIP
 from tests.evaluate.heads import bumpy_head, face_points, moved
 
 POSE = Similarity(1.0, Rotation.from_rotvec([0.2, -0.3, 0.1]).as_matrix(), np.array([30.0, -20.0, 15.0]))

@@ -10,7 +10,6 @@ from PIL import Image
 from facewright.errors import ExportError
 from facewright.export.pictures import (
     BACKDROP,
-    IBUG68_LINES,
     crop_around,
     depth_picture,
     draw_landmarks,
@@ -21,6 +20,7 @@ from facewright.export.pictures import (
     overlay,
 )
 from facewright.export.png import write_png
+from facewright.geometry.ibug68 import LINES_OF_68
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_dots_sit_on_their_points_and_leave_the_picture_alone() -> None:
 
 
 def test_landmark_lines_take_every_point_once() -> None:
-    assert [i for run, _ in IBUG68_LINES for i in run] == list(range(68))
+    assert [i for run, _ in LINES_OF_68 for i in run] == list(range(68))
     landmarks = torch.stack([torch.arange(68.0) * 2 + 10, torch.full((68,), 30.0)], 1)
     drawn = draw_landmarks(torch.zeros(3, 60, 160), landmarks)
     assert (drawn[:, 30, landmarks[:, 0].long()].amax(0) > 0.5).all()

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from facewright.fit.landmarks import MESH_TERM, PointTarget, linear_points, turned_targets
 
 from facewright.align import align_face, five_from_68
 from facewright.errors import ReconstructionError
 from facewright.fit import FitSettings, fit_face
-from facewright.fit.landmarks import MESH_TERM, PointTarget, linear_points, turned_targets
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.pose import posed_mesh

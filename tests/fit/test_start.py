@@ -6,11 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
-
-from facewright.align import align_face, five_from_68
-from facewright.fit import FitSettings, fit_face
-from facewright.fit.face import around, prior_of
 from facewright.fit.landmarks import (
     BELIEF_FLOOR_PX,
     BELIEF_TERM,
@@ -24,6 +19,11 @@ from facewright.fit.landmarks import (
     five_target,
     linear_points,
 )
+from torch import Tensor
+
+from facewright.align import align_face, five_from_68
+from facewright.fit import FitSettings, fit_face
+from facewright.fit.face import around, prior_of
 from facewright.fit.parameters import Unknowns
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import apply_homogeneous, crop_camera, project_points

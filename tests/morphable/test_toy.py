@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.toy import mirrored_ibug68, toy_face_model
+from facewright.morphable.toy import toy_face_model
 
 
 def mirrored(values: torch.Tensor, model: FaceModel) -> torch.Tensor:
@@ -103,7 +104,7 @@ def test_ibug68_is_symmetric_and_in_its_order(toy_model: FaceModel) -> None:
     assert ids is not None
     assert mirror is not None
     assert len(ids.unique()) == 68
-    assert torch.equal(mirror[ids], ids[torch.from_numpy(mirrored_ibug68())])
+    assert torch.equal(mirror[ids], ids[torch.from_numpy(MIRROR_68)])
     x, y, z = toy_model.mean_shape[ids].unbind(1)
     assert bool((x[:17].diff() > 0).all())  # jaw from image left to image right
     assert float(x[36]) < float(x[39]) < 0 < float(x[42]) < float(x[45])

@@ -8,7 +8,6 @@ from facewright.geometry.frames import project_points
 from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import posed_mesh
 from facewright.render.renderer import render
 from facewright.synthetic import (
     HELD_OUT_SEED,

@@ -10,7 +10,7 @@ import torch
 
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
-from facewright.evaluate.benchmarks.likeness import MIRROR_68
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.train import loader
 from facewright.train.loader import NO_JITTER, BatchStream, CropJitter, CropPlace, place_crop, rows_of_shares
 from facewright.train.make import make_data

@@ -10,9 +10,9 @@ import torch
 
 from facewright.align import five_from_68
 from facewright.assets import embedded_path
-from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import LandmarksError, NoFaceFoundError, PhotoError, TrainingDataError
 from facewright.geometry.five_points import deep3d_template
+from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.photo import read_photo
 from facewright.train.make import Rejection, make_data
 from facewright.train.photo_folders import open_photo_folder, read_given_face

@@ -3,11 +3,10 @@
 from facewright.detect.detector import FaceDetector, load_face_detector
 from facewright.detect.faces import Detector, detect_faces, detect_faces_in_batch
 from facewright.detect.landmark_files import detection_from_points, landmarks_of, read_landmarks
-from facewright.detect.landmarks import MESH_MIRROR, MESH_TO_IBUG68, mesh_landmarks_68
+from facewright.detect.landmarks import MESH_MIRROR, mesh_landmarks_68
 
 __all__ = [
     "MESH_MIRROR",
-    "MESH_TO_IBUG68",
     "Detector",
     "FaceDetector",
     "detect_faces",

@@ -1,4 +1,4 @@
-"""What the 468 mesh points are: mirror partners, the 68 of iBUG, the five for alignment.
+"""What the 468 mesh points are: mirror partners, eyes, mouth and forehead; the five points for alignment out of them.
 
 Right and left are the person's: right is image left in an upright face.
 """
@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.records import FaceDetection
 
 # fmt: off
@@ -35,17 +36,6 @@ MESH_MIRROR = [
 ]
 """The point that each point becomes in a mirror; 28 lie on the midline. Found by matching the points of mirrored faces,
 and checked against the mesh's triangles (all but six, whose quads are split the other way, map to triangles)."""
-
-MESH_TO_IBUG68 = [
-    127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356,  # jaw, right to left
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
-    168, 197, 5, 4, 98, 97, 2, 326, 327,  # nose: bridge, base
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
-    61, 40, 37, 0, 267, 270, 291, 405, 314, 17, 84, 181,  # outer lips
-    78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
-]
-"""Mesh point per iBUG-68 landmark. The jaw line (the first 17) means something else: the mesh's is the fixed outline of
-its own template, not the visible or the 3D jaw of iBUG."""
 # fmt: on
 
 RIGHT_EYE = [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246]

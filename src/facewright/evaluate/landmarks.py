@@ -7,34 +7,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from facewright.geometry.ibug68 import AFLW_21_OF_68, ALL_68
+
 Normalizer = Literal["box", "outer_eyes", "pupils"]
 """``box``: sqrt(w h) of the true points' tight box; ``outer_eyes``: between points 36 and 45; ``pupils``: between the
 means of the six points of each eye."""
 DepthZero = Literal["mean", "min", "none"]
 """What depth is measured from in 3D errors: the mean over the points, the least of them, or as given."""
 
-ALL_68 = np.arange(68)
-INNER_51 = np.arange(17, 68)
-SEVEN = np.array([36, 39, 42, 45, 33, 48, 54])
-"""Seven points of NoW, REALY and FG2018 by iBUG-68 number: eye corners (subject's right first), nose bottom, mouth."""
-
 YAW_EDGES_DEG = (30.0, 60.0)
 YAW_BIN_NAMES = ("[0,30]", "(30,60]", "(60,90]")
-
-_AFLW_21 = (
-    *([17], [19], [21], [22], [24], [26]),
-    *([36], [36, 37, 38, 39, 40, 41], [39], [42], [42, 43, 44, 45, 46, 47], [45]),
-    *([2], [31], [30], [35], [14]),
-    *([48], [60, 61, 62, 63, 64, 65, 66, 67], [54], [8]),
-)
-"""The 21 points of AFLW as means of iBUG-68 points, as the published AFLW tables read them: brows (outer, middle,
-inner, inner, middle, outer), eyes (corner, centre, corner, twice), ear lobe as jaw 2, nose (right, tip, left), ear lobe
-as jaw 14, mouth (right, centre, left), chin."""
 
 
 def aflw21_from_ibug68(points: Float[ndarray, "N 68 D"]) -> Float[ndarray, "N 21 D"]:
     """The 21 AFLW points of 68-point sets."""
-    return np.stack([points[..., group, :].mean(-2) for group in _AFLW_21], -2)
+    return np.stack([points[..., group, :].mean(-2) for group in AFLW_21_OF_68], -2)
 
 
 def box_size(truth: Float[ndarray, "N L D"]) -> Float[ndarray, " N"]:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from facewright.errors import BenchmarkError, NoFaceFoundError
 from facewright.evaluate.alignment import procrustes
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.methods import MM_PER_DM, Method
 from facewright.evaluate.scan_files import MESH_SUFFIXES, beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import FacePoints
 from facewright.evaluate.surfaces import Surface
+from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import face_normals
 from facewright.morphable.linear import FaceModel
 from facewright.records import Photo
@@ -37,7 +37,7 @@ class PredictedMesh:
 
     Attributes:
         surface: the mesh as a scanner would see it: without eyeballs' backs, teeth, tongue, the mouth's inside.
-        given_seven_mm: as ``landmarks.SEVEN``; None where a file has no landmarks.
+        given_seven_mm: as ``ibug68.SEVEN_OF_68``; None where a file has no landmarks.
         ibug68_mm: all 68 points; None where a file has only the seven.
         all_vertices_mm: every vertex of the topology in its order, where ``surface`` has not all; else None.
     """
@@ -235,7 +235,7 @@ class FileMeshes:
                 return PredictedMesh(surface, None)
             points = read_points(file, (7, 68), mm_per_unit=self.mm_per_unit)
         return PredictedMesh(
-            surface, points if len(points) == 7 else points[SEVEN], points if len(points) == 68 else None
+            surface, points if len(points) == 7 else points[SEVEN_OF_68], points if len(points) == 68 else None
         )
 
     def unused(self, keys: set[str]) -> list[str]:
@@ -286,7 +286,7 @@ def landmark_misfit(seven_mm: Float[ndarray, "7 3"], mean_seven_mm: Float[ndarra
     """What seems wrong with seven points: exchanged or mirrored ones; empty if they look like a face's.
 
     Args:
-        seven_mm: as ``landmarks.SEVEN``, any unit and pose.
+        seven_mm: as ``ibug68.SEVEN_OF_68``, any unit and pose.
         mean_seven_mm: of a mean head.
     """
     size = float(np.linalg.norm(mean_seven_mm[0] - mean_seven_mm[3]))
@@ -322,7 +322,7 @@ def _of_model(model: FaceModel, vertices_mm: Float[ndarray, "V 3"]) -> Predicted
         raise BenchmarkError(f"face model {model.name!r} has no iBUG-68 table; import it with landmarks")
     points = vertices_mm[ids.cpu().numpy()]
     outside, faces = outer_surface(model)
-    return PredictedMesh(Surface(vertices_mm[outside], faces), points[SEVEN], points, vertices_mm)
+    return PredictedMesh(Surface(vertices_mm[outside], faces), points[SEVEN_OF_68], points, vertices_mm)
 
 
 def outer_surface(model: FaceModel) -> tuple[Int[ndarray, " N"], Int[ndarray, "M 3"]]:

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from facewright.evaluate.alignment import Similarity, l1_similarity, procrustes
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.nonrigid import Keypoints, deform_onto
 from facewright.evaluate.surfaces import Surface, closest_points
+from facewright.geometry.ibug68 import SEVEN_OF_68
 
 FIRST_STIFFNESS, STIFFNESS, STIFFNESS_STEPS, KEYPOINT_WEIGHT = 150.0, 50.0, 10, 50.0
 
@@ -81,7 +81,7 @@ def realy_errors(prediction: Surface, keypoints_mm: Float[ndarray, "85 3"], scan
         keypoints_mm: its 85 points.
         scan: the truth.
     """
-    start = l1_similarity(keypoints_mm[SEVEN], scan.keypoints_mm[SEVEN])
+    start = l1_similarity(keypoints_mm[SEVEN_OF_68], scan.keypoints_mm[SEVEN_OF_68])
     errors = {}
     for name, region in scan.regions.items():
         rule = REGION_RULES[name]

@@ -1,6 +1,6 @@
 """Which vertices of a scan count: the crops of the protocols, as masks. numpy, mm.
 
-The seven points are those of ``landmarks.SEVEN``: outer and inner corner of the subject's right eye, inner and outer
+The seven points are those of ``ibug68.SEVEN_OF_68``: outer and inner corner of the subject's right eye, inner and outer
 corner of the left, nose bottom, right and left mouth corner.
 """
 

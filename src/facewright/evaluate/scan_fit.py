@@ -45,7 +45,7 @@ def fit_to_scan(
 
     Args:
         prediction: neutral mesh.
-        seven_prediction_mm: its seven points (``landmarks.SEVEN``).
+        seven_prediction_mm: its seven points (``ibug68.SEVEN_OF_68``).
         scan_mm: scan vertices inside ``regions.now_region``.
         seven_scan_mm: the scan's seven points.
         metrical: the scale stays 1 (the prediction is in mm).

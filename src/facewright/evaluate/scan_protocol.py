@@ -13,13 +13,12 @@ from numpy import ndarray
 
 from facewright.evaluate.alignment import Similarity, procrustes
 from facewright.evaluate.icp import Direction, IcpResult, Residual, icp
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.regions import MICC_RADIUS_MM, below_forehead, cut_out, within_radius
 from facewright.evaluate.surfaces import Distance, Surface, closest_points, distances_mm, on_rim
+from facewright.geometry.ibug68 import NOSE_TIP, SEVEN_OF_68
 
 Scale = Literal["none", "own", "global"]
 """``none``: predictions are in mm. ``own``: each mesh is scaled by its alignment. ``global``: one scale per method."""
-NOSE_TIP = 30
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class FacePoints:
     """The landmarks that scan protocols use.
 
     Attributes:
-        seven_mm: as ``landmarks.SEVEN``.
+        seven_mm: as ``ibug68.SEVEN_OF_68``.
         nose_tip_mm: iBUG point 30.
     """
 
@@ -112,7 +111,7 @@ class FacePoints:
     @classmethod
     def from_ibug68(cls, points_mm: Float[ndarray, "68 3"]) -> "FacePoints":
         """Take them out of 68."""
-        return cls(points_mm[SEVEN], points_mm[NOSE_TIP])
+        return cls(points_mm[SEVEN_OF_68], points_mm[NOSE_TIP])
 
     @property
     def eight_mm(self) -> Float[ndarray, "8 3"]:

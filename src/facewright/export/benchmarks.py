@@ -12,11 +12,9 @@ from facewright.errors import ExportError
 from facewright.export.asset import UNIT_PER_DM, Unit
 from facewright.export.formats import FORMATS
 from facewright.files import FileSet
+from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import vertex_normals
 from facewright.records import MeshAsset
-
-SEVEN_OF_68 = (36, 39, 42, 45, 33, 48, 54)
-"""Outer and inner corner of the right eye, inner and outer of the left, nose bottom, right and left mouth corner."""
 
 
 def write_benchmark_mesh(
@@ -50,7 +48,7 @@ def write_benchmark_mesh(
     path = Path(path)
     points = landmarks_68_model.detach().cpu().double().numpy() * UNIT_PER_DM[units]
     seven, text = io.BytesIO(), io.BytesIO()
-    np.save(seven, points[list(SEVEN_OF_68)])
+    np.save(seven, points[SEVEN_OF_68])
     np.savetxt(text, points, fmt="%.6f")
     asset = MeshAsset(vertices_model, vertex_normals(vertices_model, faces), faces, name=path.stem)
     with FileSet() as files:

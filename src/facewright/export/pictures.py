@@ -10,25 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright.export.asset import to_uint8
+from facewright.geometry.ibug68 import LINES_OF_68
 
 Color = tuple[float, float, float]
 
 BACKDROP: Color = (0.09, 0.09, 0.10)
 LINE: Color = (0.25, 0.95, 0.55)
 POINT: Color = (1.0, 0.35, 0.25)
-
-IBUG68_LINES = (
-    (range(17), False),  # jaw
-    (range(17, 22), False),  # right brow
-    (range(22, 27), False),  # left brow
-    (range(27, 31), False),  # nose ridge
-    (range(31, 36), False),  # nose base
-    (range(36, 42), True),  # right eye
-    (range(42, 48), True),  # left eye
-    (range(48, 60), True),  # outer lips
-    (range(60, 68), True),  # inner lips
-)
-"""Runs of the 68 landmarks that are drawn as one line, and whether the line is closed."""
 
 _SUBPIXEL_BITS = 4
 
@@ -78,7 +66,7 @@ def draw_landmarks(
     canvas = _canvas(picture_srgb)
     points = landmarks.detach().cpu().double().numpy()
     face_px = float(np.ptp(points, axis=0).max())
-    for run, closed in IBUG68_LINES:
+    for run, closed in LINES_OF_68:
         _polyline(canvas, points[list(run)], closed=closed, color=line)
     _dots(canvas, points, point, radius=max(1.5, face_px / 120))
     return _from_uint8(canvas, picture_srgb)

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-FIVE_OF_68 = ((36, 39), (42, 45), (30,), (48,), (54,))
-"""iBUG-68 points whose mean is each of the five; an eye is the middle of its two corners, not of its lids."""
+from facewright.geometry.ibug68 import FIVE_OF_68
 
 # `similarity_Lm3D_all.mat` of the official repositories, by the formula of `five_from_68` (docs/deep3d.md section 4).
 DEEP3D_FIVE_DM = (

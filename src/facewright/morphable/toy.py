@@ -14,6 +14,7 @@ from numpy import ndarray
 from scipy.spatial import Delaunay
 from torch import Tensor
 
+from facewright.geometry.ibug68 import FIVE_OF_68, MIRROR_68
 from facewright.morphable.linear import FaceModel
 from facewright.records import Annotations, Topology
 
@@ -47,16 +48,6 @@ _RELIEF_DM = {
     "lips": (0.0, -0.40, 0.17, 0.07, 0.06),
     "chin": (0.0, -0.74, 0.20, 0.12, 0.16),
 }
-
-
-def mirrored_ibug68() -> Int[ndarray, "68"]:
-    """The iBUG-68 number of each point's partner on the other side of the face (its own on the midline)."""
-    partner = np.arange(68)
-    for first, last in ((0, 16), (17, 26), (31, 35), (48, 54), (55, 59), (60, 64), (65, 67)):
-        partner[first : last + 1] = np.arange(last, first - 1, -1)
-    right, left = [36, 37, 38, 39, 40, 41], [45, 44, 43, 42, 47, 46]
-    partner[right + left] = left + right
-    return partner
 
 
 def toy_face_model(*, exp_prior: Literal["normal", "box"] = "normal") -> FaceModel:
@@ -135,7 +126,7 @@ def _build_sheet() -> _Sheet:
     ibug68 = np.zeros(68, dtype=np.int64)
     for number, vertex in ((n, v) for n, v in number_of.items() if n < 68):
         ibug68[number] = vertex
-        ibug68[mirrored_ibug68()[number]] = partner[vertex]
+        ibug68[MIRROR_68[number]] = partner[vertex]
     return _Sheet(
         plane=np.concatenate([plane, plane[paired] * [-1, 1]]),
         vertices=np.concatenate([vertices, vertices[paired] * [-1, 1, 1]]),
@@ -287,8 +278,7 @@ def _contours(sheet: _Sheet) -> Int[ndarray, "17 N"]:
 
 
 def _annotations(sheet: _Sheet) -> Annotations:
-    numbers_of_five = [(36, 39), (42, 45), (30,), (48,), (54,)]
-    five = [[*sheet.ibug68[list(group)], -1][:2] for group in numbers_of_five]
+    five = [[*sheet.ibug68[list(group)], -1][:2] for group in FIVE_OF_68]
     eye_faces = sheet.is_eye[sheet.faces].all(1)
     return Annotations(
         ibug68=torch.from_numpy(sheet.ibug68),

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import ReconstructionError
 from facewright.fit import (
     ContourEvidence,
@@ -23,6 +22,7 @@ from facewright.fit import (
 )
 from facewright.fit.motion import LinearPoints
 from facewright.geometry.frames import apply_homogeneous
+from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief
 
 MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM = "mesh_px", "contour_px", "five_px", "landmarks_px"

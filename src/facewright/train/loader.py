@@ -21,7 +21,7 @@ from torch import Tensor
 
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
-from facewright.evaluate.benchmarks.likeness import MIRROR_68
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded

@@ -15,11 +15,11 @@ from torch import Tensor
 from facewright.align import CROP_RESCALE, align_face
 from facewright.align.crop import crop_by_trans_params, fit_trans_params
 from facewright.detect import FaceDetector, detect_faces, load_face_detector
-from facewright.detect.landmarks import MESH_TO_IBUG68
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.fit import FitPlan, FitSettings
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, pose_points, project_points
+from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.geometry.mesh import surrounding_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model

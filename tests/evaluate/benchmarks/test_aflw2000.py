@@ -192,7 +192,7 @@ def test_broken_predictions_are_named_and_change_no_other(
 
 
 def test_mirrored_labels_are_named_and_counted(copy: Path, open_head: FaceModel) -> None:
-    from facewright.evaluate.benchmarks.likeness import MIRROR_68
+    from facewright.geometry.ibug68 import MIRROR_68
 
     path = copy / "image00002.mat"
     content = {key: value for key, value in scipy.io.loadmat(path).items() if not key.startswith("__")}

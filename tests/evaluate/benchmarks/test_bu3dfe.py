@@ -10,11 +10,11 @@ import torch
 from facewright.errors import BenchmarkError
 from facewright.evaluate.benchmarks.bu3dfe import evaluate_bu3dfe, seven_of_83
 from facewright.evaluate.benchmarks.facewarehouse import evaluate_facewarehouse
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MethodMeshes
 from facewright.evaluate.results import Result
 from facewright.evaluate.scan_files import read_surface
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.morphable.linear import FaceModel
 from tests.evaluate.benchmarks.people import (
     KnownMethod,
@@ -94,7 +94,7 @@ def test_the_eighty_three_points_hold_the_seven(open_head: FaceModel) -> None:
     for seed in range(5):
         shape = vertices_of(open_head, person(open_head, seed))
         found = seven_of_83(eighty_three(shape, open_head))
-        np.testing.assert_allclose(found.seven_mm, shape[marks.numpy()[SEVEN]], atol=2.5)
+        np.testing.assert_allclose(found.seven_mm, shape[marks.numpy()[SEVEN_OF_68]], atol=2.5)
         np.testing.assert_allclose(found.nose_tip_mm, shape[marks.numpy()[30]])
 
 

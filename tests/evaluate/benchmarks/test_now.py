@@ -9,10 +9,10 @@ import pytest
 from facewright.errors import BenchmarkError
 from facewright.evaluate.alignment import Similarity
 from facewright.evaluate.benchmarks.now import evaluate_now
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MethodMeshes
 from facewright.evaluate.results import Result
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.morphable.linear import FaceModel
 from tests.evaluate.benchmarks.people import (
     KnownMethod,
@@ -45,14 +45,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, open_head: FaceModel) -> Pa
     for name, seed in SUBJECTS.items():
         shape = vertices_of(open_head, person(open_head, seed))
         write_obj(release / "scans" / name / "scan.000001.obj", shape[ids], faces)
-        write_picked_points(release / "scans_lmks_onlypp" / name / "scan_picked_points.pp", shape[marks.numpy()[SEVEN]])
+        write_picked_points(
+            release / "scans_lmks_onlypp" / name / "scan_picked_points.pp", shape[marks.numpy()[SEVEN_OF_68]]
+        )
         for picture in PICTURES:
             listed.append(f"{name}/{picture}")
             blank_photo(release / "iphone_pictures" / name / picture)
             predicted = moved.apply(shape)
             path = root / "predictions" / name / picture
             write_obj(path.with_suffix(".obj"), predicted, open_head.faces.numpy())
-            np.save(path.with_suffix(".npy"), predicted[marks.numpy()[SEVEN]])
+            np.save(path.with_suffix(".npy"), predicted[marks.numpy()[SEVEN_OF_68]])
     (root / "data" / "imagepathsvalidation.txt").write_text("\n".join(listed) + "\n")
     return root
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from facewright.errors import BenchmarkError
-from facewright.evaluate.benchmarks.likeness import MIRROR_68, LikenessPlan, likeness_figures
+from facewright.evaluate.benchmarks.likeness import LikenessPlan, likeness_figures
 from facewright.evaluate.benchmarks.synthetic import METRICS, evaluate_synthetic, scene_errors
 from facewright.evaluate.evaluation import Evaluation, Recorder, silent
 from facewright.evaluate.methods import Estimate, FlowMethod, load_method
 from facewright.evaluate.report import write_report
 from facewright.evaluate.results import read_result
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.morphable.linear import FaceModel
 from facewright.records import FaceDetection, Photo
 from facewright.synthetic import HELD_OUT_SEED, Scene, Studio, open_studio, photograph, plan_scene

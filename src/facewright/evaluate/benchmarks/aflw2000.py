@@ -20,12 +20,10 @@ from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from facewright.errors import BenchmarkError, FacewrightError
-from facewright.evaluate.benchmarks.likeness import MIRROR_68
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.curves import area_under_ced, failure_rate
 from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
 from facewright.evaluate.landmarks import (
-    INNER_51,
     YAW_BIN_NAMES,
     aflw21_from_ibug68,
     binned_mean,
@@ -38,6 +36,7 @@ from facewright.evaluate.methods import Method
 from facewright.evaluate.pose import AFLW2000, FACEWRIGHT
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
+from facewright.geometry.ibug68 import INNER_51, MIRROR_68
 from facewright.photo import read_photo
 from facewright.records import Photo
 

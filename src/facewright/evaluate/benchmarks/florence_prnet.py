@@ -18,7 +18,6 @@ from torch import Tensor
 from facewright.errors import BenchmarkError, FaceModelError, FacewrightError
 from facewright.evaluate.benchmarks.micc import OBTAIN
 from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
-from facewright.evaluate.landmarks import SEVEN
 from facewright.evaluate.methods import Estimate, Method
 from facewright.evaluate.predictions import mean_mesh, require_face
 from facewright.evaluate.reconstruction import reconstruction_nmes
@@ -28,6 +27,7 @@ from facewright.evaluate.scan_files import beside, read_points
 from facewright.evaluate.surfaces import Surface
 from facewright.export.pictures import draw_points
 from facewright.geometry.frames import pose_points, project_points
+from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.readers.obj import ObjMesh, read_obj
 from facewright.photo import read_photo
@@ -169,7 +169,7 @@ def _read(subject: Path, recorder: Recorder, mean_seven: Float[ndarray, "7 3"]) 
     for path in (files[0], marks_file):
         recorder.digest.add(path.relative_to(subject.parent).as_posix(), path)
     marks = read_points(marks_file, 68)
-    require_face(marks[SEVEN], mean_seven, f"scan landmarks {subject.name}/{marks_file.name}")
+    require_face(marks[SEVEN_OF_68], mean_seven, f"scan landmarks {subject.name}/{marks_file.name}")
     try:
         scan = read_obj(files[0])
     except FaceModelError as error:

@@ -22,6 +22,7 @@ from facewright.evaluate.likeness import (
 )
 from facewright.evaluate.methods import Estimate, Method
 from facewright.evaluate.results import Figure
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
 from facewright.records import Photo
 from facewright.synthetic import (
@@ -38,19 +39,6 @@ from facewright.synthetic import (
 
 FIRST_PERSON = HELD_OUT_SEED + 50_000
 """People of the albums: none of them is in the single scenes."""
-_SIDES_68 = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *range(54, 47, -1),
-    *range(59, 54, -1),
-    *range(64, 59, -1),
-    *range(67, 64, -1),
-)
-MIRROR_68 = np.array(_SIDES_68)
-"""Each iBUG-68 point's partner on the other side."""
 
 
 @dataclass(frozen=True)

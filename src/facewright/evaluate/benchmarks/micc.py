@@ -2,7 +2,7 @@
 
 Folder: ``subject_NN/Model/frontal1/obj/*.obj`` (``frontal2`` too), and ``subject_NN/Video/Indoor-Cooperative``,
 ``PTZ-Indoor``, ``PTZ-Outdoor``, each a folder of frames or a file (``.mjpg``, ``.avi`` ...). Landmarks of the scans do
-not come with the data: beside each scan its 68 points (``.npy``, ``.txt`` or ``.pp``), or eight: ``landmarks.SEVEN``
+not come with the data: beside each scan its 68 points (``.npy``, ``.txt`` or ``.pp``), or eight: ``ibug68.SEVEN_OF_68``
 and the nose tip.
 """
 

@@ -20,7 +20,7 @@ from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
 from facewright.evaluate.frechet import expression_fid
 from facewright.evaluate.images import photometric_errors
-from facewright.evaluate.landmarks import INNER_51, binned_mean, box_size, nme, nme_68
+from facewright.evaluate.landmarks import binned_mean, box_size, nme, nme_68
 from facewright.evaluate.likeness import identity_spread
 from facewright.evaluate.methods import MM_PER_DM, Estimate, FlowMethod, Method, baseline_of, surface_mm
 from facewright.evaluate.report.pictures import close_up
@@ -29,8 +29,8 @@ from facewright.evaluate.scan_protocol import vertex_errors
 from facewright.export.asset import to_uint8
 from facewright.export.pictures import overlay
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.ibug68 import INNER_51
 from facewright.geometry.pose import posed_mesh
-from facewright.pipeline.flow import posed_mesh
 from facewright.pipeline.views import display_picture
 from facewright.records import Photo
 from facewright.render.renderer import render

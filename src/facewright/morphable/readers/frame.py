@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 
 from facewright.errors import FaceModelError
-from facewright.geometry.five_points import FIVE_OF_68, deep3d_template
+from facewright.geometry.five_points import deep3d_template
+from facewright.geometry.ibug68 import FIVE_OF_68
 from facewright.geometry.similarity import similarity_from_points
 
 _FIT_TOLERANCE_DM = 0.2

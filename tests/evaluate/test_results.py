@@ -7,7 +7,7 @@ import pytest
 
 from facewright.errors import BenchmarkError
 from facewright.evaluate.compare import compare, comparison_lines
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Recorder, WorstCases
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, WorstCases
 from facewright.evaluate.published import ALL_PUBLISHED, published_beside
 from facewright.evaluate.report import write_report
 from facewright.evaluate.report.curves import curve_svg
@@ -41,7 +41,7 @@ def cases(errors: list[float], *, people: int = 0) -> list[Case]:
 def result(
     errors: list[float], *, baseline: list[float] | None = None, method: str = "ours", people: int = 0
 ) -> Result:
-    recorder = Recorder("realy", "Test", {"name": "realy-frontal"}, METRICS)
+    recorder = CaseRecorder("realy", "Test", {"name": "realy-frontal"}, METRICS)
     recorder.cases += cases(errors, people=people)
     recorder.baseline_cases += cases(baseline or [])
     return recorder.close(method=method).result

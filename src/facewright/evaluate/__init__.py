@@ -13,7 +13,7 @@ Metrics are pure functions of numpy arrays (float64 inside, mm where a name ends
 ``regions``           ``within_radius`` (95 mm), ``now_region``, ``below_forehead``, ``cut_out``
 ``scan_protocol``     ``scan_errors`` by one of ``SCAN_PROTOCOLS`` (tran2017, genova2018, deng2019, ganfit2019);
                       ``vertex_errors`` in one topology (FaceWarehouse, synthetic truth)
-``realy``             ``realy_errors``: regions, rigid and non-rigid (``nonrigid.deform_onto``); ``mean_of_regions``
+``region_errors``     ``realy_errors``: regions, rigid and non-rigid (``nonrigid.deform_onto``); ``mean_of_regions``
 ``reconstruction``    ``reconstruction_nme`` (PRNet's Florence, two readings), ``rmse_3d_mm``
 ``depth``             ``frontal_depth_mm``, ``depth_errors`` (RMSE, log10, relative)
 ``images``            ``photometric_errors``, ``mask_iou``
@@ -23,6 +23,6 @@ Metrics are pure functions of numpy arrays (float64 inside, mm where a name ends
 ``verification``      ``roc_curve`` (AUC, EER, TAR at FAR), ``fold_accuracy``, ``identification_ranks``, ``rank_k_rate``
 ``descriptors``       ``SignedRootPca``, ``pool_sets``: Tran's 3D face recognition from coefficients
 ``frechet``           ``frechet_distance``, ``expression_fid``, ``expression_fid_per_clip``
-``likeness``          ``identity_spread``, ``separation``, ``mirror_consistency``, ``leakage``, ``pose_drift``, jitter
+``sameness``          ``identity_spread``, ``separation``, ``mirror_consistency``, ``leakage``, ``pose_drift``, jitter
 ====================  ==================================================================================================
 """

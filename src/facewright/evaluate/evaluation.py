@@ -105,7 +105,7 @@ class Evaluation:
     heat: HeatMap | None = None
 
 
-class Recorder:
+class CaseRecorder:
     """Gathers the cases of a running benchmark and closes them into an evaluation.
 
     Args:

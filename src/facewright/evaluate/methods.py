@@ -17,8 +17,7 @@ from facewright.fit import FitSettings
 from facewright.geometry.frames import pose_points
 from facewright.geometry.pose import photo_points
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import Method as FlowName
-from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.pipeline.flow import Method, Reconstructor, load_reconstructor
 from facewright.records import Camera, FaceCoefficients, FaceDetection, Photo
 
 MethodName = Literal["fit", "rnet", "mean"]
@@ -27,7 +26,7 @@ LEAST_OVERLAP = 0.1
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeasuredFace:
     """What a method says about one face.
 
     Attributes:
@@ -72,7 +71,7 @@ class Estimate:
 
 
 @runtime_checkable
-class Method(Protocol):
+class Measurable(Protocol):
     """Anything that can be measured on photos."""
 
     @property
@@ -103,7 +102,7 @@ class Method(Protocol):
         """
         ...
 
-    def estimate(self, photo: Photo, detection: FaceDetection) -> Estimate:
+    def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
         """Reconstruct it."""
         ...
 
@@ -136,7 +135,7 @@ class FlowMethod:
         return {"fit": self.flow.fit, "refine": self.flow.refine}
 
     def find(self, photo: Photo, near: Float[Tensor, "4"] | None = None) -> FaceDetection:
-        """See ``Method``."""
+        """See ``Measurable``."""
         (found,) = self.flow.find_faces([photo])
         if near is not None and found:
             share = overlap(torch.stack([face.box for face in found]), near[None].to(found[0].box))[0][:, 0]
@@ -147,10 +146,10 @@ class FlowMethod:
             )
         return found[0]
 
-    def estimate(self, photo: Photo, detection: FaceDetection) -> Estimate:
-        """See ``Method``."""
+    def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
+        """See ``Measurable``."""
         face = self.flow.faces_in(photo, detections=[detection])[0]
-        return Estimate(self.face_model, face.coefficients, face.camera)
+        return MeasuredFace(self.face_model, face.coefficients, face.camera)
 
 
 def load_method(
@@ -167,7 +166,7 @@ def load_method(
         AssetNotFoundError: a file is missing.
         WeightsError: the weights do not fit.
     """
-    flow_name: FlowName = "rnet" if name == "rnet" else "fit"
+    flow_name: Method = "rnet" if name == "rnet" else "fit"
     flow = load_reconstructor(face_model=face_model, method=flow_name, weights=weights, refine=refine, device=device)
     return baseline_of(FlowMethod(name, flow)) if name == "mean" else FlowMethod(name, flow)
 
@@ -179,7 +178,7 @@ def baseline_of(method: FlowMethod) -> FlowMethod:
     return FlowMethod("mean", Reconstructor(flow.face_model, flow.detector, fit=frozen))
 
 
-def surface_mm(estimate: Estimate, *, expression: bool) -> Surface:
+def surface_mm(estimate: MeasuredFace, *, expression: bool) -> Surface:
     """The predicted mesh, mm, model frame."""
     return Surface(
         estimate.vertices_mm(expression=expression), estimate.face_model.faces.cpu().numpy().astype(np.int64)

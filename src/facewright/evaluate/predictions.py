@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facewright.errors import BenchmarkError, NoFaceFoundError
 from facewright.evaluate.alignment import procrustes
-from facewright.evaluate.methods import MM_PER_DM, Method
+from facewright.evaluate.methods import MM_PER_DM, Measurable
 from facewright.evaluate.scan_files import MESH_SUFFIXES, beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import FacePoints
 from facewright.evaluate.surfaces import Surface
@@ -125,7 +125,7 @@ class MethodMeshes:
         method: runs on each photo.
     """
 
-    method: Method
+    method: Measurable
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from facewright.evaluate.curves import cumulative_errors
 from facewright.export.json import write_json
 
 Better = Literal["lower", "higher", "neither"]
-Statistic = Literal["mean", "median"]
+Average = Literal["mean", "median"]
 NUM_RESAMPLES = 1000
 
 
@@ -88,7 +88,7 @@ class Metric:
     key: str
     label: str
     unit: str
-    statistic: Statistic = "mean"
+    statistic: Average = "mean"
     better: Better = "lower"
     curve_limit: float | None = None
 
@@ -191,7 +191,7 @@ def measured(cases: Sequence[Case], *keys: str) -> tuple[Float[ndarray, "N K"], 
 
 def figures_of(cases: Sequence[Case], metrics: Sequence[Metric]) -> dict[str, Figure]:
     """A figure for each metric that any case has a value of."""
-    statistics: dict[Statistic, Callable[[ndarray], float]] = {"mean": np.mean, "median": np.median}
+    statistics: dict[Average, Callable[[ndarray], float]] = {"mean": np.mean, "median": np.median}
     figures = {}
     for metric in metrics:
         values, groups = measured(cases, metric.key)

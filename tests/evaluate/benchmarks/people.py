@@ -11,7 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from facewright.errors import NoFaceFoundError
-from facewright.evaluate.methods import Estimate
+from facewright.evaluate.methods import MeasuredFace
 from facewright.evaluate.predictions import outer_surface
 from facewright.evaluate.results import Case, Result
 from facewright.geometry.frames import crop_camera
@@ -24,8 +24,8 @@ def person(model: FaceModel, seed: int, *, expressions: bool = False) -> FaceCoe
     return sample_coefficients(model, torch.Generator().manual_seed(seed), expressions=expressions)
 
 
-def estimate_of(model: FaceModel, who: FaceCoefficients, camera: Camera | None = None) -> Estimate:
-    return Estimate(model, who, camera or crop_camera())
+def estimate_of(model: FaceModel, who: FaceCoefficients, camera: Camera | None = None) -> MeasuredFace:
+    return MeasuredFace(model, who, camera or crop_camera())
 
 
 def vertices_of(model: FaceModel, who: FaceCoefficients, *, expression: bool = False) -> ndarray:
@@ -86,8 +86,8 @@ class KnownMethod:
             raise NoFaceFoundError(f"no face in {photo.path}")
         return FaceDetection(torch.tensor([0.0, 0, 1, 1]), 1.0, torch.zeros(5, 2))
 
-    def estimate(self, photo: Photo, detection: FaceDetection) -> Estimate:
-        return Estimate(self.face_model, *self.answers[self._key(photo) or ""])
+    def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
+        return MeasuredFace(self.face_model, *self.answers[self._key(photo) or ""])
 
     def _key(self, photo: Photo) -> str | None:
         return next((key for key in self.answers if photo.path.endswith(key)), None)

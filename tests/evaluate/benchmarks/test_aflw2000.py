@@ -17,7 +17,7 @@ from facewright.evaluate.benchmarks.aflw2000 import (
     read_labels,
 )
 from facewright.evaluate.landmarks import aflw21_from_ibug68
-from facewright.evaluate.methods import Estimate
+from facewright.evaluate.methods import MeasuredFace
 from facewright.evaluate.results import Result
 from facewright.geometry.frames import crop_camera
 from facewright.morphable.linear import FaceModel
@@ -41,8 +41,8 @@ def turned(model: FaceModel, name: str) -> FaceCoefficients:
     return FaceCoefficients(who.id, who.exp, who.tex, angles, who.sh, who.translation)
 
 
-def estimate(model: FaceModel, name: str) -> Estimate:
-    return Estimate(model, turned(model, name), crop_camera(size=450))
+def estimate(model: FaceModel, name: str) -> MeasuredFace:
+    return MeasuredFace(model, turned(model, name), crop_camera(size=450))
 
 
 def official_pose(who: FaceCoefficients) -> np.ndarray:

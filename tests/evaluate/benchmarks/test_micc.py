@@ -220,12 +220,12 @@ def textured_scan(folder: Path, model: FaceModel, seed: int) -> None:
 def test_florence_renders_scans_and_measures_posed_faces(tmp_path: Path, open_head: FaceModel) -> None:
     """The method knows the face and its pose exactly: what is left is that it sits where the scan does."""
     from facewright.evaluate.benchmarks.florence_prnet import _read, _rendered  # the pictures and their truth
-    from facewright.evaluate.evaluation import Recorder
+    from facewright.evaluate.evaluation import CaseRecorder
     from facewright.evaluate.predictions import mean_mesh
 
     textured_scan(tmp_path / "subject_01", open_head, 3)
     who = person(open_head, 3)
-    read = _read(tmp_path / "subject_01", Recorder("", "", {"name": ""}, ()), mean_mesh(open_head).seven_mm)
+    read = _read(tmp_path / "subject_01", CaseRecorder("", "", {"name": ""}, ()), mean_mesh(open_head).seven_mm)
     photo, truth, marks = _rendered(read, 0.0, 40.0)
     assert photo.srgb.shape == (3, 450, 450)
     face = photo.srgb[:, 215:235, 215:235].mean((1, 2))

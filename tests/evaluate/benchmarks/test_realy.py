@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facewright.errors import BenchmarkError
-from facewright.evaluate.benchmarks.realy import REGIONS, Template, evaluate_realy, read_template
+from facewright.evaluate.benchmarks.realy import REGIONS, KeypointTemplate, evaluate_realy, read_template
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MethodMeshes, outer_surface
 from facewright.evaluate.results import Result
 from facewright.evaluate.surfaces import Surface, closest_points
@@ -30,13 +30,13 @@ SCALES = (9.0, 8.5)
 EXTRA = np.random.default_rng(5).uniform([-55, -60, 20], [55, 60, 40], (17, 3))
 
 
-def template_of(model: FaceModel) -> Template:
+def template_of(model: FaceModel) -> KeypointTemplate:
     ids, faces = outer_surface(model)
     marks = model.annotations.ibug68
     assert marks is not None
     mean = 100.0 * model.mean_shape.double().numpy()
     found = closest_points(np.concatenate([mean[marks.numpy()], EXTRA]), Surface(mean[ids], faces))
-    return Template(ids[faces][found.face_index], found.barycentrics)
+    return KeypointTemplate(ids[faces][found.face_index], found.barycentrics)
 
 
 def region_faces(model: FaceModel) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -75,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, open_head: FaceModel) -> Pa
     return root
 
 
-def write_template(path: Path, template: Template, model: FaceModel) -> None:
+def write_template(path: Path, template: KeypointTemplate, model: FaceModel) -> None:
     rows = {tuple(sorted(row)): k for k, row in enumerate(model.faces.numpy().tolist())}
     lines = []
     for corners, weights in zip(template.corners.tolist(), template.weights, strict=True):

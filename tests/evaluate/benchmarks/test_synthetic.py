@@ -10,8 +10,8 @@ import torch
 from facewright.errors import BenchmarkError
 from facewright.evaluate.benchmarks.likeness import LikenessPlan, likeness_figures
 from facewright.evaluate.benchmarks.synthetic import METRICS, evaluate_synthetic, scene_errors
-from facewright.evaluate.evaluation import Evaluation, Recorder, silent
-from facewright.evaluate.methods import Estimate, FlowMethod, load_method
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, silent
+from facewright.evaluate.methods import FlowMethod, MeasuredFace, load_method
 from facewright.evaluate.report import write_report
 from facewright.evaluate.results import read_result
 from facewright.geometry.ibug68 import MIRROR_68
@@ -44,8 +44,8 @@ def evaluation(mean_head: FlowMethod) -> Evaluation:
     return evaluate_synthetic(mean_head, count=COUNT, size=320, likeness=LITTLE)
 
 
-def truth_of(studio: Studio, scene: Scene) -> Estimate:
-    return Estimate(studio.model, scene.coefficients, scene.camera)
+def truth_of(studio: Studio, scene: Scene) -> MeasuredFace:
+    return MeasuredFace(studio.model, scene.coefficients, scene.camera)
 
 
 def test_the_truth_measures_nothing(studio: Studio, scene: Scene) -> None:
@@ -60,17 +60,17 @@ def test_the_truth_measures_nothing(studio: Studio, scene: Scene) -> None:
 def test_each_error_answers_to_its_own_cause(studio: Studio, scene: Scene) -> None:
     truth = truth_of(studio, scene)
     turned = replace(scene.coefficients, angles=scene.coefficients.angles + torch.tensor([[0.0, 0.0, 0.1]]))
-    values, _ = scene_errors(studio, Estimate(studio.model, turned, scene.camera), truth, scene)
+    values, _ = scene_errors(studio, MeasuredFace(studio.model, turned, scene.camera), truth, scene)
     assert values["rotation_deg"] == pytest.approx(np.degrees(0.1), abs=0.02)
     assert values["shape_mm"] < 1e-3
     assert values["nme_68"] > 1.0
     other = replace(scene.coefficients, id=-scene.coefficients.id)
-    values, _ = scene_errors(studio, Estimate(studio.model, other, scene.camera), truth, scene)
+    values, _ = scene_errors(studio, MeasuredFace(studio.model, other, scene.camera), truth, scene)
     assert values["neutral_mm"] > 1.0
     assert values["rotation_deg"] < 0.01
     assert values["expression_rms"] == 0.0
     grown = replace(scene.coefficients, id=1.5 * scene.coefficients.id)
-    values, _ = scene_errors(studio, Estimate(studio.model, grown, scene.camera), truth, scene)
+    values, _ = scene_errors(studio, MeasuredFace(studio.model, grown, scene.camera), truth, scene)
     assert values["scaled_mm"] <= values["shape_mm"]
 
 
@@ -133,7 +133,7 @@ class _Oracle(KnownMethod):
     def find(self, photo: Photo, near: torch.Tensor | None = None) -> FaceDetection:
         return FaceDetection(torch.tensor([0.0, 0, 1, 1]), 1.0, torch.zeros(5, 2))
 
-    def estimate(self, photo: Photo, detection: FaceDetection) -> Estimate:
+    def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
         return self.answers[photo.path]  # pyright: ignore[reportReturnType] - filled while the pictures are taken
 
 
@@ -141,7 +141,7 @@ def test_a_perfect_method_passes_every_likeness_test(studio: Studio, monkeypatch
     """All pictures are taken, none is looked at."""
     from facewright.evaluate.benchmarks import likeness
 
-    known: dict[str, Estimate] = {}
+    known: dict[str, MeasuredFace] = {}
 
     def remembered(studio: Studio, plan: object) -> Scene:
         scene = photograph(studio, plan, oversampling=1)  # pyright: ignore[reportArgumentType]
@@ -151,7 +151,7 @@ def test_a_perfect_method_passes_every_likeness_test(studio: Studio, monkeypatch
 
     monkeypatch.setattr(likeness, "photograph", remembered)
     plan = LikenessPlan(mirrored=0, people=2, album=2, expressions=2, turns=True, clips=1, frames=3)
-    recorder = Recorder("synthetic", "", {"name": "synthetic-1"}, METRICS)
+    recorder = CaseRecorder("synthetic", "", {"name": "synthetic-1"}, METRICS)
     method = _Oracle(studio.model, known)  # pyright: ignore[reportArgumentType]
     figures = {k: f.value for k, f in likeness_figures(method, studio, plan, [], silent, recorder).items()}
     assert figures["same_person_auc"] == 1.0

@@ -22,7 +22,7 @@ from torch import Tensor
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.curves import area_under_ced, failure_rate
-from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress, silent
 from facewright.evaluate.landmarks import (
     YAW_BIN_NAMES,
     aflw21_from_ibug68,
@@ -32,7 +32,7 @@ from facewright.evaluate.landmarks import (
     nme_68,
     yaw_bins,
 )
-from facewright.evaluate.methods import Method
+from facewright.evaluate.methods import Measurable
 from facewright.evaluate.pose import AFLW2000, FACEWRIGHT
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
@@ -126,7 +126,7 @@ class MethodLandmarks:
         method: runs on each photo.
     """
 
-    method: Method
+    method: Measurable
 
     @property
     def name(self) -> str:
@@ -223,7 +223,7 @@ def evaluate_aflw2000(
         "pictures": len(chosen),
         "pictures_of_2000": len(pairs),
     }
-    recorder = Recorder("aflw2000", "AFLW2000-3D", protocol, METRICS)
+    recorder = CaseRecorder("aflw2000", "AFLW2000-3D", protocol, METRICS)
     recorder.problems += [f"{name}: a picture without .mat or a .mat without picture" for name in single]
     if len(pairs) < 2000:
         recorder.missing.append(f"{2000 - len(pairs)} of the 2,000 pairs: {OBTAIN}")
@@ -241,7 +241,7 @@ def evaluate_aflw2000(
 
 
 def _measure(
-    recorder: Recorder, path: Path, source: LandmarkSource, baseline: LandmarkSource | None, yaw: float | None
+    recorder: CaseRecorder, path: Path, source: LandmarkSource, baseline: LandmarkSource | None, yaw: float | None
 ) -> None:
     strata: dict[str, str] = {}
     try:

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.benchmarks.photos import photo_at, photo_named
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, mean_mesh, require_face
 from facewright.evaluate.results import Case, Metric, deviation_of
 from facewright.evaluate.scan_files import read_points, read_surface
@@ -58,7 +58,7 @@ def evaluate_bu3dfe(
     scans = scans if not limit else scans[:: max(1, len(scans) // limit)][:limit]
     topology = source.topology
     protocol = asdict(PROTOCOL) | {"expression": "with", "scans": len(scans)}
-    recorder = Recorder("bu3dfe", "BU-3DFE", protocol, METRICS, heat=HeatMap(topology) if topology else None)
+    recorder = CaseRecorder("bu3dfe", "BU-3DFE", protocol, METRICS, heat=HeatMap(topology) if topology else None)
     mean = mean_mesh(head)
     baseline = MeanHead(head).mesh("", (), expression=True)
     for k, path in enumerate(scans):
@@ -114,7 +114,7 @@ def seven_of_83(points: Float[ndarray, "83 3"]) -> FacePoints:
     return FacePoints(seven, nose[nose[:, 2].argmax()])
 
 
-def _points(scan: Path, recorder: Recorder) -> FacePoints:
+def _points(scan: Path, recorder: CaseRecorder) -> FacePoints:
     path = next((p for ending in (".bnd", "_.bnd") if (p := scan.with_name(scan.stem + ending)).is_file()), None)
     if path is None:
         raise BenchmarkError(f"expected landmarks {scan.stem}.bnd beside the scan, found none: {OBTAIN}")

@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.benchmarks.photos import photo_at, photo_named
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, mean_mesh
 from facewright.evaluate.results import Case, Metric, deviation_of
 from facewright.evaluate.scan_files import read_surface
@@ -96,7 +96,7 @@ def evaluate_facewarehouse(
     )
 
 
-def _recorder(head: FaceModel, region: Region, own_scale: bool, count: int) -> Recorder:
+def _recorder(head: FaceModel, region: Region, own_scale: bool, count: int) -> CaseRecorder:
     protocol = {
         "name": f"tewari2018-{region}",
         "expression": "with",
@@ -106,10 +106,10 @@ def _recorder(head: FaceModel, region: Region, own_scale: bool, count: int) -> R
         "unpublished": "the alignment's kind; the regions' vertices",
     }
     mean = Surface(mean_mesh(head).in_topology_mm, head.faces.cpu().numpy().astype(np.int64))
-    return Recorder("facewarehouse", "FaceWarehouse-180", protocol, METRICS, heat=HeatMap(mean))
+    return CaseRecorder("facewarehouse", "FaceWarehouse-180", protocol, METRICS, heat=HeatMap(mean))
 
 
-def _region(data: Path, region: Region, recorder: Recorder) -> Int[ndarray, " N"] | None:
+def _region(data: Path, region: Region, recorder: CaseRecorder) -> Int[ndarray, " N"] | None:
     path = data / "correspondence" / f"region_{region}.txt"
     if region == "all":
         return None

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from facewright.errors import BenchmarkError, FaceModelError, FacewrightError
 from facewright.evaluate.benchmarks.micc import OBTAIN
-from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
-from facewright.evaluate.methods import Estimate, Method
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress, silent
+from facewright.evaluate.methods import Measurable, MeasuredFace
 from facewright.evaluate.predictions import mean_mesh, require_face
 from facewright.evaluate.reconstruction import reconstruction_nmes
 from facewright.evaluate.regions import cut_out, within_radius
@@ -53,8 +53,8 @@ class _Person:
 
 def evaluate_florence_prnet(
     data: Path,
-    method: Method,
-    baseline: Method,
+    method: Measurable,
+    baseline: Measurable,
     *,
     pitches_deg: tuple[float, ...] = PITCHES_DEG,
     yaws_deg: tuple[float, ...] = YAWS_DEG,
@@ -84,7 +84,7 @@ def evaluate_florence_prnet(
         "region": f"{RADIUS_MM:g} mm around the nose tip",
         "unpublished": "the yaws, the common region, the camera; there is no official code",
     }
-    recorder = Recorder("florence-prnet", "Florence by PRNet's protocol", protocol, METRICS)
+    recorder = CaseRecorder("florence-prnet", "Florence by PRNet's protocol", protocol, METRICS)
     mean_seven = mean_mesh(method.face_model).seven_mm
     for k, subject in enumerate(subjects):
         try:
@@ -105,7 +105,13 @@ def evaluate_florence_prnet(
 
 
 def _measure(
-    recorder: Recorder, person: _Person, subject: str, pitch: float, yaw: float, method: Method, baseline: Method
+    recorder: CaseRecorder,
+    person: _Person,
+    subject: str,
+    pitch: float,
+    yaw: float,
+    method: Measurable,
+    baseline: Measurable,
 ) -> None:
     name = f"{subject}, pitch {pitch:g}, yaw {yaw:g}"
     strata = {"yaw": f"{abs(yaw):g}", "pitch": f"{pitch:g}"}
@@ -128,7 +134,7 @@ def _measure(
     recorder.worst.offer(values["nme_aligned"], f"{name}: {values['nme_aligned']:.1f} %", draw)
 
 
-def _errors(found: Estimate, truth: Surface, marks: Float[ndarray, "68 3"]) -> dict[str, float]:
+def _errors(found: MeasuredFace, truth: Surface, marks: Float[ndarray, "68 3"]) -> dict[str, float]:
     """Both readings, per cent. Pixels serve as the unit; y and depth are flipped so that the frame is right-handed."""
     eyes = float(np.linalg.norm(marks[36] - marks[45]))
     predicted = Surface(found.points_px * [1.0, -1.0, -1.0], found.face_model.faces.cpu().numpy().astype(np.int64))
@@ -160,7 +166,7 @@ def _rendered(person: _Person, pitch: float, yaw: float) -> tuple[Photo, Surface
     return photo, cut_out(whole, inside)[0], marks
 
 
-def _read(subject: Path, recorder: Recorder, mean_seven: Float[ndarray, "7 3"]) -> _Person:
+def _read(subject: Path, recorder: CaseRecorder, mean_seven: Float[ndarray, "7 3"]) -> _Person:
     files = sorted((subject / "Model" / "frontal1" / "obj").glob("*.obj"))
     marks_file = beside(files[0], ".npy", ".txt", ".pp") if files else None
     if marks_file is None:
@@ -182,7 +188,7 @@ def _read(subject: Path, recorder: Recorder, mean_seven: Float[ndarray, "7 3"]) 
     return _Person(mesh, (marks - middle) / 100.0)
 
 
-def _colors(path: Path, scan: ObjMesh, recorder: Recorder) -> Float[Tensor, "V 3"]:
+def _colors(path: Path, scan: ObjMesh, recorder: CaseRecorder) -> Float[Tensor, "V 3"]:
     """The texture at the vertices (scans are finer than the pictures); its file is named in the material."""
     material = re.search(r"^mtllib\s+(.+)$", path.read_text(encoding="latin-1"), re.MULTILINE)
     library = path.parent / material.group(1).strip() if material else None

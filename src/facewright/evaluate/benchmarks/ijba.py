@@ -19,7 +19,7 @@ from facewright.evaluate.benchmarks.photos import first_folder
 from facewright.evaluate.benchmarks.recognition import METRICS, CoefficientSource, Gallery, NamedPhoto, Parts
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.descriptors import SignedRootPca
-from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress, silent
 from facewright.evaluate.results import Case, Figure
 from facewright.evaluate.verification import cosine_similarity, identification_ranks, rank_k_rate, roc_curve
 from facewright.photo import read_photo
@@ -71,7 +71,7 @@ def evaluate_ijba(
         "identification": "closed set: probes whose subject is in the gallery",
         "not_described": "score 0; last rank",
     }
-    recorder = Recorder("ijba", "IJB-A", protocol, METRICS)
+    recorder = CaseRecorder("ijba", "IJB-A", protocol, METRICS)
     gallery = Gallery(source, recorder)
     root = first_folder(data, "images") or data
     rows: dict[str, list[float]] = {}
@@ -108,7 +108,7 @@ def read_templates(path: Path) -> dict[str, Template]:
     }
 
 
-def _verification(data: Path, root: Path, split: int, gallery: Gallery, recorder: Recorder) -> dict[str, float]:
+def _verification(data: Path, root: Path, split: int, gallery: Gallery, recorder: CaseRecorder) -> dict[str, float]:
     folder = data / "IJB-A_11_sets" / f"split{split}"
     files = [folder / f"{name}_{split}.csv" for name in ("train", "verify_metadata", "verify_comparisons")]
     if not _present(files, recorder, data):
@@ -136,7 +136,7 @@ def _verification(data: Path, root: Path, split: int, gallery: Gallery, recorder
     return rates | {"auc": 100.0 * roc.auc, "eer": 100.0 * roc.eer}
 
 
-def _search(data: Path, root: Path, split: int, gallery: Gallery, recorder: Recorder) -> dict[str, float]:
+def _search(data: Path, root: Path, split: int, gallery: Gallery, recorder: CaseRecorder) -> dict[str, float]:
     folder = data / "IJB-A_1N_sets" / f"split{split}"
     files = [folder / f"{name}_{split}.csv" for name in ("train", "search_gallery", "search_probe")]
     if not _present(files, recorder, data):
@@ -159,7 +159,7 @@ def _search(data: Path, root: Path, split: int, gallery: Gallery, recorder: Reco
     return {f"rank_{k}": 100.0 * rank_k_rate(ranks, k) for k in RANKS}
 
 
-def _present(files: list[Path], recorder: Recorder, data: Path) -> bool:
+def _present(files: list[Path], recorder: CaseRecorder, data: Path) -> bool:
     absent = [path for path in files if not path.is_file()]
     recorder.missing += [f"{path.relative_to(data).as_posix()}: {OBTAIN}" for path in absent]
     for path in () if absent else files:

@@ -18,7 +18,7 @@ from facewright.evaluate.benchmarks.recognition import (
     Parts,
     measured_pairs,
 )
-from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress, silent
 from facewright.photo import read_photo
 
 OBTAIN = "download lfw.tgz and pairs.txt from http://vis-www.cs.umass.edu/lfw"
@@ -49,7 +49,7 @@ def evaluate_lfw(
         "descriptor": "PCA of the training folds, signed square root, cosine",
         "not_described": "score 0",
     }
-    recorder = Recorder("lfw", "LFW, view 2", protocol, METRICS)
+    recorder = CaseRecorder("lfw", "LFW, view 2", protocol, METRICS)
     recorder.digest.add("pairs.txt", data / "pairs.txt")
     return measured_pairs(recorder, pairs, source, lambda item: _photos(root, item), progress)
 

@@ -9,9 +9,11 @@ from numpy import ndarray
 
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.evaluate.bootstrap import bootstrap_interval
-from facewright.evaluate.evaluation import Progress, Recorder
+from facewright.evaluate.evaluation import CaseRecorder, Progress
 from facewright.evaluate.landmarks import box_size
-from facewright.evaluate.likeness import (
+from facewright.evaluate.methods import Measurable, MeasuredFace
+from facewright.evaluate.results import Figure
+from facewright.evaluate.sameness import (
     coefficient_jitter,
     identity_wander,
     landmark_jitter,
@@ -20,8 +22,6 @@ from facewright.evaluate.likeness import (
     pose_drift,
     separation,
 )
-from facewright.evaluate.methods import Estimate, Method
-from facewright.evaluate.results import Figure
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
 from facewright.records import Photo
@@ -69,7 +69,7 @@ class _Shot:
     """One measured picture."""
 
     scene: Scene
-    estimate: Estimate
+    estimate: MeasuredFace
 
     @property
     def identity(self) -> Float[ndarray, " K"]:
@@ -77,12 +77,12 @@ class _Shot:
 
 
 def likeness_figures(
-    method: Method,
+    method: Measurable,
     studio: Studio,
     plan: LikenessPlan,
-    mirrored: list[tuple[Photo, Estimate]],
+    mirrored: list[tuple[Photo, MeasuredFace]],
     progress: Progress,
-    recorder: Recorder,
+    recorder: CaseRecorder,
 ) -> dict[str, Figure]:
     """All likeness figures that the plan provides pictures for; missed faces are named in the recorder.
 
@@ -113,7 +113,7 @@ def likeness_figures(
     return figures | _clip_figures(clips)
 
 
-def _shots(method: Method, studio: Studio, plans: list[ScenePlan], recorder: Recorder) -> list[_Shot]:
+def _shots(method: Measurable, studio: Studio, plans: list[ScenePlan], recorder: CaseRecorder) -> list[_Shot]:
     shots = []
     for number, plan in enumerate(plans):
         scene = photograph(studio, plan)
@@ -125,7 +125,7 @@ def _shots(method: Method, studio: Studio, plans: list[ScenePlan], recorder: Rec
     return shots
 
 
-def _mirror_figures(method: Method, studio: Studio, photos: list[tuple[Photo, Estimate]]) -> dict[str, Figure]:
+def _mirror_figures(method: Measurable, studio: Studio, photos: list[tuple[Photo, MeasuredFace]]) -> dict[str, Figure]:
     """Landmarks (share of the box) and neutral shape (mm) of photos against those of their mirror images."""
     partner = studio.model.annotations.mirror
     face = studio.face_vertices

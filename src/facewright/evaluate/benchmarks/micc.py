@@ -16,7 +16,7 @@ from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.alignment import global_scale
 from facewright.evaluate.benchmarks.photos import VIDEO_SUFFIXES, first_folder, frames_of
 from facewright.evaluate.bootstrap import bootstrap_interval
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.predictions import (
     FileMeshes,
     MeanHead,
@@ -106,7 +106,7 @@ def evaluate_micc(
     wanted = None if isinstance(source, FileMeshes) else frames
     record = asdict(protocol) | asdict(rule) | {"frames_per_video": frames or "all", "expression": "none"}
     topology = source.topology
-    recorder = Recorder("micc", "MICC Florence", record, METRICS, heat=HeatMap(topology) if topology else None)
+    recorder = CaseRecorder("micc", "MICC Florence", record, METRICS, heat=HeatMap(topology) if topology else None)
     baseline = MeanHead(head)
     scales: dict[str, float | None] = {"method": None, "mean": None}
     if protocol.scale == "global":
@@ -133,7 +133,7 @@ def evaluate_micc(
 
 
 def _measure(
-    recorder: Recorder,
+    recorder: CaseRecorder,
     video: _Video,
     scans: list[_Scan],
     source: MeshSource,
@@ -183,7 +183,7 @@ def _best(
     return min(found, key=lambda pair: pair[0].error_mm)
 
 
-def _scans(subject: Path, rule: VideoRule, recorder: Recorder | None, mean_seven: np.ndarray) -> list[_Scan]:
+def _scans(subject: Path, rule: VideoRule, recorder: CaseRecorder | None, mean_seven: np.ndarray) -> list[_Scan]:
     scans = []
     for name in ("frontal1", "frontal2") if rule.scans == "best" else ("frontal1",):
         files = sorted((subject / "Model" / name / "obj").glob("*.obj"))
@@ -207,7 +207,7 @@ def _scans(subject: Path, rule: VideoRule, recorder: Recorder | None, mean_seven
     return scans
 
 
-def _videos(subject: Path, frames: int | None, recorder: Recorder | None) -> list[_Video]:
+def _videos(subject: Path, frames: int | None, recorder: CaseRecorder | None) -> list[_Video]:
     """The videos of a subject; their frames are listed only where they are wanted."""
     found = []
     for condition in CONDITIONS:

@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.benchmarks.photos import photo_at
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.pooled import PooledDistances
 from facewright.evaluate.predictions import MeanHead, MeshSource, PredictedMesh, mean_mesh, require_face
 from facewright.evaluate.regions import NOW_RADIUS_FACTOR, now_region
@@ -85,7 +85,7 @@ def evaluate_now(
         "expression": "none",
     }
     topology = source.topology
-    recorder = Recorder("now", "NoW", protocol, METRICS, heat=HeatMap(topology) if topology else None)
+    recorder = CaseRecorder("now", "NoW", protocol, METRICS, heat=HeatMap(topology) if topology else None)
     recorder.digest.add(list_file.name, list_file)
     mean_seven = mean_mesh(head).seven_mm
     pools = {"method": PooledDistances(), "mean": PooledDistances()}
@@ -148,7 +148,7 @@ def _root(data: Path, split: Split) -> tuple[Path, Path]:
     return root, lists[0]
 
 
-def _read_truth(root: Path, subject: str, crop_factor: float, recorder: Recorder, mean_seven: ndarray) -> _Truth:
+def _read_truth(root: Path, subject: str, crop_factor: float, recorder: CaseRecorder, mean_seven: ndarray) -> _Truth:
     scans = sorted(path for suffix in ("*.obj", "*.ply") for path in (root / "scans" / subject).glob(suffix))
     marks = sorted((root / "scans_lmks_onlypp" / subject).glob("*.pp"))
     if not scans or not marks:

@@ -17,9 +17,9 @@ from numpy import ndarray
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.alignment import procrustes
 from facewright.evaluate.benchmarks.photos import first_folder, photo_at, pictures_in
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, PhotoOfFace, mean_mesh
-from facewright.evaluate.realy import REGION_RULES, RealyScan, mean_of_regions, realy_errors
+from facewright.evaluate.region_errors import REGION_RULES, RealyScan, mean_of_regions, realy_errors
 from facewright.evaluate.results import Case, Figure, Metric, deviation_of
 from facewright.evaluate.scan_files import read_surface
 from facewright.evaluate.surfaces import Surface, closest_points
@@ -36,7 +36,7 @@ View = Literal["frontal", "side"]
 
 
 @dataclass(frozen=True)
-class Template:
+class KeypointTemplate:
     """REALY's 85 points on a topology.
 
     Attributes:
@@ -95,7 +95,9 @@ def evaluate_realy(
         "keypoints_of_own_model": "68 from the model; the others glued where the data's own mean puts them",
     }
     topology = source.topology
-    recorder = Recorder("realy", f"REALY, {view} view", protocol, METRICS, heat=HeatMap(topology) if topology else None)
+    recorder = CaseRecorder(
+        "realy", f"REALY, {view} view", protocol, METRICS, heat=HeatMap(topology) if topology else None
+    )
     glued = _glued_template(data, head)
     template = _template_of(source) or glued
     baseline = MeanHead(head).mesh("", (), expression=True).surface
@@ -131,7 +133,7 @@ def evaluate_realy(
     )
 
 
-def read_template(path: Path, faces: Int[ndarray, "F 3"]) -> Template:
+def read_template(path: Path, faces: Int[ndarray, "F 3"]) -> KeypointTemplate:
     """A template's text file: 85 rows of triangle number (from 0) and two weights.
 
     Raises:
@@ -146,7 +148,7 @@ def read_template(path: Path, faces: Int[ndarray, "F 3"]) -> Template:
             f"expected 85 rows `triangle w1 w2` with triangles below {len(faces)} in {path.name}, received {rows.shape}"
         )
     weights = np.column_stack([rows[:, 1], rows[:, 2], 1.0 - rows[:, 1] - rows[:, 2]])
-    return Template(faces[rows[:, 0].astype(np.int64)], weights)
+    return KeypointTemplate(faces[rows[:, 0].astype(np.int64)], weights)
 
 
 def _require_layout(data: Path) -> None:
@@ -175,7 +177,7 @@ def _number(name: str) -> tuple[int, str]:
     return (int(first) if first.isdigit() else 0, name)
 
 
-def _scan(data: Path, subject: str, scales: ndarray, recorder: Recorder) -> RealyScan:
+def _scan(data: Path, subject: str, scales: ndarray, recorder: CaseRecorder) -> RealyScan:
     if not subject.isdigit() or not 1 <= int(subject) <= len(scales):
         raise BenchmarkError(f"expected a subject number 1..{len(scales)} (metrical_scale.txt), received {subject!r}")
     scale = float(scales[int(subject) - 1])
@@ -196,7 +198,7 @@ def _keypoints(path: Path) -> Float[ndarray, "85 3"]:
     return points
 
 
-def _template_of(source: MeshSource) -> Template | None:
+def _template_of(source: MeshSource) -> KeypointTemplate | None:
     if not isinstance(source, FileMeshes):
         return None
     path = source.folder / "template.txt"
@@ -209,7 +211,7 @@ def _template_of(source: MeshSource) -> Template | None:
     return read_template(path, read_surface(meshes[0]).faces)
 
 
-def _glued_template(data: Path, head: FaceModel) -> Template:
+def _glued_template(data: Path, head: FaceModel) -> KeypointTemplate:
     """The 85 points on a head model: 68 are its own landmarks, the mean scan's other points are glued to the skin."""
     sums, count = np.zeros((85, 3)), 0
     for path in sorted((data / "REALY_HIFI3D_keypoints").glob("*.obj")):
@@ -225,7 +227,7 @@ def _glued_template(data: Path, head: FaceModel) -> Template:
         raise BenchmarkError(f"face model {head.name!r} has no iBUG-68 table; import it with landmarks")
     laid = procrustes(sums[:68] / count, own).apply(sums / count)
     found = closest_points(np.concatenate([own, laid[68:]]), mean.surface)
-    return Template(mean.surface.faces[found.face_index], found.barycentrics)
+    return KeypointTemplate(mean.surface.faces[found.face_index], found.barycentrics)
 
 
 def _values(errors: dict[str, float]) -> dict[str, float]:

@@ -12,8 +12,8 @@ from numpy import ndarray
 from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.descriptors import SignedRootPca
-from facewright.evaluate.evaluation import Evaluation, Progress, Recorder
-from facewright.evaluate.methods import Method
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress
+from facewright.evaluate.methods import Measurable
 from facewright.evaluate.predictions import PhotoOfFace
 from facewright.evaluate.results import Better, Case, Figure, Metric
 from facewright.evaluate.verification import RocCurve, best_threshold, cosine_similarity, roc_curve
@@ -57,7 +57,7 @@ class MethodCoefficients:
         parts: which coefficients.
     """
 
-    method: Method
+    method: Measurable
     parts: Parts = "shape-texture"
 
     @property
@@ -114,7 +114,7 @@ class Gallery:
         recorder: takes the names of what could not be described.
     """
 
-    def __init__(self, source: CoefficientSource, recorder: Recorder) -> None:
+    def __init__(self, source: CoefficientSource, recorder: CaseRecorder) -> None:
         self._source, self._recorder = source, recorder
         self._vectors: dict[str, Float[ndarray, " K"] | None] = {}
 
@@ -205,7 +205,7 @@ def verification_figures(
 
 
 def measured_pairs(
-    recorder: Recorder,
+    recorder: CaseRecorder,
     pairs: list[Pair],
     source: CoefficientSource,
     photos_of: Callable[[str], Sequence[NamedPhoto]],

@@ -17,14 +17,14 @@ from torch import Tensor
 from facewright.errors import BenchmarkError, NoFaceFoundError, ReconstructionError
 from facewright.evaluate.benchmarks.likeness import LikenessPlan, likeness_figures
 from facewright.evaluate.bootstrap import bootstrap_interval
-from facewright.evaluate.evaluation import Evaluation, HeatMap, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.frechet import expression_fid
 from facewright.evaluate.images import photometric_errors
 from facewright.evaluate.landmarks import binned_mean, box_size, nme, nme_68
-from facewright.evaluate.likeness import identity_spread
-from facewright.evaluate.methods import MM_PER_DM, Estimate, FlowMethod, Method, baseline_of, surface_mm
+from facewright.evaluate.methods import MM_PER_DM, FlowMethod, Measurable, MeasuredFace, baseline_of, surface_mm
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
+from facewright.evaluate.sameness import identity_spread
 from facewright.evaluate.scan_protocol import vertex_errors
 from facewright.export.asset import to_uint8
 from facewright.export.pictures import overlay
@@ -105,14 +105,14 @@ def evaluate_synthetic(
         "failures": "not in the means; counted and named",
         "likeness": asdict(plan),
     }
-    mean = Estimate(studio.model, studio.model.layout.zeros(), crop_camera())
-    recorder = Recorder(
+    mean = MeasuredFace(studio.model, studio.model.layout.zeros(), crop_camera())
+    recorder = CaseRecorder(
         "synthetic", "Synthetic people", protocol, METRICS, heat=HeatMap(surface_mm(mean, expression=True))
     )
     baseline = baseline_of(method)
     identities: list[tuple[Tensor, Tensor]] = []
     expressions: list[tuple[Tensor, Tensor]] = []
-    mirrored: list[tuple[Photo, Estimate]] = []
+    mirrored: list[tuple[Photo, MeasuredFace]] = []
     for k in range(count):
         scene = _photographed(studio, first_seed + k, scenes, size)
         recorder.digest.add(f"scene-{scene.seed}", to_uint8(scene.photo.srgb).tobytes())
@@ -146,7 +146,7 @@ def _photographed(studio: Studio, seed: int, kind: SceneKind, size: int) -> Scen
     return photograph(studio, plan_scene(studio, seed, width=size, height=size))
 
 
-def _require_same_model(method: Method, studio: Studio) -> None:
+def _require_same_model(method: Measurable, studio: Studio) -> None:
     ours, theirs = studio.model, method.face_model
     if ours.layout != theirs.layout or ours.metadata.get("sha256") != theirs.metadata.get("sha256"):
         raise BenchmarkError(
@@ -155,7 +155,9 @@ def _require_same_model(method: Method, studio: Studio) -> None:
         )
 
 
-def _measure(recorder: Recorder, studio: Studio, method: Method, baseline: Method, scene: Scene) -> Estimate | None:
+def _measure(
+    recorder: CaseRecorder, studio: Studio, method: Measurable, baseline: Measurable, scene: Scene
+) -> MeasuredFace | None:
     """Cases of one scene for the method and the mean head; the method's estimate if there is one."""
     name, group = f"scene-{scene.seed}", f"person-{scene.person}"
     try:
@@ -165,7 +167,7 @@ def _measure(recorder: Recorder, studio: Studio, method: Method, baseline: Metho
     except (NoFaceFoundError, ReconstructionError) as error:
         recorder.fail(name, f"{type(error).__name__}: {error}", group=group, strata=scene.strata)
         return None
-    truth = Estimate(studio.model, scene.coefficients, scene.camera)
+    truth = MeasuredFace(studio.model, scene.coefficients, scene.camera)
     errors_mm = np.zeros(0)
     for found, cases in ((constant, recorder.baseline_cases), (estimate, recorder.cases)):
         values, errors_mm = scene_errors(studio, found, truth, scene)
@@ -178,7 +180,7 @@ def _measure(recorder: Recorder, studio: Studio, method: Method, baseline: Metho
 
 
 def scene_errors(
-    studio: Studio, found: Estimate, truth: Estimate, scene: Scene
+    studio: Studio, found: MeasuredFace, truth: MeasuredFace, scene: Scene
 ) -> tuple[dict[str, float], Float[ndarray, " N"]]:
     """All metrics of one face, and the errors of its face vertices after rigid alignment, mm."""
     face = studio.face_vertices.numpy()
@@ -209,7 +211,7 @@ def scene_errors(
     return values | ({} if photometric is None else {"photometric_l1": photometric}), rigid.distances_mm
 
 
-def _albedo_error(studio: Studio, found: Estimate, truth: Estimate) -> float:
+def _albedo_error(studio: Studio, found: MeasuredFace, truth: MeasuredFace) -> float:
     """Brightness of skin and of light cannot be told apart in one photo: a gain per channel is free."""
     face = studio.face_vertices
     ours, true = (e.face_model.albedo(e.coefficients.tex)[0, face] for e in (found, truth))
@@ -217,7 +219,7 @@ def _albedo_error(studio: Studio, found: Estimate, truth: Estimate) -> float:
     return float((gain * ours - true).square().mean().sqrt())
 
 
-def _photometric_error(found: Estimate, scene: Scene) -> float | None:
+def _photometric_error(found: MeasuredFace, scene: Scene) -> float | None:
     """Mean absolute difference on the visible face; None where the rendering misses it altogether."""
     mesh = posed_mesh(found.face_model.decode(found.coefficients), found.coefficients.pose)
     rendering = render(mesh, found.camera, found.coefficients.sh, antialias=False)
@@ -275,7 +277,7 @@ def _expression_distance(expressions: list[tuple[Tensor, Tensor]]) -> dict[str, 
     return {"expression_fid": Figure.bare(expression_fid(found, true), "1", len(expressions))}
 
 
-def _picture(scene: Scene, estimate: Estimate) -> Tensor:
+def _picture(scene: Scene, estimate: MeasuredFace) -> Tensor:
     """Photo with true landmarks, and the reconstruction in it with its own."""
     mesh = posed_mesh(estimate.face_model.decode(estimate.coefficients), estimate.coefficients.pose)
     rendering = render(mesh, estimate.camera, estimate.coefficients.sh)

@@ -16,7 +16,7 @@ from facewright.evaluate.benchmarks.recognition import (
     Parts,
     measured_pairs,
 )
-from facewright.evaluate.evaluation import Evaluation, Progress, Recorder, silent
+from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress, silent
 
 OBTAIN = "request YouTube Faces from https://www.cs.tau.ac.il/~wolf/ytfaces (frame_images_DB and splits.txt)"
 
@@ -54,7 +54,7 @@ def evaluate_ytf(
         "descriptor": "PCA of the training folds, signed square root, cosine",
         "not_described": "score 0",
     }
-    recorder = Recorder("ytf", "YouTube Faces", protocol, METRICS)
+    recorder = CaseRecorder("ytf", "YouTube Faces", protocol, METRICS)
     recorder.digest.add("splits.txt", data / "splits.txt")
     return measured_pairs(recorder, pairs, source, lambda item: _frames(root, item, frames), progress)
 

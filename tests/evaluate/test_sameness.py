@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facewright.evaluate.landmarks import box_size
-from facewright.evaluate.likeness import (
+from facewright.evaluate.sameness import (
     coefficient_jitter,
     identity_spread,
     identity_wander,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facewright.evaluate.realy import REGION_RULES, RealyScan, mean_of_regions, realy_errors
+from facewright.evaluate.region_errors import REGION_RULES, RealyScan, mean_of_regions, realy_errors
 from facewright.evaluate.regions import cut_out
 from facewright.evaluate.surfaces import Surface, point_to_surface_mm
 from tests.evaluate.heads import bumpy, bumpy_head, moved, on_front

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 import facewright
 from facewright.export.formats import FORMATS
@@ -21,13 +24,14 @@ SOURCE = ROOT / "src" / "facewright"
 FLOORS = (
     ("errors",),
     ("records",),
-    ("files",),
+    ("files", "provenance"),
     ("geometry", "photo", "assets"),
     ("detect", "align", "regress", "morphable", "render", "export"),
     ("fit",),
     ("pipeline",),
+    ("synthetic",),
     ("evaluate",),
-    ("train", "viewer", "serve", "apps"),
+    ("train", "viewer", "serve", "apps", "scale"),
     ("cli",),
     ("__main__",),
 )
@@ -107,7 +111,7 @@ def imports_of(path: Path) -> Iterator[tuple[str, int]]:
     """Rooms that a module imports, anywhere in it, with the line."""
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module == "facewright":
-            yield from ((alias.name, node.lineno) for alias in node.names if alias.name != "__version__")
+            yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("facewright."):
             yield str(node.module).split(".")[1], node.lineno
         elif isinstance(node, ast.Import):
@@ -146,6 +150,91 @@ def test_the_import_rule_can_fail(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("import facewright.render.renderer\nfrom facewright import fit\nfrom facewright.align import x\n")
     assert [room for room, _ in imports_of(module)] == ["render", "fit", "align"]
+
+
+def for_types_alone(tree: ast.Module) -> set[ast.AST]:
+    """What stands under ``if TYPE_CHECKING:`` and never runs."""
+    guards = (node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    return {inside for guard in guards for statement in guard.body for inside in ast.walk(statement)}
+
+
+def modules_imported_by(path: Path, known: set[str]) -> set[str]:
+    """Modules that a module imports by name, anywhere in it; not the packages on the way to them."""
+    tree = parsed(path)
+    never_run = for_types_alone(tree)
+    found = set()
+    for node in ast.walk(tree):
+        if node in never_run:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else str(node.module) for name in inside}
+    return found & known
+
+
+def circles() -> list[str]:
+    """Groups of modules each of which needs, in the end, all the others."""
+    paths = {".".join(("facewright", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in modules()}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    names = sorted(paths)
+    imported = {name: modules_imported_by(path, set(names)) for name, path in paths.items()}
+    graph = np.array([[other in imported[name] for other in names] for name in names])
+    _, group = connected_components(csr_matrix(graph), connection="strong")
+    together = (np.flatnonzero(group == number) for number in np.flatnonzero(np.bincount(group) > 1))
+    return [" <-> ".join(names[k] for k in some) for some in together]
+
+
+def test_modules_do_not_go_in_circles() -> None:
+    """An import inside a function counts too: it hides the circle from Python, not from a reader."""
+    assert not circles(), "\n".join(circles())
+
+
+@pytest.mark.parametrize(
+    ("first", "circle"),
+    [
+        ("import facewright.geometry.second", True),
+        ("from facewright.geometry import second", True),
+        ("def late() -> None:\n    from facewright.geometry.second import x", True),
+        ("if TYPE_CHECKING:\n    from facewright.geometry.second import x", False),
+        ("from facewright.geometry.third import x", False),
+    ],
+)
+def test_the_rule_of_circles_can_fail(
+    first: str, circle: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "geometry").mkdir()
+    texts = {"__init__": "", "first": first, "second": "from facewright.geometry.first import x", "third": ""}
+    for name, text in texts.items():
+        (tmp_path / "geometry" / f"{name}.py").write_text(text)
+    monkeypatch.setitem(globals(), "SOURCE", tmp_path)
+    expected = ["facewright.geometry.first <-> facewright.geometry.second"] if circle else []
+    assert circles() == expected
+
+
+def classes_by_name() -> dict[str, list[str]]:
+    """Public class -> the modules that define one of that name."""
+    found: dict[str, list[str]] = {}
+    for path in modules():
+        for name, node in public_definitions(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    return found
+
+
+def test_a_class_s_name_means_one_thing() -> None:
+    twice = {name: where for name, where in classes_by_name().items() if len(where) > 1}
+    assert not twice, twice
+
+
+def test_the_rule_of_names_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in ("align", "render"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "module.py").write_text("class Recorder: ...\nclass _Own: ...\n")
+    monkeypatch.setitem(globals(), "SOURCE", tmp_path)
+    with pytest.raises(AssertionError, match="Recorder"):
+        test_a_class_s_name_means_one_thing()
 
 
 def test_modules_are_named_after_what_they_do_and_stay_readable() -> None:

@@ -1,7 +1,7 @@
 """``facewright evaluate``: measure a method as the benchmarks do; compare two results."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +38,9 @@ class _Measured:
 
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
-    method: MethodName = "fit"
-    """``fit``, ``rnet``, or ``mean``: the mean head, which is measured beside any method anyway."""
+    method: MethodName = "auto"
+    """``rnet``, ``fit``, ``auto`` (R-Net where there are weights for the face model, else the fit), or ``mean``: the
+    mean head, which is measured beside any method anyway."""
     weights: str | None = None
     """R-Net weights: a file (.safetensors), or ``open`` or ``fast``: embedded, for the open head."""
     refine: int | None = None
@@ -73,8 +74,33 @@ class _Measured:
 
 
 @dataclass(frozen=True)
+class LikenessPictures:
+    """How much is photographed for the likeness tests. What is not given goes with the number of scenes."""
+
+    mirrored: int | None = None
+    """Scenes that are measured again in a mirror. Default: 30."""
+    people: int | None = None
+    """Persons of the albums. Default: 10 beside 200 scenes or more, in proportion beside fewer."""
+    album: int | None = None
+    """Pictures of each, everything but the person drawn anew. Default: 4."""
+    expressions: int | None = None
+    """Pictures of each with different expressions alone. Default: 4."""
+    turns: bool = True
+    """Turn each person's head to 0, 30, 55 and 80 degrees."""
+    clips: int | None = None
+    """Clips, each of another person. Default: 2 beside 200 scenes or more, in proportion beside fewer."""
+    frames: int | None = None
+    """Of a clip. Default: 16."""
+
+    def plan(self, scenes: int) -> LikenessPlan:
+        """The pictures beside so many scenes."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(LikenessPlan.beside(scenes), **given)
+
+
+@dataclass(frozen=True)
 class Synthetic(_Measured):
-    """People who do not exist: complete truth, nothing to obtain. About six minutes for --n 200."""
+    """People who do not exist: complete truth, nothing to obtain. A few minutes for --n 200."""
 
     n: int = 200
     """Scenes."""
@@ -82,16 +108,17 @@ class Synthetic(_Measured):
     """``full``: whatever photographs bring; ``plain``: large, sharp, bare, fairly frontal faces."""
     size: int = 0
     """Side of the pictures, px; 0: 640, or 400 for plain scenes."""
-    likeness: LikenessPlan = field(default_factory=LikenessPlan)
+    likeness: LikenessPictures = field(default_factory=LikenessPictures)
     """Pictures for the likeness tests."""
 
     def run(self) -> int:
         """Measure."""
+        likeness = self.likeness.plan(self.n)
         method = self.flow()
         return self.finish(
             "synthetic",
             lambda progress: evaluate_synthetic(
-                method, count=self.n, size=self.size, scenes=self.scenes, likeness=self.likeness, progress=progress
+                method, count=self.n, size=self.size, scenes=self.scenes, likeness=likeness, progress=progress
             ),
         )
 
@@ -363,6 +390,23 @@ Benchmark = (
 )
 
 
+_LEAST = dict(n=1, size=0, limit=0, frames=0, mirrored=0, people=0, album=0, expressions=0, clips=0)
+
+
+def require_possible_counts(options: object) -> None:
+    """Refuse numbers of which there can be no so many, before anything is loaded.
+
+    Raises:
+        CommandError: one is too small; it is named.
+    """
+    for entry in fields(options) if is_dataclass(options) else ():
+        value = getattr(options, entry.name)
+        if is_dataclass(value):
+            require_possible_counts(value)
+        elif isinstance(value, int) and value < _LEAST.get(entry.name, value):
+            raise CommandError(f"expected --{entry.name} of {_LEAST[entry.name]} or more, received {value}")
+
+
 @dataclass(frozen=True)
 class Evaluate:
     """Measure a method as the benchmarks do, with intervals, the mean head and published figures beside it."""
@@ -371,4 +415,5 @@ class Evaluate:
 
     def run(self) -> int:
         """Run the chosen benchmark."""
+        require_possible_counts(self.benchmark)
         return self.benchmark.run()

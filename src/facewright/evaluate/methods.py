@@ -20,7 +20,8 @@ from facewright.morphable.linear import FaceModel
 from facewright.pipeline.flow import Method, Reconstructor, load_reconstructor
 from facewright.records import Camera, FaceCoefficients, FaceDetection, Photo
 
-MethodName = Literal["fit", "rnet", "mean"]
+MethodName = Literal["auto", "fit", "rnet", "mean"]
+"""As the command line names them; ``auto``: what the flow chooses by the weights that are there."""
 MM_PER_DM = 100.0
 LEAST_OVERLAP = 0.1
 
@@ -164,18 +165,23 @@ def load_method(
 
     Raises:
         AssetNotFoundError: a file is missing.
+        BenchmarkError: weights are given to a method that has no network.
         WeightsError: the weights do not fit.
     """
-    flow_name: Method = "rnet" if name == "rnet" else "fit"
+    if weights is not None and name in ("fit", "mean"):
+        raise BenchmarkError(f"expected no weights for method {name!r}, received {weights}; use auto or rnet")
+    flow_name: Method = "fit" if name == "mean" else name
     flow = load_reconstructor(face_model=face_model, method=flow_name, weights=weights, refine=refine, device=device)
-    return baseline_of(FlowMethod(name, flow)) if name == "mean" else FlowMethod(name, flow)
+    return baseline_of(FlowMethod(name, flow)) if name == "mean" else FlowMethod(flow.method, flow)
 
 
 def baseline_of(method: FlowMethod) -> FlowMethod:
-    """The mean head in the place of a method: same detector, same face model, pose from points, nothing else."""
-    flow = method.flow
-    frozen = FitSettings(id_sigma=1e-4, exp_sigma=1e-4, photometric_observations=0.0)
-    return FlowMethod("mean", Reconstructor(flow.face_model, flow.detector, fit=frozen))
+    """The mean head in the place of a method: same detector, same face model, pose from points, nothing else.
+
+    All coefficients but the pose are held at exactly zero, whatever the model's prior of them is.
+    """
+    held = FitSettings(id_sigma=0.0, exp_sigma=0.0, tex_sigma=0.0, light_sigma=0.0, photometric_observations=0.0)
+    return FlowMethod("mean", Reconstructor(method.flow.face_model, method.flow.detector, fit=held))
 
 
 def surface_mm(estimate: MeasuredFace, *, expression: bool) -> Surface:

@@ -80,17 +80,20 @@ def evaluate_synthetic(
         size: of the pictures, px; 0: 640, or 400 for plain scenes.
         scenes: whatever photographs bring, or easy ones.
         first_seed: of the scenes; the next ones follow.
-        likeness: how many albums, turns, clips; None: the standard set.
+        likeness: how many albums, turns, clips; None: as many as go with so many scenes.
         progress: is told how far it is.
 
     Raises:
-        BenchmarkError: the method's coefficients belong to another face model, or the seeds are not held out.
+        BenchmarkError: the method's coefficients belong to another face model, the seeds are not held out, or there is
+            nothing to draw.
     """
+    if count < 1 or size < 0:
+        raise BenchmarkError(f"expected a scene or more, of 0 (standard) or more pixels, received {count} of {size}")
     studio = open_studio()
     _require_same_model(method, studio)
     if first_seed < HELD_OUT_SEED:
         raise BenchmarkError(f"expected seeds from {HELD_OUT_SEED} on, received {first_seed}: others are for training")
-    plan = likeness or LikenessPlan()
+    plan = likeness or LikenessPlan.beside(count)
     size = size or (640 if scenes == "full" else 400)
     protocol = {
         "name": "synthetic-1" if scenes == "full" else "synthetic-plain-1",
@@ -125,7 +128,7 @@ def evaluate_synthetic(
         progress(f"scene {k + 1} of {count}", 0.6 * (k + 1) / count)
     figures = _balanced(recorder.cases) | _spread(studio, identities) | _expression_distance(expressions)
     figures["faces_not_found"] = Figure.bare(
-        100.0 * sum(bool(case.problem) for case in recorder.cases) / max(1, count), "%", count
+        100.0 * sum(bool(case.problem) for case in recorder.cases) / count, "%", count
     )
     figures |= likeness_figures(
         method, studio, plan, mirrored, lambda text, done: progress(text, 0.6 + 0.4 * done), recorder

@@ -25,7 +25,7 @@ from facewright.regress.weights import WeightsCard, check_state, save_weights
 
 
 @dataclass(frozen=True)
-class ImportReport:
+class WeightsReport:
     """What was found.
 
     Attributes:
@@ -50,7 +50,7 @@ def convert_weights(
     *,
     face_model: str = OFFICIAL_FACE_MODEL,
     half: bool = False,
-) -> ImportReport:
+) -> WeightsReport:
     """Import a network (``import_weights``) and write it as a weights file of ours.
 
     Args:
@@ -74,7 +74,7 @@ def import_weights(
     *,
     face_model: str = OFFICIAL_FACE_MODEL,
     layout: CoefficientLayout = OFFICIAL_LAYOUT,
-) -> tuple[RNet, ImportReport]:
+) -> tuple[RNet, WeightsReport]:
     """Read another project's reconstruction network. The kind of file is told by its content, not its name.
 
     Args:
@@ -123,7 +123,7 @@ def _read_graph(path: str | os.PathLike[str], layout: CoefficientLayout) -> tupl
 
 def _finish(
     path: str | os.PathLike[str], kind: str, network: ImportedNetwork, notes: tuple[str, ...], face_model: str
-) -> tuple[RNet, ImportReport]:
+) -> tuple[RNet, WeightsReport]:
     with torch.random.fork_rng(devices=[]):
         net = RNet(
             network.heads.layout,
@@ -141,7 +141,7 @@ def _finish(
         licence="that of the source; none is stated in the official releases",
         source=Path(path).name,
     )
-    return net.eval(), ImportReport(kind, card, (*network.heads.notes, *notes))
+    return net.eval(), WeightsReport(kind, card, (*network.heads.notes, *notes))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:

@@ -1,4 +1,6 @@
-"""Closest points: trimesh and scipy as oracles, both backends as twins, degenerate triangles, rims."""
+"""Closest points: trimesh and scipy as oracles, degenerate triangles, rims."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -6,8 +8,7 @@ import trimesh
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
 
-from facewright.evaluate import surfaces
-from facewright.evaluate.bounding_tree import LEAF_SIZE, build_tree
+from facewright.errors import MissingExtraError
 from facewright.evaluate.surfaces import (
     Surface,
     closest_points,
@@ -18,26 +19,22 @@ from facewright.evaluate.surfaces import (
     point_to_surface_mm,
 )
 
-BACKENDS = ("numpy", "numba")
-
 
 def queries(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 3)) * 70
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_closest_points_are_trimesh_s(head, backend):
+def test_closest_points_are_trimesh_s(head):
     points = queries(400)
-    found = closest_points(points, head, backend=backend)
+    found = closest_points(points, head)
     places, distances, _ = trimesh.proximity.closest_point_naive(trimesh.Trimesh(head.vertices_mm, head.faces), points)
     np.testing.assert_allclose(found.distances_mm, distances, atol=1e-9)
     np.testing.assert_allclose(found.points_mm, places, atol=1e-6)  # a tie may be answered by either triangle
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_answer_is_consistent_with_itself(head, backend):
+def test_answer_is_consistent_with_itself(head):
     points = queries(300, seed=1)
-    found = closest_points(points, head, backend=backend)
+    found = closest_points(points, head)
     corners = head.vertices_mm[head.faces[found.face_index]]
     np.testing.assert_allclose(np.einsum("nc,ncd->nd", found.barycentrics, corners), found.points_mm, atol=1e-9)
     np.testing.assert_allclose(found.barycentrics.sum(1), 1.0, atol=1e-12)
@@ -45,25 +42,7 @@ def test_answer_is_consistent_with_itself(head, backend):
     np.testing.assert_allclose(np.linalg.norm(points - found.points_mm, axis=1), found.distances_mm, atol=1e-12)
 
 
-def test_backends_are_twins(head):
-    points = queries(3000, seed=2)
-    slow, fast = closest_points(points, head, backend="numpy"), closest_points(points, head, backend="numba")
-    np.testing.assert_allclose(slow.distances_mm, fast.distances_mm, atol=1e-10)
-
-
-@pytest.mark.parametrize("compiles", [False, True])
-def test_numba_is_used_where_it_can_be(head, monkeypatch, compiles):
-    used = []
-    monkeypatch.setattr(surfaces, "can_compile", lambda: compiles)
-    for name in ("search_numpy", "search_numba"):
-        search = getattr(surfaces, name)
-        monkeypatch.setattr(surfaces, name, lambda *a, name=name, search=search: used.append(name) or search(*a))
-    closest_points(queries(5), head)
-    assert used == ["search_numba" if compiles else "search_numpy"]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_soup_of_slivers_segments_and_points(backend):
+def test_soup_of_slivers_segments_and_points():
     """Triangles of all shapes and sizes, some without area, against a numerical minimum over each."""
     rng = np.random.default_rng(3)
     corners = rng.normal(size=(60, 3, 3)) * np.exp(rng.uniform(-3, 2, size=(60, 1, 1)))
@@ -77,7 +56,7 @@ def test_soup_of_slivers_segments_and_points(backend):
     grid = grid[grid.sum(1) <= 1]
     weights = np.concatenate([1 - grid.sum(1, keepdims=True), grid], 1)
     samples = np.einsum("wc,fcd->fwd", weights, corners).reshape(-1, 3)
-    found = closest_points(points, soup, backend=backend)
+    found = closest_points(points, soup)
     sampled, nearest = (np.asarray(answer) for answer in KDTree(samples).query(points))
     assert (found.distances_mm <= sampled + 1e-12).all()
     for i in range(len(points)):  # polish the best sample; nothing may be nearer than the answer
@@ -92,21 +71,20 @@ def test_soup_of_slivers_segments_and_points(backend):
         assert found.distances_mm[i] <= np.sqrt(max(best, 0)) + 1e-6
 
 
-@pytest.mark.parametrize("count", [1, 2, LEAF_SIZE, LEAF_SIZE + 1, 37])
-def test_tree_holds_every_triangle_in_its_boxes(count):
-    triangles = np.random.default_rng(count).normal(size=(count, 3, 3))
-    tree = build_tree(triangles)
-    assert set(tree.face_index) == set(range(count))
-    leaves = tree.corners.reshape(-1, tree.leaf_size * 3, 3)
-    low, high = tree.low[tree.first_leaf :], tree.high[tree.first_leaf :]
-    assert (leaves >= low[:, None]).all()
-    assert (leaves <= high[:, None]).all()
-    children = np.arange(1, len(tree.low))
-    assert (tree.low[(children - 1) // 2] <= tree.low[children]).all()
-    assert (tree.high[(children - 1) // 2] >= tree.high[children]).all()
-    single = Surface(triangles.reshape(-1, 3), np.arange(3 * count).reshape(-1, 3))
-    for backend in BACKENDS:
-        assert point_to_surface_mm(triangles.mean(1), single).max() < 1e-12, backend
+@pytest.mark.parametrize("count", [0, 1, 2, 37])
+def test_points_on_few_triangles_are_found(count: int) -> None:
+    triangles = np.random.default_rng(count).normal(size=(max(count, 1), 3, 3))
+    few = Surface(triangles.reshape(-1, 3), np.arange(triangles.size // 3).reshape(-1, 3))
+    found = closest_points(triangles.mean(1)[:count], few)
+    assert found.face_index.tolist() == list(range(count))
+    assert found.distances_mm.shape == (count,)
+    assert (found.distances_mm < 1e-12).all()
+
+
+def test_without_libigl_the_line_that_installs_it_is_said(head: Surface, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "igl", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'facewright\[evaluate\]'"):
+        closest_points(queries(5), Surface(head.vertices_mm, head.faces))
 
 
 def test_kinds_of_distance(head):
@@ -149,8 +127,7 @@ def test_rim_is_found_at_a_corner_whose_face_has_no_open_edge(first):
     faces = np.roll([[0, 1, 2], [0, 2, 3], [0, 3, 4]], first, axis=0)  # of faces alike the first one answers
     fan = Surface(np.concatenate([np.zeros((1, 3)), rim]), faces)
     points = np.array([[-0.3, -0.3, 0.0], [-0.1, -0.2, 0.4], [0.3, 0.3, 0.5]])
-    for backend in BACKENDS:
-        assert on_rim(closest_points(points, fan, backend=backend), fan).tolist() == [True, True, False]
+    assert on_rim(closest_points(points, fan), fan).tolist() == [True, True, False]
 
 
 def test_a_closed_mesh_has_no_rim(head):
@@ -165,3 +142,5 @@ def test_bad_meshes_are_refused():
         Surface(np.zeros((2, 3)), triangle)
     with pytest.raises(ValueError, match="NaN"):
         Surface(np.array([[0, 0, 0], [1, 0, 0], [np.nan, 0, 0]]), triangle)
+    with pytest.raises(ValueError, match="finite points"):
+        closest_points(np.full((2, 3), np.inf), Surface(np.eye(3), triangle))

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from facewright.evaluate.extra import extra_package
+
 
 @dataclass(frozen=True)
 class RocCurve:
@@ -24,7 +26,7 @@ class RocCurve:
     @property
     def auc(self) -> float:
         """Area under the curve: the chance that a same pair scores above a different one (ties count half)."""
-        return float(np.trapezoid(self.true_accept_rates, self.false_accept_rates))
+        return float(extra_package("sklearn.metrics").auc(self.false_accept_rates, self.true_accept_rates))
 
     @property
     def eer(self) -> float:
@@ -44,21 +46,16 @@ class RocCurve:
 
 
 def roc_curve(scores: Float[ndarray, " N"], same: Bool[ndarray, " N"]) -> RocCurve:
-    """ROC of pairs; one corner per different score.
+    """ROC of pairs by scikit-learn (extra ``evaluate``); one corner per different score.
 
     Raises:
+        MissingExtraError: scikit-learn is not installed.
         ValueError: only same or only different pairs.
     """
     num_same = int(same.sum())
     if num_same in (0, len(same)):
         raise ValueError(f"expected same and different pairs, received {num_same} same of {len(same)}")
-    order = np.argsort(-scores, kind="stable")
-    accepted_same = np.cumsum(same[order])
-    accepted = np.arange(1, len(scores) + 1)
-    last = np.append(np.diff(scores[order]) != 0, True)  # equal scores are accepted together
-    tar = np.concatenate([[0.0], accepted_same[last] / num_same])
-    far = np.concatenate([[0.0], (accepted - accepted_same)[last] / (len(same) - num_same)])
-    return RocCurve(far, tar, np.concatenate([[np.inf], scores[order][last]]))
+    return RocCurve(*extra_package("sklearn.metrics").roc_curve(same, scores, drop_intermediate=False))
 
 
 @dataclass(frozen=True)

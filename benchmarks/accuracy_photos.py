@@ -37,7 +37,7 @@ class Arguments:
 
     photos: Annotated[Path, tyro.conf.Positional]
     """Folder of pictures and point files."""
-    method: Method = "auto"
+    method: str = "auto"
     """How coefficients are found."""
     weights: str | None = None
     """R-Net's: a file, open or fast."""

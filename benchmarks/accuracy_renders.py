@@ -20,7 +20,8 @@ from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import Method, load_reconstructor
+from facewright.morphable.container import load_face_model
+from facewright.pipeline.flow import load_reconstructor
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.renderer import render
 
@@ -36,7 +37,7 @@ class Arguments:
     """Renders."""
     seed: int = HELD_OUT_SEED
     """First seed; each render takes the next."""
-    method: Method = "fit"
+    method: str = "fit"
     """How coefficients are found."""
     weights: str | None = None
     """R-Net's: a file, open or fast."""
@@ -75,7 +76,7 @@ def vertex_error_mm(vertices: torch.Tensor, target: torch.Tensor, region: torch.
 def main(arguments: Arguments) -> None:
     """Print the figures."""
     flow = load_reconstructor(method=arguments.method, weights=arguments.weights, refine=arguments.refine)
-    model = flow.face_model
+    model = load_face_model()
     region = model.annotations.regions["face"] > 0.5
     found_mm, mean_mm, neutral_mm, neutral_mean_mm, turns_deg, nme = [], [], [], [], [], []
     missed = 0

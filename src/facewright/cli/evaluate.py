@@ -23,7 +23,7 @@ from facewright.evaluate.benchmarks.synthetic import SceneKind, evaluate_synthet
 from facewright.evaluate.benchmarks.ytf import evaluate_ytf
 from facewright.evaluate.compare import comparison_lines
 from facewright.evaluate.evaluation import Evaluation, Progress
-from facewright.evaluate.methods import FlowMethod, MethodName, baseline_of, load_method
+from facewright.evaluate.methods import MEAN, FlowMethod, baseline_of, load_method
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, MethodMeshes
 from facewright.evaluate.report import write_report
 from facewright.evaluate.report.markdown import table_lines
@@ -38,7 +38,7 @@ class _Measured:
 
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
-    method: MethodName = "auto"
+    method: str = "auto"
     """``rnet``, ``fit``, ``auto`` (R-Net where there are weights for the face model, else the fit), or ``mean``: the
     mean head, which is measured beside any method anyway."""
     weights: str | None = None
@@ -138,7 +138,7 @@ class _OnData(_Measured):
         """From files or from the method."""
         if self.predictions is not None:
             return FileMeshes(self._folder(), self.label, mm_per_unit)
-        return MeanHead(load_face_model(self.face_model)) if self.method == "mean" else MethodMeshes(self.flow())
+        return MeanHead(load_face_model(self.face_model)) if self.method == MEAN else MethodMeshes(self.flow())
 
     def _folder(self) -> Path:
         if self.predictions is None or not self.predictions.is_dir():
@@ -160,7 +160,7 @@ class Aflw2000(_OnData):
         method = self.flow()
         source = MethodLandmarks(method)
         chosen = source if self.predictions is None else FileLandmarks(self._folder(), self.label)
-        constant = None if self.method == "mean" and chosen is source else MethodLandmarks(baseline_of(method))
+        constant = None if self.method == MEAN and chosen is source else MethodLandmarks(baseline_of(method))
         return self.finish(
             "aflw2000",
             lambda progress: evaluate_aflw2000(

@@ -1,8 +1,8 @@
-"""What is measured: anything that turns a photo and a detected face into coefficients of a face model."""
+"""What is measured: anything that turns a photo and a detected face into a face mesh."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,62 +13,114 @@ from torch import Tensor
 from facewright.detect.suppression import overlap
 from facewright.errors import BenchmarkError, NoFaceFoundError
 from facewright.evaluate.surfaces import Surface
-from facewright.fit import FitSettings
-from facewright.geometry.frames import pose_points
-from facewright.geometry.pose import photo_points
-from facewright.morphable.linear import FaceModel
-from facewright.pipeline.flow import Method, Reconstructor, load_reconstructor
-from facewright.records import Camera, FaceCoefficients, FaceDetection, Photo
+from facewright.fit import FitPlan, FitSettings
+from facewright.geometry.pose import photo_points, posed_mesh
+from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel, MorphableFace
+from facewright.pipeline.fit_estimator import FitEstimator
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.records import Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo, Pose, Topology
 
-MethodName = Literal["auto", "fit", "rnet", "mean"]
-"""As the command line names them; ``auto``: what the flow chooses by the weights that are there."""
+MEAN = "mean"
+"""The baseline of all tables: the mean head, posed by the same detector's points."""
 MM_PER_DM = 100.0
 LEAST_OVERLAP = 0.1
 
 
 @dataclass(frozen=True)
 class MeasuredFace:
-    """What a method says about one face.
+    """What a method says about one face, mesh first.
 
     Attributes:
-        face_model: of the coefficients.
-        coefficients: one face.
+        topology: of the mesh.
+        mesh: with the expression, model frame, dm.
+        pose: model frame to the world of the camera.
         camera: of the whole photo.
+        morphable: the face as coefficients; None from methods that find a mesh alone.
     """
 
-    face_model: FaceModel
-    coefficients: FaceCoefficients
+    topology: Topology
+    mesh: FaceMesh
+    pose: Pose
     camera: Camera
+    morphable: MorphableFace | None = None
+
+    @classmethod
+    def of_coefficients(cls, model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> "MeasuredFace":
+        """A face that is known by its coefficients."""
+        mesh = model.decode(coefficients)
+        return cls(model.topology, mesh, coefficients.pose, camera, MorphableFace(model, coefficients))
+
+    @property
+    def coefficients(self) -> FaceCoefficients:
+        """Of ``face_model``.
+
+        Raises:
+            BenchmarkError: the method finds meshes alone.
+        """
+        return self._known().coefficients
+
+    @property
+    def face_model(self) -> FaceModel:
+        """What the coefficients belong to.
+
+        Raises:
+            BenchmarkError: the method finds meshes alone.
+        """
+        return self._known().model
 
     def vertices_mm(self, *, expression: bool) -> Float[ndarray, "V 3"]:
-        """In the model frame, mm, with or without the expression."""
-        c = self.coefficients
-        exp = c.exp if expression else torch.zeros_like(c.exp)
-        return MM_PER_DM * self.face_model.shape(c.id, exp)[0].double().cpu().numpy()
+        """In the model frame, mm, with or without the expression (with it where it cannot be told from the shape)."""
+        vertices = self.mesh.vertices
+        if not expression and self.morphable is not None:
+            c = self.coefficients
+            vertices = self.face_model.shape(c.id, torch.zeros_like(c.exp))
+        return MM_PER_DM * vertices[0].double().cpu().numpy()
 
     @property
     def landmark_ids(self) -> Tensor:
         """Vertex ids of iBUG-68.
 
         Raises:
-            BenchmarkError: the face model has none.
+            BenchmarkError: the mesh has none.
         """
-        ids = self.face_model.annotations.ibug68
-        if ids is None:
-            raise BenchmarkError(f"face model {self.face_model.name!r} has no iBUG-68 table; import it with landmarks")
-        return ids
+        return require_ibug68(self.topology, "the method's mesh")
 
     @cached_property
     def points_px(self) -> Float[ndarray, "V 3"]:
         """All vertices in the photo: column, row, depth in the same pixels (0 at the head's origin)."""
-        c = self.coefficients
-        world = pose_points(self.face_model.shape(c.id, c.exp), c.angles, c.translation)
-        return photo_points(world, c.pose, self.camera).double().cpu().numpy()
+        world = posed_mesh(self.mesh, self.pose).vertices
+        return photo_points(world, self.pose, self.camera).double().cpu().numpy()
 
     @property
     def landmarks_px(self) -> Float[ndarray, "68 3"]:
         """iBUG-68 in the photo."""
         return self.points_px[self.landmark_ids.cpu().numpy()]
+
+    def _known(self) -> MorphableFace:
+        if self.morphable is None:
+            raise BenchmarkError(
+                "expected a method that finds coefficients, received one that finds meshes alone; measure it on scans "
+                "or landmarks (now, micc, realy, aflw2000)"
+            )
+        return self.morphable
+
+
+def name_of(model: FaceModel | None) -> str:
+    """Name of a face model for results; empty for methods without one."""
+    return "" if model is None else model.name
+
+
+def require_ibug68(topology: Topology, what: str) -> Tensor:
+    """Vertex ids of iBUG-68.
+
+    Raises:
+        BenchmarkError: the topology has none; names ``what`` lacks them.
+    """
+    ids = topology.annotations.ibug68
+    if ids is None:
+        raise BenchmarkError(f"{what} has no iBUG-68 table; import its face model with landmarks")
+    return ids
 
 
 @runtime_checkable
@@ -86,8 +138,8 @@ class Measurable(Protocol):
         ...
 
     @property
-    def face_model(self) -> FaceModel:
-        """What its coefficients belong to."""
+    def face_model(self) -> FaceModel | None:
+        """What its coefficients belong to; None if it finds meshes alone."""
         ...
 
     @property
@@ -108,6 +160,11 @@ class Measurable(Protocol):
         ...
 
 
+def facts_of(method: Measurable) -> dict[str, Any]:
+    """``weights``, ``face_model`` and ``settings`` of a method, for results."""
+    return {"weights": method.weights, "face_model": name_of(method.face_model), "settings": method.settings}
+
+
 @dataclass(frozen=True)
 class FlowMethod:
     """The package's own flow as a method.
@@ -122,18 +179,18 @@ class FlowMethod:
 
     @property
     def weights(self) -> str:
-        """Name of R-Net's weights; empty for the fit."""
+        """Name of its network's weights; empty without a network."""
         return self.flow.weights
 
     @property
-    def face_model(self) -> FaceModel:
+    def face_model(self) -> FaceModel | None:
         """Of the flow."""
         return self.flow.face_model
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of the fit."""
-        return {"fit": self.flow.fit, "refine": self.flow.refine}
+        """Of the estimator."""
+        return self.flow.estimator.settings
 
     def find(self, photo: Photo, near: Float[Tensor, "4"] | None = None) -> FaceDetection:
         """See ``Measurable``."""
@@ -150,42 +207,42 @@ class FlowMethod:
     def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
         """See ``Measurable``."""
         face = self.flow.faces_in(photo, detections=[detection])[0]
-        return MeasuredFace(self.face_model, face.coefficients, face.camera)
+        return MeasuredFace(face.topology, face.mesh, face.pose, face.camera, face.morphable)
 
 
 def load_method(
-    name: MethodName,
+    name: str,
     *,
     face_model: str = "open",
     weights: str | None = None,
     refine: int | None = None,
     device: str = "cpu",
 ) -> FlowMethod:
-    """A method by its name; ``mean`` is the mean head, posed by the same detector's points: the baseline of all tables.
+    """A method by its name: one of the flow's (``METHODS``, ``auto``), or ``mean``.
 
     Raises:
+        SettingsError: no such method, or settings that it would ignore.
         AssetNotFoundError: a file is missing.
-        BenchmarkError: weights are given to a method that has no network.
         WeightsError: the weights do not fit.
     """
-    if weights is not None and name in ("fit", "mean"):
-        raise BenchmarkError(f"expected no weights for method {name!r}, received {weights}; use auto or rnet")
-    flow_name: Method = "fit" if name == "mean" else name
-    flow = load_reconstructor(face_model=face_model, method=flow_name, weights=weights, refine=refine, device=device)
-    return baseline_of(FlowMethod(name, flow)) if name == "mean" else FlowMethod(flow.method, flow)
+    named = "fit" if name == MEAN else name
+    flow = load_reconstructor(face_model=face_model, method=named, weights=weights, refine=refine, device=device)
+    method = FlowMethod(flow.method, flow)
+    return baseline_of(method) if name == MEAN else method
 
 
 def baseline_of(method: FlowMethod) -> FlowMethod:
     """The mean head in the place of a method: same detector, same face model, pose from points, nothing else.
 
-    All coefficients but the pose are held at exactly zero, whatever the model's prior of them is.
+    All coefficients but the pose are held at exactly zero, whatever the model's prior of them is. For a method that
+    finds meshes alone it is the open head's mean.
     """
+    flow = method.flow
+    model = flow.face_model or load_face_model().to(flow.device)
     held = FitSettings(id_sigma=0.0, exp_sigma=0.0, tex_sigma=0.0, light_sigma=0.0, photometric_observations=0.0)
-    return FlowMethod("mean", Reconstructor(method.flow.face_model, method.flow.detector, fit=held))
+    return FlowMethod(MEAN, Reconstructor(flow.detector, FitEstimator(model, FitPlan.of(model), held)))
 
 
 def surface_mm(estimate: MeasuredFace, *, expression: bool) -> Surface:
     """The predicted mesh, mm, model frame."""
-    return Surface(
-        estimate.vertices_mm(expression=expression), estimate.face_model.faces.cpu().numpy().astype(np.int64)
-    )
+    return Surface(estimate.vertices_mm(expression=expression), estimate.topology.faces.cpu().numpy().astype(np.int64))

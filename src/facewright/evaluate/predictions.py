@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
 from facewright.errors import BenchmarkError, NoFaceFoundError
 from facewright.evaluate.alignment import procrustes
-from facewright.evaluate.methods import MM_PER_DM, Measurable
+from facewright.evaluate.methods import MM_PER_DM, Measurable, facts_of, require_ibug68
 from facewright.evaluate.scan_files import MESH_SUFFIXES, beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import FacePoints
 from facewright.evaluate.surfaces import Surface
 from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import face_normals
 from facewright.morphable.linear import FaceModel
-from facewright.records import Photo
+from facewright.records import Photo, Topology
 
 PhotoOfFace = tuple[Callable[[], Photo], Tensor | None]
 """Loads a photo; and a box near the face in it, where one is known."""
@@ -135,20 +136,17 @@ class MethodMeshes:
     @property
     def facts(self) -> dict[str, Any]:
         """For the result."""
-        return {
-            "weights": self.method.weights,
-            "face_model": self.method.face_model.name,
-            "settings": self.method.settings,
-        }
+        return facts_of(self.method)
 
     @property
     def topology(self) -> Surface | None:
-        """The mean head."""
-        return mean_mesh(self.method.face_model).surface
+        """The mean head; none of methods that find meshes alone."""
+        model = self.method.face_model
+        return None if model is None else mean_mesh(model).surface
 
     def mesh(self, key: str, photos: Sequence[PhotoOfFace], *, expression: bool) -> PredictedMesh:
         """See ``MeshSource``; photos without a face are left out of the average."""
-        total, count = np.zeros(1), 0
+        total, count, topology = np.zeros(1), 0, None
         for load, near in photos:
             photo = load()
             try:
@@ -156,10 +154,12 @@ class MethodMeshes:
             except NoFaceFoundError:
                 continue
             total = total + estimate.vertices_mm(expression=expression)
-            count += 1
-        if not count:
+            count, topology = count + 1, estimate.topology
+        if topology is None:
             raise NoFaceFoundError(f"expected a face in {key} ({len(photos)} photos), found none")
-        return _of_model(self.method.face_model, total / count)
+        vertices, model = total / count, self.method.face_model
+        usual = vertices if model is None else MM_PER_DM * model.mean_shape.double().cpu().numpy()
+        return _of_topology(topology, vertices, usual)
 
     def unused(self, keys: set[str]) -> list[str]:
         """Nothing: a method predicts what it is asked for."""
@@ -279,7 +279,8 @@ class FileMeshes:
 
 def mean_mesh(model: FaceModel) -> PredictedMesh:
     """The mean head of a face model."""
-    return _of_model(model, MM_PER_DM * model.mean_shape.double().cpu().numpy())
+    mean = MM_PER_DM * model.mean_shape.double().cpu().numpy()
+    return _of_topology(model.topology, mean, mean)
 
 
 def landmark_misfit(seven_mm: Float[ndarray, "7 3"], mean_seven_mm: Float[ndarray, "7 3"]) -> str:
@@ -316,26 +317,31 @@ def require_face(points: Float[ndarray, "7 3"], mean_seven_mm: Float[ndarray, "7
         raise BenchmarkError(f"{name}: {problem}")
 
 
-def _of_model(model: FaceModel, vertices_mm: Float[ndarray, "V 3"]) -> PredictedMesh:
-    ids = model.annotations.ibug68
-    if ids is None:
-        raise BenchmarkError(f"face model {model.name!r} has no iBUG-68 table; import it with landmarks")
-    points = vertices_mm[ids.cpu().numpy()]
-    outside, faces = outer_surface(model)
+def _of_topology(
+    topology: Topology, vertices_mm: Float[ndarray, "V 3"], usual_mm: Float[ndarray, "V 3"]
+) -> PredictedMesh:
+    points = vertices_mm[require_ibug68(topology, "the predicted mesh").cpu().numpy()]
+    outside, faces = outer_surface(topology, usual_mm)
     return PredictedMesh(Surface(vertices_mm[outside], faces), points[SEVEN_OF_68], points, vertices_mm)
 
 
-def outer_surface(model: FaceModel) -> tuple[Int[ndarray, " N"], Int[ndarray, "M 3"]]:
-    """Vertices of a model's outside, and the faces among them: what is inside would be measured as error.
+def outer_surface(
+    topology: Topology, usual_mm: Float[ndarray, "V 3"]
+) -> tuple[Int[ndarray, " N"], Int[ndarray, "M 3"]]:
+    """Vertices of a head's outside, and the faces among them: what is inside would be measured as error.
 
-    Skin without the mouth's inside, and the eyes where they look out; all faces of models that name no parts.
+    Skin without the mouth's inside, and the eyes where they look out; all faces of meshes that name no parts.
+
+    Args:
+        topology: of the head.
+        usual_mm: a usual head (the mean), whose eyes say which of their faces look out.
     """
-    faces = model.faces.cpu().numpy().astype(np.int64)
-    parts, inside = model.annotations.face_parts, model.annotations.regions.get("mouth_inside")
+    faces = topology.faces.cpu().numpy().astype(np.int64)
+    parts, inside = topology.annotations.face_parts, topology.annotations.regions.get("mouth_inside")
     kept = np.ones(len(faces), bool)
     if "head" in parts and inside is not None:
         skin = parts["head"].cpu().numpy() & ~(inside.cpu().numpy() > 0.5)[faces].all(1)
-        forward = face_normals(model.mean_shape, model.faces)[:, 2].cpu().numpy() > 0.2
+        forward = face_normals(torch.from_numpy(usual_mm), torch.from_numpy(faces))[:, 2].numpy() > 0.2
         kept = skin | (parts["eyes"].cpu().numpy() & forward if "eyes" in parts else False)
     ids, renumbered = np.unique(faces[kept], return_inverse=True)
     return ids, renumbered.reshape(-1, 3)

@@ -25,7 +25,7 @@ def person(model: FaceModel, seed: int, *, expressions: bool = False) -> FaceCoe
 
 
 def estimate_of(model: FaceModel, who: FaceCoefficients, camera: Camera | None = None) -> MeasuredFace:
-    return MeasuredFace(model, who, camera or crop_camera())
+    return MeasuredFace.of_coefficients(model, who, camera or crop_camera())
 
 
 def vertices_of(model: FaceModel, who: FaceCoefficients, *, expression: bool = False) -> ndarray:
@@ -34,7 +34,7 @@ def vertices_of(model: FaceModel, who: FaceCoefficients, *, expression: bool = F
 
 def front_of(model: FaceModel) -> tuple[ndarray, ndarray]:
     """The visible front of the head as a scanner sees it: vertex ids and faces among them."""
-    outside, faces = outer_surface(model)
+    outside, faces = outer_surface(model.topology, 100.0 * model.mean_shape.double().numpy())
     mean = model.mean_shape.numpy()[outside]
     kept = (mean[:, 2] > -0.7) & (mean[:, 1] > -1.0)
     ids, flat = np.unique(faces[kept[faces].all(1)], return_inverse=True)

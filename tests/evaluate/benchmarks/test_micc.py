@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, open_head: FaceModel) -> Pa
 
 def outer(folder: Path, model: FaceModel) -> FileMeshes:
     """The predictions without what no scanner sees, in a folder of their own."""
-    ids, faces = outer_surface(model)
+    ids, faces = outer_surface(model.topology, 100.0 * model.mean_shape.double().numpy())
     marks = model.annotations.ibug68
     assert marks is not None
     target = folder / "outer"

@@ -31,7 +31,7 @@ EXTRA = np.random.default_rng(5).uniform([-55, -60, 20], [55, 60, 40], (17, 3))
 
 
 def template_of(model: FaceModel) -> KeypointTemplate:
-    ids, faces = outer_surface(model)
+    ids, faces = outer_surface(model.topology, 100.0 * model.mean_shape.double().numpy())
     marks = model.annotations.ibug68
     assert marks is not None
     mean = 100.0 * model.mean_shape.double().numpy()
@@ -41,7 +41,7 @@ def template_of(model: FaceModel) -> KeypointTemplate:
 
 def region_faces(model: FaceModel) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Four patches of the head's front, by place: smaller than a scanner's, so that they bend quickly."""
-    outside, faces = outer_surface(model)
+    outside, faces = outer_surface(model.topology, 100.0 * model.mean_shape.double().numpy())
     mean = 100.0 * model.mean_shape.numpy()[outside]
     x, y, z = mean.T
     masks = {
@@ -118,7 +118,7 @@ def test_methods_are_measured_with_expression(folder: Path, open_head: FaceModel
 def test_broken_cases_are_named_and_change_no_other(copy: Path, intact: Result, open_head: FaceModel) -> None:
     """A damaged mesh, one of another topology, a subject without prediction, one without a region, a stranger."""
     (copy / "files/2.obj").write_text("v 0 0 0")
-    ids, faces = outer_surface(open_head)
+    ids, faces = outer_surface(open_head.topology, 100.0 * open_head.mean_shape.double().numpy())
     write_obj(copy / "files/2_1.obj", vertices_of(open_head, person(open_head, 12))[ids], faces)
     for subject in ("3", "4"):
         shutil.copytree(copy / "data/REALY_scan_region/2", copy / "data/REALY_scan_region" / subject)

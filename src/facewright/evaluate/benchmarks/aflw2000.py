@@ -32,7 +32,7 @@ from facewright.evaluate.landmarks import (
     nme_68,
     yaw_bins,
 )
-from facewright.evaluate.methods import Measurable
+from facewright.evaluate.methods import Measurable, facts_of
 from facewright.evaluate.pose import AFLW2000, FACEWRIGHT
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
@@ -136,12 +136,14 @@ class MethodLandmarks:
     @property
     def facts(self) -> dict[str, Any]:
         """For the result."""
-        return dict(weights=self.method.weights, face_model=self.method.face_model.name, settings=self.method.settings)
+        return dict(
+            weights=self.method.weights, face_model=name_of(self.method.face_model), settings=self.method.settings
+        )
 
     def predict(self, photo: Photo, stem: str, near: Float[Tensor, "4"]) -> FacePrediction:
         """See ``LandmarkSource``."""
         found = self.method.estimate(photo, self.method.find(photo, near))
-        angles = torch.rad2deg(found.coefficients.angles[0]).double().cpu().numpy()
+        angles = torch.rad2deg(found.pose.angles[0]).double().cpu().numpy()
         pose = AFLW2000.angles_deg(FACEWRIGHT.rotation(angles))
         return FacePrediction(found.landmarks_px, found.points_px, pose)
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from facewright.errors import BenchmarkError, FaceModelError, FacewrightError
 from facewright.evaluate.benchmarks.micc import OBTAIN
 from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress, silent
-from facewright.evaluate.methods import Measurable, MeasuredFace
+from facewright.evaluate.methods import Measurable, MeasuredFace, name_of
+from facewright.evaluate.paired_points import reconstruction_nmes
 from facewright.evaluate.predictions import mean_mesh, require_face
-from facewright.evaluate.reconstruction import reconstruction_nmes
 from facewright.evaluate.regions import cut_out, within_radius
 from facewright.evaluate.results import Case, Metric
 from facewright.evaluate.scan_files import beside, read_points
@@ -29,6 +29,7 @@ from facewright.export.pictures import draw_points
 from facewright.geometry.frames import pose_points, project_points
 from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import vertex_normals
+from facewright.morphable.container import load_face_model
 from facewright.morphable.readers.obj import ObjMesh, read_obj
 from facewright.photo import read_photo
 from facewright.records import Camera, FaceMesh, Photo
@@ -85,7 +86,7 @@ def evaluate_florence_prnet(
         "unpublished": "the yaws, the common region, the camera; there is no official code",
     }
     recorder = CaseRecorder("florence-prnet", "Florence by PRNet's protocol", protocol, METRICS)
-    mean_seven = mean_mesh(method.face_model).seven_mm
+    mean_seven = mean_mesh(method.face_model or load_face_model()).seven_mm
     for k, subject in enumerate(subjects):
         try:
             person = _read(subject, recorder, mean_seven)
@@ -99,7 +100,7 @@ def evaluate_florence_prnet(
     return recorder.close(
         method=method.name,
         weights=method.weights,
-        face_model=method.face_model.name,
+        face_model=name_of(method.face_model),
         settings=method.settings,
     )
 
@@ -137,7 +138,7 @@ def _measure(
 def _errors(found: MeasuredFace, truth: Surface, marks: Float[ndarray, "68 3"]) -> dict[str, float]:
     """Both readings, per cent. Pixels serve as the unit; y and depth are flipped so that the frame is right-handed."""
     eyes = float(np.linalg.norm(marks[36] - marks[45]))
-    predicted = Surface(found.points_px * [1.0, -1.0, -1.0], found.face_model.faces.cpu().numpy().astype(np.int64))
+    predicted = Surface(found.points_px * [1.0, -1.0, -1.0], found.topology.faces.cpu().numpy().astype(np.int64))
     measured = reconstruction_nmes(predicted, truth, eyes)
     return {f"nme_{rule}": 100.0 * share for rule, share in measured.items()}
 

@@ -13,7 +13,7 @@ from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.descriptors import SignedRootPca
 from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress
-from facewright.evaluate.methods import Measurable
+from facewright.evaluate.methods import Measurable, facts_of
 from facewright.evaluate.predictions import PhotoOfFace
 from facewright.evaluate.results import Better, Case, Figure, Metric
 from facewright.evaluate.verification import RocCurve, best_threshold, cosine_similarity, roc_curve
@@ -68,7 +68,9 @@ class MethodCoefficients:
     @property
     def facts(self) -> dict[str, Any]:
         """For the result."""
-        return dict(weights=self.method.weights, face_model=self.method.face_model.name, settings=self.method.settings)
+        return dict(
+            weights=self.method.weights, face_model=name_of(self.method.face_model), settings=self.method.settings
+        )
 
     def vector(self, key: str, photo: PhotoOfFace) -> Float[ndarray, " K"]:
         """See ``CoefficientSource``."""

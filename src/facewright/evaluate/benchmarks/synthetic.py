@@ -108,7 +108,7 @@ def evaluate_synthetic(
         "failures": "not in the means; counted and named",
         "likeness": asdict(plan),
     }
-    mean = MeasuredFace(studio.model, studio.model.layout.zeros(), crop_camera())
+    mean = MeasuredFace.of_coefficients(studio.model, studio.model.layout.zeros(), crop_camera())
     recorder = CaseRecorder(
         "synthetic", "Synthetic people", protocol, METRICS, heat=HeatMap(surface_mm(mean, expression=True))
     )
@@ -136,7 +136,7 @@ def evaluate_synthetic(
     return recorder.close(
         method=method.name,
         weights=method.weights,
-        face_model=method.face_model.name,
+        face_model=studio.model.name,
         settings=method.settings,
         figures=figures,
         baseline=_balanced(recorder.baseline_cases),
@@ -151,6 +151,11 @@ def _photographed(studio: Studio, seed: int, kind: SceneKind, size: int) -> Scen
 
 def _require_same_model(method: Measurable, studio: Studio) -> None:
     ours, theirs = studio.model, method.face_model
+    if theirs is None:
+        raise BenchmarkError(
+            f"expected a method that finds coefficients of the face model {ours.name!r}, received {method.name!r}, "
+            "which finds meshes alone; compare it on scans or landmarks (now, micc, realy, aflw2000)"
+        )
     if ours.layout != theirs.layout or ours.metadata.get("sha256") != theirs.metadata.get("sha256"):
         raise BenchmarkError(
             f"expected a method of the face model {ours.name!r} that the scenes are drawn from, received one of "
@@ -170,7 +175,7 @@ def _measure(
     except (NoFaceFoundError, ReconstructionError) as error:
         recorder.fail(name, f"{type(error).__name__}: {error}", group=group, strata=scene.strata)
         return None
-    truth = MeasuredFace(studio.model, scene.coefficients, scene.camera)
+    truth = MeasuredFace.of_coefficients(studio.model, scene.coefficients, scene.camera)
     errors_mm = np.zeros(0)
     for found, cases in ((constant, recorder.baseline_cases), (estimate, recorder.cases)):
         values, errors_mm = scene_errors(studio, found, truth, scene)
@@ -224,7 +229,7 @@ def _albedo_error(studio: Studio, found: MeasuredFace, truth: MeasuredFace) -> f
 
 def _photometric_error(found: MeasuredFace, scene: Scene) -> float | None:
     """Mean absolute difference on the visible face; None where the rendering misses it altogether."""
-    mesh = posed_mesh(found.face_model.decode(found.coefficients), found.coefficients.pose)
+    mesh = posed_mesh(found.mesh, found.pose)
     rendering = render(mesh, found.camera, found.coefficients.sh, antialias=False)
     weight = rendering.mask[0, 0] * scene.face_seen
     if float(weight.sum()) < 1.0:
@@ -282,7 +287,7 @@ def _expression_distance(expressions: list[tuple[Tensor, Tensor]]) -> dict[str, 
 
 def _picture(scene: Scene, estimate: MeasuredFace) -> Tensor:
     """Photo with true landmarks, and the reconstruction in it with its own."""
-    mesh = posed_mesh(estimate.face_model.decode(estimate.coefficients), estimate.coefficients.pose)
+    mesh = posed_mesh(estimate.mesh, estimate.pose)
     rendering = render(mesh, estimate.camera, estimate.coefficients.sh)
     drawn = overlay(scene.photo.srgb, display_picture(rendering, mesh), rendering.mask[0], opacity=0.85)
     found = torch.from_numpy(estimate.landmarks_px[:, :2]).float()

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from facewright.evaluate.alignment import Similarity
-from facewright.evaluate.reconstruction import reconstruction_nme, rmse_3d_mm
+from facewright.evaluate.paired_points import reconstruction_nme, rmse_3d_mm
 from facewright.evaluate.surfaces import Surface
 from tests.evaluate.heads import moved
 

@@ -19,8 +19,6 @@ from facewright.align import align_face
 from facewright.assets import embedded_path
 from facewright.detect import detect_faces, load_face_detector
 from facewright.export.formats import ALL_FORMATS, FORMATS
-from facewright.fit import fit_face
-from facewright.morphable.container import load_face_model
 from facewright.photo import read_photo
 from facewright.pipeline.flow import load_reconstructor
 from facewright.pipeline.outputs import FaceFiles
@@ -44,15 +42,14 @@ def timed(seconds: dict[str, list[float]], stage: str, step: Callable[[], object
 
 def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
     """The flow of one photo, step by step."""
-    model = load_face_model()
     detector = load_face_detector()
     photo = read_photo(path)
     detection = detect_faces(photo, detector)[0]
     timed(seconds, "read", lambda: read_photo(path))
     timed(seconds, "detect", lambda: detect_faces(photo, detector))
-    aligned = align_face(photo, detection.five)
     timed(seconds, "align", lambda: align_face(photo, detection.five))
-    timed(seconds, "fit alone", lambda: fit_face(aligned, detection, model))  # beside the flow, not part of it
+    alone = load_reconstructor(method="fit")  # beside the flow of the network, not part of it
+    timed(seconds, "fit alone", lambda: alone.faces_in(photo, detections=[detection]))
     network, refined = (load_reconstructor(refine=rounds) for rounds in (0, 1))
     (face,) = refined.faces_in(photo, detections=[detection])
     timed(seconds, "network", lambda: network.faces_in(photo, detections=[detection]))

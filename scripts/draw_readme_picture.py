@@ -66,7 +66,7 @@ def textured_view(files: FaceFiles, yaw_deg: float) -> Float[Tensor, "3 T T"]:
     assert asset.texture is not None
     split = split_at_seams(asset)
     assert split.uv is not None
-    whole = turned(files.reconstruction.mesh, yaw_deg)
+    whole = turned(files.face.mesh, yaw_deg)
     mesh = replace(whole, **{name: getattr(whole, name)[:, split.vertex] for name in ("vertices", "normals", "albedo")})
     mesh = replace(mesh, faces=split.faces, uv=None, faces_uv=None)
     drawn = render_attributes(torch.nn.functional.pad(split.uv, (0, 1), value=1.0)[None], mesh, close_camera())

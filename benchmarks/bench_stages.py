@@ -19,7 +19,10 @@ from facewright.align import align_face
 from facewright.assets import embedded_path
 from facewright.detect import detect_faces, load_face_detector
 from facewright.export.formats import ALL_FORMATS, FORMATS
+from facewright.fit import FitPlan
+from facewright.morphable.container import load_face_model
 from facewright.photo import read_photo
+from facewright.pipeline.evidence import fit_detection
 from facewright.pipeline.flow import load_reconstructor
 from facewright.pipeline.outputs import FaceFiles
 
@@ -48,8 +51,8 @@ def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
     timed(seconds, "read", lambda: read_photo(path))
     timed(seconds, "detect", lambda: detect_faces(photo, detector))
     timed(seconds, "align", lambda: align_face(photo, detection.five))
-    alone = load_reconstructor(method="fit")  # beside the flow of the network, not part of it
-    timed(seconds, "fit alone", lambda: alone.faces_in(photo, detections=[detection]))
+    aligned, plan = align_face(photo, detection.five), FitPlan.of(load_face_model())
+    timed(seconds, "fit alone", lambda: fit_detection(aligned, detection, plan))  # beside the flow, not part of it
     network, refined = (load_reconstructor(refine=rounds) for rounds in (0, 1))
     (face,) = refined.faces_in(photo, detections=[detection])
     timed(seconds, "network", lambda: network.faces_in(photo, detections=[detection]))

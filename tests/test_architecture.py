@@ -54,6 +54,8 @@ PUBLIC_NAMES = [
     "load_face_detector",
     "AlignedFace",
     "align_face",
+    "Evidence",
+    "FitPlan",
     "FitSettings",
     "fit_face",
     "FaceCoefficients",

@@ -12,7 +12,7 @@ from facewright.align import align_face
 from facewright.detect import detect_faces, load_face_detector
 from facewright.errors import FacewrightError, NoFaceFoundError
 from facewright.export.formats import export_mesh
-from facewright.fit import FitSettings, fit_face
+from facewright.fit import Evidence, FitPlan, FitSettings, fit_face
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import photo_from_array, read_photo
@@ -36,12 +36,14 @@ __version__ = VERSION
 __all__ = [
     "AlignedFace",
     "Camera",
+    "Evidence",
     "FaceCoefficients",
     "FaceDetection",
     "FaceMesh",
     "FaceModel",
     "FacewrightError",
     "Failure",
+    "FitPlan",
     "FitSettings",
     "MeshAsset",
     "NoFaceFoundError",

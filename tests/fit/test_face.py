@@ -88,7 +88,8 @@ def test_fit_gives_the_same_bits_from_four_threads_at_once_as_from_one(toy_model
     crops = [(align_face(photo, detection.five), detection) for photo, detection in faces]
 
     def fitted(turn):
-        return toy_model.layout.pack(fit_detection(*crops[turn % 2], plan).coefficients)
+        aligned, detection = crops[turn % 2]
+        return toy_model.layout.pack(fit_detection(aligned, detection, plan).coefficients)
 
     alone = [fitted(0), fitted(1)]
     with ThreadPoolExecutor(4) as four:

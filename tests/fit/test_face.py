@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from facewright.fit.landmarks import MESH_TERM, PointTarget, linear_points, turned_targets
 
 from facewright.align import align_face, five_from_68
 from facewright.errors import ReconstructionError

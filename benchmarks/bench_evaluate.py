@@ -106,7 +106,7 @@ def main() -> int:
     """Print both tables; 1 if a limit is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3, help="runs per metric")
-    parser.add_argument("--threads", type=int, default=2, help="of torch, which closest points follow")
+    parser.add_argument("--threads", type=int, default=2, help="of torch; libigl uses all cores")
     parser.add_argument("--scans", type=int, default=40, help="length of the memory test")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

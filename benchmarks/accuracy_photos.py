@@ -26,7 +26,7 @@ from facewright.geometry.frames import pose_points, project_points
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.geometry.mesh import vertex_normals
 from facewright.photo import photo_from_array, read_photo
-from facewright.pipeline.flow import Method, Reconstruction, Reconstructor, load_reconstructor
+from facewright.pipeline.flow import Reconstruction, Reconstructor, load_reconstructor
 from facewright.pipeline.views import face_sheet
 from facewright.records import Photo
 

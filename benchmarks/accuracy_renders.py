@@ -18,9 +18,9 @@ from facewright.geometry.frames import pose_points, project_points
 from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.geometry.similarity import apply_similarity, similarity_from_points
+from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.morphable.container import load_face_model
 from facewright.pipeline.flow import load_reconstructor
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.renderer import render

@@ -22,11 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the synthetic Ba
 
 from facewright.detect import load_face_detector
 from facewright.export.json import format_json
+from facewright.fit import FitPlan, FitSettings
 from facewright.morphable.readers import import_face_model
 from facewright.photo import read_photo
 from facewright.pipeline.flow import Reconstructor
 from facewright.pipeline.outputs import document
 from facewright.pipeline.reconstruction import Reconstruction
+from facewright.pipeline.rnet_estimator import RNetEstimator
 from facewright.records import Photo
 from facewright.regress.backbones import build_backbone
 from facewright.regress.rnet import RNet
@@ -63,8 +65,8 @@ def load_photos(folder: Path | None, count: int) -> list[Photo]:
 
 def flow(photos: list[Photo], reconstructor: Reconstructor) -> list[Reconstruction]:
     """Photos to JSON."""
-    found = reconstructor.faces_in_batch(photos, faces="largest")
-    faces = [face for some in found if isinstance(some, list) for face in some]
+    results = reconstructor.faces_in_batch(photos, faces="largest")
+    faces = [result for result in results if isinstance(result, Reconstruction)]
     for face in faces:
         format_json(document([face]))
     return faces
@@ -85,7 +87,8 @@ def main(arguments: Arguments) -> int:
         model, _ = import_face_model(write_full_bfm_front(Path(folder)))
         save_weights(RNet(model.layout), WeightsCard(face_model=model.name), Path(folder) / "rnet.safetensors")
         rnet = load_weights(Path(folder) / "rnet.safetensors")
-    reconstructor = Reconstructor(model, load_face_detector(), rnet)
+    estimator = RNetEstimator(rnet, model, FitPlan.of(model), FitSettings())
+    reconstructor = Reconstructor(load_face_detector(), estimator)
     photos, crops = load_photos(arguments.photos, arguments.batch), torch.rand(arguments.batch, 3, 224, 224)
     bare = torch.nn.Sequential(build_backbone("resnet50"), torch.nn.Linear(2048, 1000)).eval()
     with torch.inference_mode():

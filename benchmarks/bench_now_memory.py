@@ -52,7 +52,9 @@ def write_mesh(path: Path, vertices_dm: torch.Tensor, faces: torch.Tensor) -> No
 
 def write_folder(root: Path, model: FaceModel, arguments: Arguments) -> None:
     """NoW's layout with random people; the predictions are other random people."""
-    ids, faces = (torch.from_numpy(part) for part in outer_surface(model.topology, 100.0 * model.mean_shape.double().numpy()))
+    ids, faces = (
+        torch.from_numpy(part) for part in outer_surface(model.topology, 100.0 * model.mean_shape.double().numpy())
+    )
     landmark_ids = model.annotations.ibug68
     if landmark_ids is None:
         raise SystemExit("the face model has no landmarks")

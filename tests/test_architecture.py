@@ -332,8 +332,8 @@ def test_file_suffixes_are_listed_in_one_table() -> None:
     def listing(path: Path) -> Iterator[str]:
         for node in ast.walk(parsed(path)):
             parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
-            words = {part.value for part in parts if isinstance(part, ast.Constant)}
-            if len(words & suffixes) > 1 and path not in tables:
+            words = {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+            if isinstance(node, ast.expr) and len(words & suffixes) > 1 and path not in tables:
                 yield f"line {node.lineno} lists {', '.join(sorted(words & suffixes))}"
 
     assert_nowhere(listing)

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from facewright.detect import load_face_detector
-from facewright.errors import BenchmarkError
+from facewright.errors import SettingsError
 from facewright.evaluate.methods import FlowMethod, baseline_of, load_method
 from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.ibug68 import MESH_TO_IBUG68
+from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.toy import toy_face_model
-from facewright.pipeline.flow import Reconstructor
 from facewright.records import FaceDetection, Photo
+from tests.pipeline.flows import fit_flow
 
 ANGLES = torch.tensor([[0.1, -0.3, 0.05]])
 
@@ -35,7 +36,7 @@ def seen_face(model: FaceModel, size: float) -> tuple[Photo, FaceDetection]:
 @pytest.mark.parametrize("prior", ["normal", "box"])
 def test_the_baseline_is_the_mean_head_whatever_the_prior(prior: str) -> None:
     model = toy_face_model(exp_prior=prior)  # pyright: ignore[reportArgumentType] - of the two literals
-    baseline = baseline_of(FlowMethod("fit", Reconstructor(model, load_face_detector())))
+    baseline = baseline_of(FlowMethod("fit", fit_flow(model, load_face_detector())))
     for size, error in ((0.0, 0.02), (0.7, 0.3)):
         found = baseline.estimate(*seen_face(model, size)).coefficients
         for name in ("id", "exp", "tex", "sh"):
@@ -48,12 +49,10 @@ def test_methods_use_the_weights_that_are_given_and_say_what_they_are() -> None:
     assert (given.name, given.weights) == ("rnet", "fast")
     assert load_method("auto").weights == "open"
     for name in ("fit", "mean"):
-        with pytest.raises(BenchmarkError, match="expected no weights"):
+        with pytest.raises(SettingsError, match="expected no weights"):
             load_method(name, weights="fast")
 
 
 def test_without_weights_for_the_face_model_auto_is_the_fit(tmp_path: Path) -> None:
-    from facewright.morphable.container import save_face_model
-
     save_face_model(toy_face_model(), tmp_path / "toy.npz")
     assert load_method("auto", face_model=str(tmp_path / "toy.npz")).name == "fit"

@@ -3,6 +3,7 @@
 from facewright.detect import FaceDetector
 from facewright.fit import FitPlan, FitSettings
 from facewright.morphable.linear import FaceModel
+from facewright.pipeline.fit_estimator import FitEstimator
 from facewright.pipeline.flow import Reconstructor
 from facewright.pipeline.rnet_estimator import RNetEstimator
 from facewright.regress.rnet import RNet
@@ -16,6 +17,10 @@ def rnet_flow(
     model: FaceModel, detector: FaceDetector, rnet: RNet, *, looks: int = 1, weights: str = ""
 ) -> Reconstructor:
     return Reconstructor(detector, rnet_estimator(model, rnet, looks=looks, weights=weights))
+
+
+def fit_flow(model: FaceModel, detector: FaceDetector) -> Reconstructor:
+    return Reconstructor(detector, FitEstimator(model, FitPlan.of(model), FitSettings()))
 
 
 def rnet_of(flow: Reconstructor) -> RNetEstimator:

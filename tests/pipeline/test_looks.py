@@ -1,6 +1,7 @@
 """R-Net that looks twice: crops by the landmarks that it sees; and how the flow is put together by what is asked."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -228,13 +229,14 @@ def test_the_open_head_comes_with_its_network() -> None:
 
 
 def test_settings_that_a_method_would_ignore_are_refused(open_weights: Path) -> None:
-    for wrong, words in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"method": "fit", "weights": open_weights}, r"no weights with method 'fit'.*mine\.safetensors"),
         ({"method": "fit", "weights": "nonexistent"}, "no weights with method 'fit'"),
         ({"method": "fit", "refine": 3}, "no rounds to refine with method 'fit', received 3"),
         ({"refine": -3}, "0 or more rounds to refine, received -3"),
         ({"method": "magic"}, r"a method out of auto, rnet, fit, received 'magic'"),
-    ):
+    )
+    for wrong, words in cases:
         with pytest.raises(SettingsError, match=words):
             load_reconstructor(**wrong)
 

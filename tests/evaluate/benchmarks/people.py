@@ -87,7 +87,7 @@ class KnownMethod:
         return FaceDetection(torch.tensor([0.0, 0, 1, 1]), 1.0, torch.zeros(5, 2))
 
     def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
-        return MeasuredFace(self.face_model, *self.answers[self._key(photo) or ""])
+        return MeasuredFace.of_coefficients(self.face_model, *self.answers[self._key(photo) or ""])
 
     def _key(self, photo: Photo) -> str | None:
         return next((key for key in self.answers if photo.path.endswith(key)), None)

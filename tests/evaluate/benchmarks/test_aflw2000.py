@@ -42,7 +42,7 @@ def turned(model: FaceModel, name: str) -> FaceCoefficients:
 
 
 def estimate(model: FaceModel, name: str) -> MeasuredFace:
-    return MeasuredFace(model, turned(model, name), crop_camera(size=450))
+    return MeasuredFace.of_coefficients(model, turned(model, name), crop_camera(size=450))
 
 
 def official_pose(who: FaceCoefficients) -> np.ndarray:

@@ -19,6 +19,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import FaceDetection, Photo
 from facewright.synthetic import HELD_OUT_SEED, Scene, Studio, open_studio, photograph, plan_scene
 from tests.evaluate.benchmarks.people import KnownMethod, value
+from tests.pipeline.flows import fit_flow
 
 LITTLE = LikenessPlan(mirrored=1, people=0, clips=1, frames=3)
 COUNT = 3
@@ -45,7 +46,7 @@ def evaluation(mean_head: FlowMethod) -> Evaluation:
 
 
 def truth_of(studio: Studio, scene: Scene) -> MeasuredFace:
-    return MeasuredFace(studio.model, scene.coefficients, scene.camera)
+    return MeasuredFace.of_coefficients(studio.model, scene.coefficients, scene.camera)
 
 
 def test_the_truth_measures_nothing(studio: Studio, scene: Scene) -> None:
@@ -60,17 +61,17 @@ def test_the_truth_measures_nothing(studio: Studio, scene: Scene) -> None:
 def test_each_error_answers_to_its_own_cause(studio: Studio, scene: Scene) -> None:
     truth = truth_of(studio, scene)
     turned = replace(scene.coefficients, angles=scene.coefficients.angles + torch.tensor([[0.0, 0.0, 0.1]]))
-    values, _ = scene_errors(studio, MeasuredFace(studio.model, turned, scene.camera), truth, scene)
+    values, _ = scene_errors(studio, MeasuredFace.of_coefficients(studio.model, turned, scene.camera), truth, scene)
     assert values["rotation_deg"] == pytest.approx(np.degrees(0.1), abs=0.02)
     assert values["shape_mm"] < 1e-3
     assert values["nme_68"] > 1.0
     other = replace(scene.coefficients, id=-scene.coefficients.id)
-    values, _ = scene_errors(studio, MeasuredFace(studio.model, other, scene.camera), truth, scene)
+    values, _ = scene_errors(studio, MeasuredFace.of_coefficients(studio.model, other, scene.camera), truth, scene)
     assert values["neutral_mm"] > 1.0
     assert values["rotation_deg"] < 0.01
     assert values["expression_rms"] == 0.0
     grown = replace(scene.coefficients, id=1.5 * scene.coefficients.id)
-    values, _ = scene_errors(studio, MeasuredFace(studio.model, grown, scene.camera), truth, scene)
+    values, _ = scene_errors(studio, MeasuredFace.of_coefficients(studio.model, grown, scene.camera), truth, scene)
     assert values["scaled_mm"] <= values["shape_mm"]
 
 
@@ -105,7 +106,7 @@ def test_the_same_seeds_are_the_same_data(mean_head: FlowMethod, evaluation: Eva
 def test_training_seeds_and_other_models_are_refused(mean_head: FlowMethod, toy_model: FaceModel) -> None:
     with pytest.raises(BenchmarkError, match="for training"):
         evaluate_synthetic(mean_head, count=1, first_seed=5)
-    other = FlowMethod("fit", replace(mean_head.flow, face_model=toy_model))
+    other = FlowMethod("fit", fit_flow(toy_model, mean_head.flow.detector))
     with pytest.raises(BenchmarkError, match="face model 'open'"):
         evaluate_synthetic(other, count=1)
 

@@ -136,9 +136,7 @@ class MethodLandmarks:
     @property
     def facts(self) -> dict[str, Any]:
         """For the result."""
-        return dict(
-            weights=self.method.weights, face_model=name_of(self.method.face_model), settings=self.method.settings
-        )
+        return facts_of(self.method)
 
     def predict(self, photo: Photo, stem: str, near: Float[Tensor, "4"]) -> FacePrediction:
         """See ``LandmarkSource``."""

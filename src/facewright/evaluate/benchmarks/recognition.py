@@ -68,9 +68,7 @@ class MethodCoefficients:
     @property
     def facts(self) -> dict[str, Any]:
         """For the result."""
-        return dict(
-            weights=self.method.weights, face_model=name_of(self.method.face_model), settings=self.method.settings
-        )
+        return facts_of(self.method)
 
     def vector(self, key: str, photo: PhotoOfFace) -> Float[ndarray, " K"]:
         """See ``CoefficientSource``."""

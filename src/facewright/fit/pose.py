@@ -84,7 +84,7 @@ def _scaled_orthographic(target: PointEvidence) -> tuple[Float[Tensor, ""], Floa
     root = target.precision.sqrt()[:, None]
     design = torch.cat([target.points.mean, torch.ones_like(target.points.mean[:, :1])], -1) * root
     picture = torch.stack([target.pixels[:, 0], -target.pixels[:, 1]], -1) * root
-    # Not by torch.linalg.lstsq: on the CPU it pivots by memory that it never set, so no two calls give the same bits.
+    # Not by torch.linalg.lstsq: on the CPU the same rows give other bits from call to call.
     rows = (torch.linalg.pinv(design.double()) @ picture.double()).to(design)[:3].T
     u, s, vh = torch.linalg.svd(rows, full_matrices=False)
     x_axis, y_axis = (u @ vh).unbind(0)

@@ -194,4 +194,5 @@ def _best_place(
     zero, one = torch.zeros_like(u), torch.ones_like(u)
     rows = torch.cat([torch.stack([focal * one, zero, u], -1), torch.stack([zero, focal * one, v], -1)])
     right = torch.cat([u * depth - focal * turned[:, 0], v * depth - focal * turned[:, 1]])
-    return torch.linalg.lstsq(rows, right[:, None]).solution.T.float()
+    # Not by torch.linalg.lstsq: on the CPU the same rows give other bits from call to call.
+    return (torch.linalg.pinv(rows) @ right[:, None]).T.float()

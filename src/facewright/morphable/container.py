@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +23,9 @@ from facewright.assets import embedded_path
 from facewright.errors import AssetNotFoundError, FaceModelError
 from facewright.files import written_whole
 from facewright.morphable.linear import FaceModel
+from facewright.morphable.soundness import require_sound
 from facewright.records import Annotations, Embedding, Topology
+from facewright.untrusted import NpyHeader, parse_json, read_npz, reading
 
 BasisStorage = Literal["float32", "float16", "int8"]
 """How bases are kept: exactly, to 11 bits, or to 1/254 of each mode's own range."""
@@ -55,6 +56,7 @@ _INDICES = {
 _OPTIONAL = {"uv", "faces_uv", "ibug68", "five", "contours", "mirror"} | {name for name in _SHAPES if "468" in name}
 _OPTIONAL |= {"mesh468_corners"}
 _PADDED = {"five", "contours"}
+_MOST_METADATA = 16 << 20
 _VALID_METADATA = {"albedo_space": ("linear", "display"), "exp_prior": ("normal", "box"), "unit": ("dm",)}
 
 
@@ -115,21 +117,9 @@ def _read(path: Path) -> tuple[dict[str, ndarray], dict[str, Any]]:
             f"expected a face model file, found none at {path}; give the path of an .npz made by `facewright model "
             f"convert`, or a name out of {sorted(EMBEDDED)}"
         )
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            with archive:
-                arrays = {name: np.asarray(archive[name]) for name in archive.files}
-        metadata = json.loads(arrays.pop("metadata").tobytes().decode())
-    except KeyError as error:
-        raise FaceModelError(f"{path}: expected an array 'metadata', received none; {_REBUILD}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, MemoryError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise FaceModelError(
-            f"{path}: expected a whole .npz of plain arrays, received a damaged or foreign file ({reason}); {_REBUILD}"
-        ) from error
+    with reading(path, FaceModelError, "a whole .npz of plain arrays", _REBUILD):
+        arrays = read_npz(path, check=lambda headers: _check_file(headers, path))
+        metadata = parse_json(arrays.pop("metadata").tobytes().decode())
     if not isinstance(metadata, dict):
         raise FaceModelError(f"{path}: expected metadata as a JSON object, received {metadata!r:.80}; {_REBUILD}")
     return arrays, metadata
@@ -177,11 +167,13 @@ def _packed_basis(name: str, basis: ndarray, storage: BasisStorage) -> dict[str,
     return {name: basis.astype(storage)}
 
 
-def _unpacked_basis(basis: ndarray, scale: ndarray | None) -> ndarray:
-    """float32 where the storage is one of ours; anything else stays as it is, for the checks to refuse."""
-    if scale is not None and scale.dtype.kind == "f" and basis.dtype == np.int8 and scale.shape == basis.shape[2:]:
-        return basis * scale.astype(np.float32)
-    return basis.astype(np.float32) if basis.dtype == np.float16 else basis
+def _unpacked_basis(name: str, basis: ndarray, scale: ndarray | None, path: Path) -> ndarray:
+    """float32, whatever the storage."""
+    if scale is None:
+        return basis.astype(np.float32, copy=False)
+    if not np.isfinite(scale).all() or scale.min(initial=0.0) < 0:
+        raise FaceModelError(f"{path}: '{name}_scale': expected finite values from 0 up; {_REBUILD}")
+    return basis * scale.astype(np.float32)
 
 
 def _model_from_arrays(arrays: dict[str, ndarray], metadata: dict[str, Any], path: Path) -> FaceModel:
@@ -190,16 +182,14 @@ def _model_from_arrays(arrays: dict[str, ndarray], metadata: dict[str, Any], pat
     Raises:
         FaceModelError: what does not hold.
     """
+    _check_headers({name: NpyHeader(array.dtype, array.shape) for name, array in arrays.items()}, path)
     arrays = dict(arrays)
     for name in _BASES:
-        scale = arrays.pop(f"{name}_scale", None)
-        if name in arrays:
-            arrays[name] = _unpacked_basis(arrays[name], scale)
-    _check_types(arrays, path)
-    _check_sizes(arrays, path)
+        arrays[name] = _unpacked_basis(name, arrays[name], arrays.pop(f"{name}_scale", None), path)
     _check_ids(arrays, path)
     exp_names = metadata.get("exp_names", [])
     _check_metadata(metadata, exp_names, arrays["exp_basis"].shape[2], path)
+    require_sound(arrays, exp_names, metadata, str(path))
     tensors = {name: torch.from_numpy(_tensor_ready(array)) for name, array in arrays.items()}
     regions = {name.removeprefix("region/"): tensors.pop(name) for name in arrays if name.startswith("region/")}
     parts = {name.removeprefix("face_part/"): tensors.pop(name) for name in arrays if name.startswith("face_part/")}
@@ -219,8 +209,44 @@ def _tensor_ready(array: ndarray) -> ndarray:
     return np.require(array, wanted, ["C", "W"])
 
 
-def _check_types(arrays: dict[str, ndarray], path: Path) -> None:
-    """Known names, all that is required, element types, ranks, fixed lengths, finite values."""
+def _check_file(headers: Mapping[str, NpyHeader], path: Path) -> None:
+    """What ``_check_headers`` says, and the metadata.
+
+    Raises:
+        FaceModelError: what does not hold.
+    """
+    text = headers.get("metadata")
+    if text is None or text.dtype != np.uint8 or text.ndim != 1 or len(text) > _MOST_METADATA:
+        received = "none" if text is None else f"{text.dtype} {text.shape}"
+        raise FaceModelError(
+            f"{path}: expected an array 'metadata' of up to {_MOST_METADATA} bytes, received {received}; {_REBUILD}"
+        )
+    _check_headers({name: header for name, header in headers.items() if name != "metadata"}, path)
+
+
+def _check_headers(arrays: Mapping[str, NpyHeader], path: Path) -> None:
+    """All that can be said before any data is read.
+
+    Raises:
+        FaceModelError: what does not hold.
+    """
+    arrays = dict(arrays)
+    for name in _BASES:
+        scale = arrays.pop(f"{name}_scale", None)
+        if scale is None or name not in arrays:
+            continue
+        if arrays[name].dtype != np.int8 or scale.dtype.kind != "f" or scale.shape != arrays[name].shape[2:]:
+            raise FaceModelError(
+                f"{path}: '{name}_scale': expected one step per mode of a basis in int8, received {scale.dtype} "
+                f"{scale.shape} beside a basis in {arrays[name].dtype} {arrays[name].shape}; {_REBUILD}"
+            )
+        arrays[name] = NpyHeader(np.dtype(np.float32), arrays[name].shape)
+    _check_types(arrays, path)
+    _check_sizes(arrays, path)
+
+
+def _check_types(arrays: dict[str, NpyHeader], path: Path) -> None:
+    """Known names, all that is required, element types, ranks, fixed lengths."""
     known = _SHAPES | _INDICES
     missing = known.keys() - _OPTIONAL - arrays.keys()
     if missing:
@@ -237,11 +263,9 @@ def _check_types(arrays: dict[str, ndarray], path: Path) -> None:
         if not fits:
             wanted = tuple("any" if n is None else n for n in shape)
             raise FaceModelError(f"{path}: {name!r}: expected shape {wanted}, received {array.shape}; {_REBUILD}")
-        if kinds == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
-            raise FaceModelError(f"{path}: {name!r}: expected finite numbers, received NaN or infinity; {_REBUILD}")
 
 
-def _check_sizes(arrays: dict[str, ndarray], path: Path) -> None:
+def _check_sizes(arrays: dict[str, NpyHeader], path: Path) -> None:
     """The same number of vertices, faces and points wherever one is meant."""
     vertices, faces = len(arrays["mean_shape"]), len(arrays["faces"])
     if vertices == 0 or faces == 0:

@@ -153,7 +153,7 @@ def drop(stored: dict[str, Any], prefix: str) -> None:
         (lambda s: drop(s, "shape/model/pcaVariance"), "expected an array 'pcaVariance', found mean"),
         (lambda s: s.update({"shape/model/pcaBasis": s["shape/model/pcaBasis"].T}), "pcaBasis: expected.*transposed"),
         (lambda s: s["shape/model/mean"].__setitem__(4, np.nan), "shape/model/mean: expected finite"),
-        (lambda s: s["expression/model/pcaVariance"].__imul__(-1), "expected variances, received -"),
+        (lambda s: s["expression/model/pcaVariance"].__imul__(-1), "expected values from 0 up, received -"),
         (
             lambda s: s.update({"shape/representer/cells": s["shape/representer/cells"].T}),
             r"cells: expected shape \(3, a",
@@ -161,7 +161,10 @@ def drop(stored: dict[str, Any], prefix: str) -> None:
         (lambda s: s["shape/representer/cells"].__iadd__(1), "cells: expected ids 0..*, received 1"),
         (lambda s: s["color/model/mean"].__imul__(255), "expected colours 0..1"),
         (lambda s: s["shape/model/mean"].__imul__(1000), "is their unit the model's"),
-        (lambda s: s.update({"metadata/landmarks/json": b"[{"}), "expected named points in metadata/landmarks/json"),
+        (
+            lambda s: s.update({"metadata/landmarks/json": b"[{"}),
+            "landmarks/json: expected named points",
+        ),
         (lambda s: drop(s, "metadata"), "expected landmarks right.eye.corner_outer, .*--landmarks"),
     ],
 )
@@ -183,7 +186,7 @@ def test_spoilt_landmark_files(head: SyntheticHead, tmp_path: Path) -> None:
     path, ids = write(tmp_path / "model.h5", contents(head)), tmp_path / "ids.txt"
     for text, message in {
         "1 2 3": r"expected shape \(68\), received \(3,\)",
-        "one two": "expected 68 vertex ids, received other text",
+        "one two": "expected 68 vertex ids, received one that cannot be read",
         " ".join(["999999"] * 68): "expected ids 0",
     }.items():
         ids.write_text(text)

@@ -37,7 +37,6 @@ def group_of(head: SyntheticHead) -> np.ndarray:
 
 
 def contents(head: SyntheticHead) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(4)
     groups = group_of(head)
     id_modes, exp_modes = head.id_modes.copy(), head.exp_modes.copy()
     id_modes[:, :, 4] *= (groups == 3)[:, None]  # a tongue mode
@@ -62,7 +61,7 @@ def contents(head: SyntheticHead) -> dict[str, np.ndarray]:
         "mesh_component_names": np.array(["skin", "left_eye", "tongue"]),
         "identity_names": np.array([f"head_{k}" for k in range(6)]),
         "expression_names": np.array([f"lower_face_region_{k}" for k in range(5)]),
-        "mirror_indices": rng.permutation(head.count),
+        "mirror_indices": np.arange(head.count)[::-1],
         "pose_correctives_regressor": np.zeros((9, 3), np.float32),
         "joint_regressor": np.zeros((4, head.count), np.float32),
     }

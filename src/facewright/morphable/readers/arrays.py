@@ -37,25 +37,55 @@ def pick(arrays: Mapping[str, Any], key: str, file: str) -> Any:
     return arrays[key]
 
 
+def numbers(value: Any, what: str) -> np.ndarray:
+    """Real numbers, finite, out of an array or a list.
+
+    Raises:
+        FaceModelError: the value is text, complex, ragged or of other things, or holds NaN or infinity.
+    """
+    array = _array(value, what)
+    if array.dtype.kind not in "biuf":
+        meant = "real numbers" if array.dtype.kind == "c" else "numbers"
+        raise FaceModelError(f"{what}: expected {meant}, received {array.dtype}; is it the right file?")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise FaceModelError(f"{what}: expected finite numbers, received NaN or infinity; the file is damaged")
+    return array
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FaceModelError(f"{what}: expected numbers, received a list of other things ({error})") from error
+
+
+def deviations(value: Any, size: int | None, what: str) -> Float[np.ndarray, " K"]:
+    """Standard deviations (or variances) of modes.
+
+    Raises:
+        FaceModelError: one is negative.
+    """
+    array = vector(value, size, what).astype(np.float64)
+    if array.min(initial=0.0) < 0:
+        raise FaceModelError(f"{what}: expected values from 0 up, received {array.min():.3g}; the file is damaged")
+    return array
+
+
 def shaped(array: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray:
-    """The array, once its shape is right (None: any length) and its numbers are finite."""
-    array = np.asarray(array)
+    """The array, once its shape is right (None: any length) and its numbers are real and finite."""
+    array = _array(array, what)
     wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
     fits = array.ndim == len(shape) and all(e is None or e == r for e, r in zip(shape, array.shape, strict=True))
     if not fits:
         turned = array.ndim == 2 and all(e is None or e == r for e, r in zip(shape[::-1], array.shape, strict=False))
         hint = "it looks transposed" if turned and len(shape) == 2 else "is it the right file?"
         raise FaceModelError(f"{what}: expected shape {wanted}, received {array.shape}; {hint}")
-    if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
-        raise FaceModelError(f"{what}: expected numbers, received {array.dtype}; is it the right file?")
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        raise FaceModelError(f"{what}: expected finite numbers, received NaN or infinity; the file is damaged")
-    return array
+    return numbers(array, what)
 
 
 def vector(array: Any, size: int | None, what: str) -> np.ndarray:
     """A row or column as one axis (MATLAB knows no vectors)."""
-    array = np.asarray(array)
+    array = _array(array, what)
     return shaped(array.ravel() if array.ndim == 2 and 1 in array.shape else array, (size,), what)
 
 
@@ -70,18 +100,18 @@ def ids_from_one(ids: Any, count: int, what: str) -> Int[np.ndarray, "..."]:
 
 
 def _ids(ids: Any, first: int, count: int, what: str) -> Int[np.ndarray, "..."]:
-    ids = np.asarray(ids)
-    whole = ids.astype(np.int64) if np.issubdtype(ids.dtype, np.number) else np.zeros(0, np.int64)
+    ids = numbers(ids, what)
     last = count - 1 + first
-    if whole.size == 0 or not np.array_equal(whole, ids):
+    if ids.size == 0 or ids.dtype == bool or (ids.dtype.kind == "f" and not np.array_equal(ids, np.rint(ids))):
         raise FaceModelError(f"{what}: expected whole numbers {first}..{last}, received {ids.dtype} {ids.shape}")
+    whole = ids.clip(-(2**53), 2**53).astype(np.int64) if ids.dtype.kind == "f" else ids
     if whole.min() < first or whole.max() > last:
         base = "; the file counts from 0 where 1 was expected" if first == 1 and whole.min() == 0 else ""
         raise FaceModelError(
             f"{what}: expected ids {first}..{last}, received {whole.min()}..{whole.max()}{base}; "
             "is it the file that belongs to this model?"
         )
-    return whole
+    return whole.astype(np.int64)
 
 
 def first_modes(count: int, available: int, what: str) -> int:

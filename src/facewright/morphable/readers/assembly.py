@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.frame import ModelFrame
+from facewright.morphable.soundness import require_sound
 from facewright.records import Annotations, Topology
 
 NEUTRAL_ALBEDO_LINEAR = (0.42, 0.27, 0.20)
@@ -58,16 +59,28 @@ def face_model_from_source(source: SourceMesh, frame: ModelFrame, metadata: dict
 
     Computed in the precision of the arrays, stored in float32. The frame goes into the metadata as ``source_frame``,
     so that exports can undo it (``source_from_model``).
+
+    Raises:
+        FaceModelError: the arrays are no sound face model (``require_sound``).
     """
     count = len(source.mean_shape)
     albedo = np.broadcast_to(NEUTRAL_ALBEDO_LINEAR, (count, 3)) if source.mean_albedo is None else source.mean_albedo
     basis = np.zeros((count, 3, 0)) if source.albedo_basis is None else source.albedo_basis
+    metadata = {"unit": "dm", "axes": "y up, face +z", **metadata, "source_frame": frame.metadata()}
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit float32 is refused by name
+        arrays = {
+            "mean_shape": frame.points(source.mean_shape.astype(np.float64)).astype(np.float32),
+            "id_basis": frame.offsets(source.id_basis).astype(np.float32),
+            "exp_basis": frame.offsets(source.exp_basis).astype(np.float32),
+            "mean_albedo": albedo.astype(np.float32),
+            "albedo_basis": basis.astype(np.float32),
+        }
+    notes = {"faces": source.faces, "five": source.five, "mirror": source.mirror, "uv": source.uv}
+    notes |= {f"region/{name}": mask for name, mask in source.regions.items()}
+    known = {name: value for name, value in notes.items() if value is not None}
+    require_sound(arrays | known, source.exp_names, metadata, file=str(metadata.get("name")))
     return FaceModel(
-        mean_shape=_float(frame.points(source.mean_shape.astype(np.float64))),
-        id_basis=_float(frame.offsets(source.id_basis)),
-        exp_basis=_float(frame.offsets(source.exp_basis)),
-        mean_albedo=_float(albedo),
-        albedo_basis=_float(basis),
+        **{name: _float(array) for name, array in arrays.items()},
         topology=Topology(
             _int(source.faces),
             None if source.uv is None else _float(source.uv),
@@ -81,7 +94,7 @@ def face_model_from_source(source: SourceMesh, frame: ModelFrame, metadata: dict
             ),
             tuple(source.exp_names),
         ),
-        metadata={"unit": "dm", "axes": "y up, face +z", **metadata, "source_frame": frame.metadata()},
+        metadata=metadata,
     )
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import (
+    deviations,
     file_digests,
     first_modes,
     ids_from_one,
@@ -25,6 +26,7 @@ from facewright.morphable.readers.frame import ModelFrame, five_ids_from_68
 from facewright.morphable.readers.matlab import read_matlab
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import cropped_faces, extend_smoothly, faces_inside
+from facewright.untrusted import read_text, reading
 
 Crop = Literal["front", "full", "nomouth"]
 
@@ -46,6 +48,8 @@ UV = MissingPart(
     "texture coordinates (BFM_UV.mat)", "https://github.com/anilbas/3DMMasSTN: util/BFM_UV.mat (Apache-2.0 repository)"
 )
 _UM_TO_DM = 1e-5
+_MOST_TRIMMED = 2
+"""The whole model has less than twice the vertices that have expressions (53,490 to 53,215)."""
 _LANDMARK_TOLERANCE_DM = 0.01
 
 
@@ -200,16 +204,14 @@ def _read_tables(folder: Path) -> _Tables:
     info = read_matlab(
         folder / "facemodel_info.mat", ["tri", "point_buf", "tri_mask2", "keypoints", "frontmask2_idx", "skinmask"]
     )
-    try:
-        exp_std = np.loadtxt(folder / "std_exp.txt", dtype=np.float64, ndmin=1).ravel()
-    except ValueError as error:
-        raise FaceModelError(f"std_exp.txt: expected numbers on one line, received something else ({error})") from error
+    with reading("std_exp.txt", FaceModelError, "numbers on one line", "take the files of one Deep3D checkout"):
+        exp_std = np.array(read_text(folder / "std_exp.txt").split(), np.float64)
     landmarks = folder / "similarity_Lm3D_all.mat"
     return _Tables(
-        ids_from_one(trim, int(np.max(trim, initial=1)), "BFM_exp_idx.mat: trimIndex"),
+        ids_from_one(trim, _MOST_TRIMMED * len(trim), "BFM_exp_idx.mat: trimIndex"),
         ids_from_one(front, len(trim), "BFM_front_idx.mat: idx"),
         read_topology(info, len(front), "facemodel_info.mat"),
-        exp_std,
+        deviations(exp_std, None, "std_exp.txt"),
         shaped(read_matlab(landmarks, ["lm"])["lm"], (68, 3), f"{landmarks.name}: lm") if landmarks.exists() else None,
     )
 
@@ -236,7 +238,7 @@ def _read_modes(
     size = 3 * index.whole_count
     name = f"{path.name}: {which}"
     mean = vector(read_matlab(path, [f"{which}MU"])[f"{which}MU"], size, f"{name}MU").astype(np.float64)
-    std = vector(read_matlab(path, [f"{which}EV"])[f"{which}EV"], None, f"{name}EV").astype(np.float64)
+    std = deviations(read_matlab(path, [f"{which}EV"])[f"{which}EV"], None, f"{name}EV")
     modes = shaped(read_matlab(path, [f"{which}PC"])[f"{which}PC"], (size, len(std)), f"{name}PC")
     kept = first_modes(count, len(std), f"{name}PC")
     _check_orthonormal(modes[:, : min(kept, 4)], f"{name}PC")

@@ -1,6 +1,6 @@
 """Basel Face Models 2017 and 2019, HDF5 files of the Statismo layout (docs/face-models.md)."""
 
-import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,21 +11,22 @@ from jaxtyping import Float, Int
 from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import (
+    deviations,
     file_digests,
     first_modes,
     ids_from_zero,
     interleaved,
-    pick,
     require_files,
     shaped,
     vector,
 )
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.frame import five_ids_from_68, five_points, frame_from_five
-from facewright.morphable.readers.hdf5 import open_hdf5
 from facewright.morphable.readers.landmarks import nearest_vertices, read_landmark_ids
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import winds_outwards
+from facewright.untrusted import memory_allowance, parse_json, reading
+from facewright.untrusted.hdf5 import child_of, numbers_of, open_hdf5, require_dataset, text_of
 
 Year = Literal["2017", "2019"]
 
@@ -46,6 +47,7 @@ LANDMARKS = MissingPart(
 )
 _MM_TO_DM = 0.01
 _SNAP_MM = 5.0
+_MOST_TEXT = 1 << 20
 _FIVE_NAMES = (
     ("right.eye.corner_outer", "right.eye.corner_inner"),
     ("left.eye.corner_inner", "left.eye.corner_outer"),
@@ -113,22 +115,21 @@ def import_bfm_h5(
     """
     wanted = [(model, FILES[year])] + ([(landmarks, LANDMARKS)] if landmarks else [])
     require_files(wanted)
-    with open_hdf5(model) as file:
+    with _reading(model), open_hdf5(model) as file:
+        stored = _Stored(file, model.name, memory_allowance(model))
         if "shape" not in file:
             raise FaceModelError(
                 f"{model.name}: expected a Statismo file with groups shape, expression and color, found "
                 f"{', '.join(file) or 'nothing'}; is it a Basel Face Model of {year}?"
             )
         progress("identity", 0.0)
-        mean, id_basis = _read_modes(file, "shape", num_id, None, model.name)
+        mean, id_basis = _read_modes(stored, "shape", num_id, None)
         progress("expressions", 0.4)
-        exp_mean, exp_basis = _read_modes(file, "expression", num_exp, len(mean), model.name)
+        exp_mean, exp_basis = _read_modes(stored, "expression", num_exp, len(mean))
         progress("albedo", 0.6)
-        mean_albedo, albedo_basis = _read_modes(file, "color", num_tex, len(mean), model.name)
-        faces = _read_faces(file, len(mean), model.name)
-        named = _read_landmarks(file, model.name)
-    if mean_albedo.max() > 2.0:
-        raise FaceModelError(f"{model.name}: expected colours 0..1, received up to {mean_albedo.max():.3g}")
+        mean_albedo, albedo_basis = _read_modes(stored, "color", num_tex, len(mean))
+        faces = _read_faces(stored, len(mean))
+        named = _read_landmarks(stored)
     progress("assembling", 0.9)
     names: list[str] = []
     if np.abs(exp_mean).max() > 1e-3:
@@ -179,48 +180,75 @@ def import_bfm_h5(
     return built, report
 
 
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return reading(path.name, FaceModelError, "a whole HDF5 file", "download it again")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An open file, its name for errors, and the bytes that its arrays may take."""
+
+    file: Any
+    name: str
+    allowance: int
+
+    def dataset(self, where: str) -> Any:
+        """What lies at a path of names."""
+        found, walked = self.file, self.name
+        for name in where.split("/"):
+            child = child_of(found, name)
+            if child is None:
+                present = ", ".join(sorted(map(str, found))) or "nothing"
+                raise FaceModelError(
+                    f"{walked}: expected an array {name!r}, found {present}; is it the right file, and whole?"
+                )
+            found, walked = child, f"{walked}/{name}" if walked != self.name else f"{walked}: {name}"
+        return found
+
+    def numbers(self, where: str) -> np.ndarray:
+        """All numbers of a dataset."""
+        return numbers_of(self.dataset(where), self.allowance)
+
+
 def _read_modes(
-    file: Any, group: str, count: int, vertices: int | None, name: str
+    stored: _Stored, group: str, count: int, vertices: int | None
 ) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "V 3 K"]]:
     """Mean (float64) and modes times deviations (float32) of one Statismo model."""
-    where = f"{name}: {group}/model"
-    stored = pick(pick(file, group, name), "model", f"{name}: {group}")
+    where = f"{stored.name}: {group}/model"
     size = None if vertices is None else 3 * vertices
-    mean = vector(np.asarray(pick(stored, "mean", where)), size, f"{where}/mean").astype(np.float64)
-    variance = vector(np.asarray(pick(stored, "pcaVariance", where)), None, f"{where}/pcaVariance").astype(np.float64)
-    dataset = pick(stored, "pcaBasis", where)
+    mean = vector(stored.numbers(f"{group}/model/mean"), size, f"{where}/mean").astype(np.float64)
+    variance = deviations(stored.numbers(f"{group}/model/pcaVariance"), None, f"{where}/pcaVariance")
+    dataset = stored.dataset(f"{group}/model/pcaBasis")
+    require_dataset(dataset, stored.allowance, "biuf")
     if dataset.shape != (len(mean), len(variance)) or len(mean) % 3:
         hint = "it looks transposed" if dataset.shape == (len(variance), len(mean)) else "the file is damaged"
         raise FaceModelError(
             f"{where}/pcaBasis: expected shape {(len(mean), len(variance))} (3 rows per vertex), "
             f"received {dataset.shape}; {hint}"
         )
-    if (variance < 0).any():
-        raise FaceModelError(f"{where}/pcaVariance: expected variances, received {variance.min():.3g}")
     kept = first_modes(count, len(variance), f"{where}/pcaBasis")
-    modes = shaped(np.asarray(dataset[:, :kept], np.float32), (len(mean), kept), f"{where}/pcaBasis")
+    modes = numbers_of(dataset, stored.allowance, columns=kept).astype(np.float32)
+    modes = shaped(modes, (len(mean), kept), f"{where}/pcaBasis")
     return mean.reshape(-1, 3), interleaved(modes * np.sqrt(variance[:kept]).astype(np.float32))
 
 
-def _read_faces(file: Any, count: int, name: str) -> Int[np.ndarray, "F 3"]:
-    where = f"{name}: shape/representer"
-    cells = np.asarray(pick(pick(file["shape"], "representer", f"{name}: shape"), "cells", where))
-    return ids_from_zero(shaped(cells, (3, None), f"{where}/cells").T, count, f"{where}/cells")
+def _read_faces(stored: _Stored, count: int) -> Int[np.ndarray, "F 3"]:
+    where = f"{stored.name}: shape/representer/cells"
+    cells = stored.numbers("shape/representer/cells")
+    return ids_from_zero(shaped(cells, (3, None), where).T, count, where)
 
 
-def _read_landmarks(file: Any, name: str) -> dict[str, np.ndarray]:
+def _read_landmarks(stored: _Stored) -> dict[str, np.ndarray]:
     """Named points, mm; empty if the file has none."""
-    if "metadata/landmarks/json" not in file:
+    if "metadata/landmarks/json" not in stored.file:
         return {}
-    stored = np.asarray(file["metadata/landmarks/json"][()]).ravel()[0]
-    try:
-        parsed = json.loads(stored.decode() if isinstance(stored, bytes) else str(stored))
+    what = f"{stored.name}: metadata/landmarks/json"
+    with reading(what, FaceModelError, "named points", "download the file again"):
+        parsed = parse_json(text_of(stored.dataset("metadata/landmarks/json"), _MOST_TEXT))
         entries = parsed.items() if isinstance(parsed, dict) else [(p["id"], p["coordinates"]) for p in parsed]
         return {
-            str(key): shaped(np.array(point, np.float64), (3,), f"{name}: landmark {key}") for key, point in entries
+            str(key): shaped(point, (3,), f"{stored.name}: landmark {key}").astype(np.float64) for key, point in entries
         }
-    except (ValueError, TypeError, KeyError) as error:
-        raise FaceModelError(f"{name}: expected named points in metadata/landmarks/json, received {error!r}") from error
 
 
 def _five_from_names(named: dict[str, np.ndarray], mean: Float[np.ndarray, "V 3"], file: str) -> Int[np.ndarray, "5 2"]:

@@ -6,12 +6,19 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse import issparse
 
 from facewright.errors import FaceModelError
 from facewright.geometry.five_points import deep3d_template
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.readers.arrays import file_digests, first_modes, ids_from_zero, pick, require_files, shaped
+from facewright.morphable.readers.arrays import (
+    file_digests,
+    first_modes,
+    ids_from_zero,
+    numbers,
+    pick,
+    require_files,
+    shaped,
+)
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.frame import (
     ModelFrame,
@@ -20,11 +27,11 @@ from facewright.morphable.readers.frame import (
     frame_from_five,
 )
 from facewright.morphable.readers.landmarks import heaviest_corners
-from facewright.morphable.readers.npz import read_npz
 from facewright.morphable.readers.obj import read_obj
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.restricted_pickle import load_arrays
 from facewright.morphable.readers.topology import winds_outwards
+from facewright.untrusted import read_npz, reading
 
 Joint = Literal["neck", "jaw", "left_eye", "right_eye"]
 JOINTS = {"neck": 1, "jaw": 2, "left_eye": 3, "right_eye": 4}
@@ -107,10 +114,10 @@ def import_flame(
     require_files([(model, MODEL), *given])
     progress("arrays", 0.0)
     arrays, file = _read_arrays(model), model.name
-    mean = shaped(_dense(pick(arrays, "v_template", file)), (None, 3), f"{file}: v_template").astype(np.float64)
+    mean = shaped(pick(arrays, "v_template", file), (None, 3), f"{file}: v_template").astype(np.float64)
     count = len(mean)
-    faces = ids_from_zero(shaped(_dense(pick(arrays, "f", file)), (None, 3), f"{file}: f"), count, f"{file}: f")
-    shapes = shaped(_dense(pick(arrays, "shapedirs", file)), (count, 3, sum(_MODES)), f"{file}: shapedirs")
+    faces = ids_from_zero(shaped(pick(arrays, "f", file), (None, 3), f"{file}: f"), count, f"{file}: f")
+    shapes = shaped(pick(arrays, "shapedirs", file), (count, 3, sum(_MODES)), f"{file}: shapedirs")
     kept_id = first_modes(num_id, _MODES[0], f"{file}: shapedirs")
     kept_exp = first_modes(num_exp, _MODES[1], f"{file}: shapedirs")
     progress("joints", 0.4)
@@ -198,20 +205,20 @@ class _Rig:
 def _read_arrays(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
-    return read_npz(path) if zipped else load_arrays(path)
-
-
-def _dense(value: Any) -> np.ndarray:
-    return value.toarray() if issparse(value) else np.asarray(value)
+    if not zipped:
+        return load_arrays(path)
+    with reading(path.name, FaceModelError, "a whole .npz of plain arrays", "download it again"):
+        return read_npz(path)
 
 
 def _read_rig(arrays: dict[str, Any], mean: Float[np.ndarray, "V 3"], file: str) -> _Rig:
     count = len(mean)
-    regressor = shaped(_dense(pick(arrays, "J_regressor", file)), (5, count), f"{file}: J_regressor")
-    weights = shaped(_dense(pick(arrays, "weights", file)), (count, 5), f"{file}: weights")
-    pose_basis = shaped(_dense(pick(arrays, "posedirs", file)), (count, 3, 36), f"{file}: posedirs")
-    parents = shaped(_dense(pick(arrays, "kintree_table", file)), (2, 5), f"{file}: kintree_table")[0].astype(np.int64)
-    parents = np.where((parents < 0) | (parents > 4), -1, parents)  # the root's parent is -1, often kept unsigned
+    regressor = shaped(pick(arrays, "J_regressor", file), (5, count), f"{file}: J_regressor")
+    weights = shaped(pick(arrays, "weights", file), (count, 5), f"{file}: weights")
+    pose_basis = shaped(pick(arrays, "posedirs", file), (count, 3, 36), f"{file}: posedirs")
+    parents = shaped(pick(arrays, "kintree_table", file), (2, 5), f"{file}: kintree_table")[0]
+    named = (parents >= 0) & (parents <= 4)  # the root's parent is -1, often kept unsigned
+    parents = np.where(named, parents, 0).astype(np.int64) - ~named
     if parents[0] != -1 or (parents[1:] < 0).any() or (parents >= np.arange(5)).any():
         raise FaceModelError(
             f"{file}: expected kintree_table with parents before children, received {parents.tolist()}"
@@ -222,14 +229,13 @@ def _read_rig(arrays: dict[str, Any], mean: Float[np.ndarray, "V 3"], file: str)
 def _read_landmarks(path: Path, model: dict[str, Any], count: int, file: str) -> Int[np.ndarray, "68"]:
     """Vertex ids of the 68 landmarks; -1 for the jaw line where the embedding has 51 points only."""
     table, name = _read_arrays(path), path.name
-    faces = ids_from_zero(_dense(model["f"]), count, f"{file}: f")
+    faces = ids_from_zero(model["f"], count, f"{file}: f")
     full = "full_lmk_faces_idx" in table
     keys = ("full_lmk_faces_idx", "full_lmk_bary_coords") if full else ("lmk_face_idx", "lmk_b_coords")
     points = 68 if full else 51
-    holders = np.asarray(pick(table, keys[0], name)).reshape(-1)
-    weights = np.asarray(pick(table, keys[1], name), np.float64).reshape(-1, 3)
-    shaped(holders, (points,), f"{name}: {keys[0]}")
-    shaped(weights, (points, 3), f"{name}: {keys[1]}")
+    holders = shaped(numbers(pick(table, keys[0], name), f"{name}: {keys[0]}").ravel(), (points,), f"{name}: {keys[0]}")
+    weights = numbers(pick(table, keys[1], name), f"{name}: {keys[1]}")
+    weights = shaped(weights.ravel(), (3 * points,), f"{name}: {keys[1]}").astype(np.float64).reshape(points, 3)
     corners = faces[ids_from_zero(holders, len(faces), f"{name}: {keys[0]}")]
     ids = np.full(68, -1, np.int64)
     ids[68 - points :] = heaviest_corners(corners, weights, f"{name}: {keys[1]}")

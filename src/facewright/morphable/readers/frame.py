@@ -13,6 +13,8 @@ from facewright.geometry.ibug68 import FIVE_OF_68
 from facewright.geometry.similarity import similarity_from_points
 
 _FIT_TOLERANCE_DM = 0.2
+_ANY_HEAD_DM = 1e4
+"""No head is drawn further from its origin; beyond, squares and singular values overflow."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ def frame_from_five(five: Float[np.ndarray, "5 3"], *, unit: str, scale: float, 
         FaceModelError: the points are not a face of human size: wrong unit, wrong order, or wrong axes.
     """
     points = scale * np.asarray(five, np.float64)
+    if not np.abs(points).max() < _ANY_HEAD_DM:
+        raise FaceModelError(
+            f"{what}: expected eyes, nose tip and mouth corners of a human face in {unit}, received points up to "
+            f"{np.abs(points).max():.3g} dm from the origin; check the unit"
+        )
     _, rotation, translation = similarity_from_points(torch.from_numpy(points), deep3d_template(), with_scale=False)
     frame = ModelFrame(unit, scale, rotation.numpy(), translation.numpy())
     error = np.sqrt(((frame.points(five) - deep3d_template().numpy()) ** 2).sum(1).mean())

@@ -1,5 +1,6 @@
 """GNM Head (google/GNM, Apache-2.0): ``gnm_head.npz`` and ``head_sparse_68.txt`` (docs/face-models.md)."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from facewright.morphable.readers.arrays import file_digests, ids_from_zero, pic
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.frame import five_ids_from_68, five_points, frame_from_five
 from facewright.morphable.readers.landmarks import heaviest_corners, jaw_in_order
-from facewright.morphable.readers.npz import read_npz
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import cropped_faces, faces_inside, winds_outwards
 from facewright.morphable.readers.uv import in_unit_square, shared_corners
+from facewright.untrusted import read_npz, read_text, reading
 
 MODEL = MissingPart("gnm_head.npz", "https://huggingface.co/google/gnm-v3 (Apache-2.0)")
 LANDMARKS = MissingPart(
@@ -26,6 +27,7 @@ LANDMARKS = MissingPart(
 )
 ALBEDO = MissingPart("albedo", "GNM has none; the model gets one skin tone")
 _M_TO_DM = 10.0
+_MOST_TEXT = 1 << 20
 _UNUSED = ("joint_regressor", "pose_correctives_regressor", "skinning_weights", "quads", "quad_uvs")
 
 
@@ -69,8 +71,9 @@ def import_gnm(
     """
     require_files([(model, MODEL), (landmarks, LANDMARKS)])
     progress("arrays", 0.0)
-    arrays = read_npz(model, skip=_UNUSED)
     file = model.name
+    with reading(file, FaceModelError, "a whole .npz of plain arrays", "download it again"):
+        arrays = read_npz(model, skip=_UNUSED)
     mean = shaped(pick(arrays, "template_vertex_positions", file), (None, 3), f"{file}: template_vertex_positions")
     count = len(mean)
     mean = mean.astype(np.float64)
@@ -82,11 +85,11 @@ def import_gnm(
     exp_names = _names(arrays, "expression_names", len(exp_dropped), file)
     progress("triangles and landmarks", 0.7)
     all_faces = ids_from_zero(shaped(pick(arrays, "triangles", file), (None, 3), f"{file}: triangles"), count, file)
+    ids_68, jaw_note = _landmarks(landmarks, mean, kept, count)
     faces = cropped_faces(all_faces, kept, count)
     inside = faces_inside(all_faces, np.isin(np.arange(count), kept))
     stored_uv = shaped(pick(arrays, "triangle_uvs", file), (len(all_faces), 3, 2), f"{file}: triangle_uvs")
     corner_uv = stored_uv[inside].astype(np.float64)
-    ids_68, jaw_note = _landmarks(landmarks, mean, kept, count)
     notes = [
         f"{id_dropped.sum()} identity and {exp_dropped.sum()} expression modes do not move the chosen groups: dropped"
     ]
@@ -176,10 +179,8 @@ def _landmarks(
     path: Path, mean: Float[np.ndarray, "V 3"], kept: Int[np.ndarray, " N"], count: int
 ) -> tuple[Int[np.ndarray, "68"], list[str]]:
     """Rows ``i0 w0 i1 w1 i2 w2`` as ids into the chosen vertices."""
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise FaceModelError(f"{path.name}: expected 68 rows of three ids and weights, received {error}") from error
+    with reading(path.name, FaceModelError, "68 rows of three ids and weights", "take it from GNM's own repository"):
+        table = np.loadtxt(io.StringIO(read_text(path, most=_MOST_TEXT)), ndmin=2)
     shaped(table, (68, 6), path.name)
     corners = ids_from_zero(table[:, ::2], count, path.name)
     whole_ids = heaviest_corners(corners, table[:, 1::2], path.name)

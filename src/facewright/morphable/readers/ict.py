@@ -1,6 +1,6 @@
 """ICT-FaceKit "Light" (MIT): a clone's folder of OBJ files (docs/face-models.md)."""
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from facewright.morphable.readers.obj import ObjMesh, read_obj, read_vertices
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import cropped_faces, faces_inside, winds_outwards
 from facewright.morphable.readers.uv import in_unit_square, used_only
+from facewright.untrusted import read_json, reading
 
 Part = Literal[
     "face", "head_neck", "mouth_socket", "eye_sockets", "gums_tongue", "teeth", "eyeballs", "eye_helpers", "eyelashes"
@@ -44,6 +45,7 @@ CLONE = MissingPart(
 ALBEDO = MissingPart("albedo", "the Light model has none; the model gets one skin tone")
 _CM_TO_DM = 0.1
 _RANK_TOLERANCE = 1e-6
+_NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def import_ict(
         )
     kept = _chosen_vertices(parts)
     id_paths = sorted(root.glob("identity[0-9]*.obj"))
-    exp_names = [str(name) for name in pick(config, "expressions", config_path.name)]
+    exp_names = _expressions(config, config_path.name)
     exp_paths = [root / f"{name}.obj" for name in exp_names]
     require_files((path, CLONE) for path in [*exp_paths, *([] if id_paths else [root / "identity000.obj"])])
     mesh, notes = _crop(neutral, kept)
@@ -149,15 +151,22 @@ def import_ict(
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise FaceModelError(
-            f"{path.name}: expected JSON, received something else ({error}); update the clone"
-        ) from error
+    with reading(path.name, FaceModelError, "JSON", "update the clone"):
+        config = read_json(path)
     if not isinstance(config, dict):
         raise FaceModelError(f"{path.name}: expected a JSON object, received {type(config).__name__}; update the clone")
     return config
+
+
+def _expressions(config: dict[str, Any], file: str) -> list[str]:
+    """Names of the expressions, which are names of files beside the list."""
+    names = pick(config, "expressions", file)
+    are_names = isinstance(names, list) and all(isinstance(n, str) and _NAME.fullmatch(n) for n in names)
+    if not are_names or len(set(names)) < len(names):
+        raise FaceModelError(
+            f"{file}: expected expressions as a list of different plain names, received {names!r:.80}; update the clone"
+        )
+    return names
 
 
 def _chosen_vertices(parts: tuple[Part, ...]) -> Int[np.ndarray, " N"]:

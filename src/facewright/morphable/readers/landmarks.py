@@ -8,6 +8,9 @@ from scipy.spatial import KDTree
 
 from facewright.errors import FaceModelError
 from facewright.morphable.readers.arrays import ids_from_zero, shaped, vector
+from facewright.untrusted import read_text, reading
+
+_MOST_BYTES = 100_000
 
 
 def read_landmark_ids(path: Path, count: int) -> Int[np.ndarray, "68"]:
@@ -20,10 +23,8 @@ def read_landmark_ids(path: Path, count: int) -> Int[np.ndarray, "68"]:
     Raises:
         FaceModelError: other numbers of ids, or ids that the model does not have.
     """
-    try:
-        ids = np.array(path.read_text().replace(",", " ").split(), np.float64)
-    except ValueError as error:
-        raise FaceModelError(f"{path.name}: expected 68 vertex ids, received other text ({error})") from error
+    with reading(path.name, FaceModelError, "68 vertex ids", "separate them by white space or commas"):
+        ids = np.array(read_text(path, most=_MOST_BYTES).replace(",", " ").split(), np.float64)
     return ids_from_zero(vector(ids, 68, f"{path.name}: landmarks"), count, f"{path.name}: landmarks")
 
 

@@ -7,6 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facewright.errors import FaceModelError
+from facewright.morphable.readers.arrays import shaped
+from facewright.untrusted import reading
+from facewright.untrusted.text import read_bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def read_vertices(path: Path) -> Float[np.ndarray, "V 3"]:
     Raises:
         FaceModelError: the file has no vertices, or a damaged one.
     """
-    return _columns(path.read_bytes().splitlines(), b"v ", 3, path.name)
+    return _columns(_lines(path), b"v ", 3, path.name)
 
 
 def read_obj(path: Path) -> ObjMesh:
@@ -41,7 +44,7 @@ def read_obj(path: Path) -> ObjMesh:
     Raises:
         FaceModelError: the file has no vertices or faces, or a damaged line.
     """
-    lines = path.read_bytes().splitlines()
+    lines = _lines(path)
     vertices = _columns(lines, b"v ", 3, path.name)
     textured = any(line.startswith(b"vt ") for line in lines)
     uv = _columns(lines, b"vt ", 2, path.name) if textured else None
@@ -52,6 +55,11 @@ def read_obj(path: Path) -> ObjMesh:
     return ObjMesh(vertices, faces, uv, _corner_ids(corners, 1, len(uv), path.name)[triangles])
 
 
+def _lines(path: Path) -> list[bytes]:
+    with reading(path.name, FaceModelError, "an OBJ file", "take it from its authors' own page"):
+        return read_bytes(path).splitlines()
+
+
 def _columns(lines: list[bytes], key: bytes, width: int, file: str) -> np.ndarray:
     """Numbers of all lines that start with ``key``."""
     rows = [line[len(key) :] for line in lines if line.startswith(key)]
@@ -59,15 +67,13 @@ def _columns(lines: list[bytes], key: bytes, width: int, file: str) -> np.ndarra
         raise FaceModelError(
             f"{file}: expected lines {key.decode().strip()!r}, found none; is it an OBJ file, and whole?"
         )
-    try:
+    with reading(file, FaceModelError, f"{width} numbers per {key.decode().strip()!r} line", "take the file again"):
         columns = np.loadtxt(rows, usecols=range(width), comments=None, ndmin=2)
-    except ValueError as error:
-        raise FaceModelError(f"{file}: expected {width} numbers per {key.decode().strip()!r} line ({error})") from error
     if len(columns) < len(rows):
         raise FaceModelError(
             f"{file}: expected {width} numbers per {key.decode().strip()!r} line, received none in some"
         )
-    return columns
+    return shaped(columns, (None, width), f"{file}: lines {key.decode().strip()!r}")
 
 
 def _fans(polygons: list[bytes], file: str) -> tuple[list[bytes], Int[np.ndarray, "F 3"]]:
@@ -82,10 +88,8 @@ def _fans(polygons: list[bytes], file: str) -> tuple[list[bytes], Int[np.ndarray
 
 
 def _corner_ids(corners: list[bytes], part: int, count: int, file: str) -> Int[np.ndarray, " C"]:
-    try:
+    with reading(file, FaceModelError, "faces of vertex ids", "take the file again"):
         ids = np.array([int(corner.split(b"/")[part]) for corner in corners], np.int64)
-    except (ValueError, IndexError) as error:
-        raise FaceModelError(f"{file}: expected faces of vertex ids ({error}); the file is damaged") from error
     if ids.min() < 1 or ids.max() > count:
         raise FaceModelError(f"{file}: expected ids 1..{count} in faces, received {ids.min()}..{ids.max()}")
     return ids - 1

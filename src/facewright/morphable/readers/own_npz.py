@@ -10,9 +10,11 @@ from jaxtyping import Float
 from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import (
+    deviations,
     file_digests,
     ids_from_zero,
     interleaved,
+    numbers,
     pick,
     require_files,
     shaped,
@@ -20,10 +22,10 @@ from facewright.morphable.readers.arrays import (
 )
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
 from facewright.morphable.readers.frame import ModelFrame, five_ids_from_68, five_points, frame_from_five
-from facewright.morphable.readers.npz import read_npz
 from facewright.morphable.readers.report import ImportProgress, ImportReport, MissingPart, silent
 from facewright.morphable.readers.topology import winds_outwards
 from facewright.morphable.readers.uv import in_unit_square
+from facewright.untrusted import read_npz, reading
 
 Unit = Literal["um", "mm", "cm", "dm", "m"]
 DM_PER_UNIT = {"um": 1e-5, "mm": 1e-2, "cm": 0.1, "dm": 1.0, "m": 10.0}
@@ -91,7 +93,9 @@ def import_own_npz(
     """
     require_files([(model, ARCHIVE)])
     progress("arrays", 0.0)
-    arrays, file = read_npz(model), model.name
+    file = model.name
+    with reading(file, FaceModelError, "a whole .npz of plain arrays", "save it with numpy.savez and no objects"):
+        arrays = read_npz(model)
     mean = shaped(pick(arrays, "mean_shape", file), (None, 3), f"{file}: mean_shape").astype(np.float64)
     count = len(mean)
     faces = ids_from_zero(shaped(pick(arrays, "faces", file), (None, 3), f"{file}: faces"), count, f"{file}: faces")
@@ -165,19 +169,20 @@ def _basis(arrays: dict[str, Any], which: str, count: int, file: str) -> Float[n
     """Modes times deviations; no modes if the file has none."""
     if f"{which}_basis" not in arrays:
         return np.zeros((count, 3, 0), np.float32)
-    basis, what = np.asarray(arrays[f"{which}_basis"]), f"{file}: {which}_basis"
+    what = f"{file}: {which}_basis"
+    basis = numbers(arrays[f"{which}_basis"], what)
     if basis.ndim == 2:
         basis = interleaved(shaped(basis, (3 * count, None), what))
     basis = shaped(basis, (count, 3, None), what)
     if f"{which}_std" not in arrays:
         return basis
-    return basis * vector(arrays[f"{which}_std"], basis.shape[2], f"{file}: {which}_std")
+    return basis * deviations(arrays[f"{which}_std"], basis.shape[2], f"{file}: {which}_std")
 
 
 def _face_texture_ids(arrays: dict[str, Any], faces: np.ndarray, file: str) -> np.ndarray | None:
     if "uv" not in arrays:
         return None
-    total = len(arrays["uv"])
+    total = len(shaped(arrays["uv"], (None, 2), f"{file}: uv"))
     if "faces_uv" in arrays:
         what = f"{file}: faces_uv"
         return ids_from_zero(shaped(arrays["faces_uv"], faces.shape, what), total, what)

@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 
+from facewright.errors import FaceModelError
+
 
 def cropped_faces(faces: Int[np.ndarray, "F 3"], kept: Int[np.ndarray, " N"], count: int) -> Int[np.ndarray, "G 3"]:
     """Faces whose three corners are all kept, renumbered to the order of ``kept``.
@@ -13,11 +15,20 @@ def cropped_faces(faces: Int[np.ndarray, "F 3"], kept: Int[np.ndarray, " N"], co
         faces: ids into the whole mesh.
         kept: ids of the vertices that stay, in their new order.
         count: number of vertices of the whole mesh.
+
+    Raises:
+        FaceModelError: no face is left.
     """
     renumbered = np.full(count, -1, np.int64)
     renumbered[kept] = np.arange(len(kept))
     mapped = renumbered[faces]
-    return mapped[(mapped >= 0).all(1)]
+    left = mapped[(mapped >= 0).all(1)]
+    if not len(left):
+        raise FaceModelError(
+            f"expected triangles on the {len(kept)} chosen vertices, found none among {len(faces)}; choose other "
+            "parts, or download the files again"
+        )
+    return left
 
 
 def faces_inside(faces: Int[np.ndarray, "F 3"], mask: Bool[np.ndarray, " V"]) -> Bool[np.ndarray, " F"]:

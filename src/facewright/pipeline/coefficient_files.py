@@ -1,8 +1,6 @@
 """Coefficients from files: our ``.json`` and ``.npz``, and the official ``.mat`` in both spellings."""
 
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,21 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from facewright.align.official import photo_points_from_mat, trans_params_from_mat
 from facewright.detect import detection_from_points, read_landmarks
 from facewright.errors import CoefficientsError, ReconstructionError
 from facewright.export.formats import FORMATS, format_of
-from facewright.export.json import read_json
-from facewright.export.mat import read_mat
-from facewright.files import read_arrays
 from facewright.morphable.linear import FaceModel
 from facewright.records import Camera, FaceCoefficients, FaceDetection
 from facewright.regress.official import coefficients_from_official
+from facewright.untrusted import read_json, read_mat, read_npz, reading
 
-MAX_BYTES = 500_000_000
+_LARGEST = 1e6
+"""No coefficient, angle or distance comes near; far beyond, what is decoded overflows."""
+
+_MOST_PIXELS = 1_000_000
 
 Reader = Callable[..., Any]
 """A path, and what else is to be known, to what is asked for."""
@@ -74,7 +72,13 @@ def read_known_face(path: Path) -> FaceDetection:
     if path.suffix.lower() != FORMATS["mat"].suffix:
         return read_landmarks(path)
     with _reading(path, {"mat": read_mat}) as reader:
-        return detection_from_points(photo_points_from_mat(reader(path)).float())
+        points = photo_points_from_mat(reader(path, ["trans_params", "lm68", "lm_68p", "lm_5p"]))
+        if len(points) not in (5, 68) or not bool((points.abs() < _LARGEST).all()):
+            raise CoefficientsError(
+                f"{path}: expected 5 or 68 points in the photo, received {len(points)}, or points far outside; mark "
+                "the face in a text file instead"
+            )
+        return detection_from_points(points.float())
 
 
 def read_camera(path: Path, *, face: int = 0) -> Camera | None:
@@ -87,37 +91,37 @@ def read_camera(path: Path, *, face: int = 0) -> Camera | None:
         return None
     with _reading(path, {"json": read_json}) as reader:
         content = reader(path)
-        camera = _entry(content["faces"], face, path).get("camera")
+        camera = _json_face(content, face, path).get("camera")
         if camera is None:
             return None
         focal, cx, cy = (torch.tensor([float(camera[name])]) for name in ("focal_px", "cx", "cy"))
-        return Camera(focal, cx, cy, int(content["photo"]["width"]), int(content["photo"]["height"]))
+        size = [content["photo"][name] for name in ("width", "height")]
+        if not 0 < float(focal) < _LARGEST or not max(abs(float(cx)), abs(float(cy))) < _LARGEST:
+            raise CoefficientsError(
+                f"{path}: expected a camera of a focal length > 0 px and a principal point, received {camera!r:.100}"
+            )
+        if not all(isinstance(pixels, int) and 0 < pixels < _MOST_PIXELS for pixels in size):
+            raise CoefficientsError(f"{path}: expected a photo's width and height in pixels, received {size!r:.100}")
+        return Camera(focal, cx, cy, size[0], size[1])
 
 
 @contextmanager
 def _reading(path: Path, readers: Mapping[str, Reader]) -> Iterator[Reader]:
     """The reader (by name of its format) that the suffix asks for; whatever goes wrong inside, what was expected."""
     chosen = format_of(path, readers, error=CoefficientsError)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CoefficientsError(f"expected a file of coefficients, {path} has {path.stat().st_size} bytes")
-        yield readers[chosen.name]
-    except CoefficientsError:
-        raise
-    except FileNotFoundError as error:
-        raise CoefficientsError(f"expected a file at {path}, found none") from error
-    except ReconstructionError as error:
-        raise CoefficientsError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, MatReadError) as error:
-        raise CoefficientsError(
-            f"cannot read {path}: {error or type(error).__name__}; "
-            f"expected {', '.join(FORMATS[name].suffix for name in readers)} as facewright or Deep3DFaceRecon write it"
-        ) from error
+    if not path.is_file():
+        raise CoefficientsError(f"expected a file at {path}, found none")
+    known = ", ".join(FORMATS[name].suffix for name in readers)
+    expected, remedy = f"a result ({known}) as facewright or Deep3DFaceRecon writes it", "reconstruct the photo again"
+    with reading(path, CoefficientsError, expected, remedy):
+        try:
+            yield readers[chosen.name]
+        except ReconstructionError as error:
+            raise CoefficientsError(f"{path}: {error}") from error
 
 
 def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    faces = read_json(path)["faces"]
-    entry = _entry(faces, face, path)
+    entry = _json_face(read_json(path), face, path)
     if entry.get("face_model") not in (None, model.name):
         raise CoefficientsError(
             f"{path}: expected coefficients of face model {model.name!r}, received those of {entry['face_model']!r}; "
@@ -133,7 +137,7 @@ def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
 
 
 def _from_npz(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    arrays = read_arrays(path, ["coeff", "id", "exp", "tex", "angles", "sh", "translation"])
+    arrays = read_npz(path, ["coeff", "id", "exp", "tex", "angles", "sh", "translation"])
     coeff = arrays.pop("coeff", None)
     if coeff is not None and "id" not in arrays:
         return _unpacked(coeff, model, face, path)
@@ -153,7 +157,7 @@ def _from_mat(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
 
 
 def _unpacked(coeff: Any, model: FaceModel, face: int, path: Path) -> FaceCoefficients:
-    vectors = np.atleast_2d(np.asarray(coeff, np.float64))
+    vectors = np.atleast_2d(_real(coeff))
     size = model.layout.size
     if vectors.ndim != 2 or vectors.shape[1] not in (size - 18, *range(size, size + 4)):
         raise CoefficientsError(
@@ -165,11 +169,11 @@ def _unpacked(coeff: Any, model: FaceModel, face: int, path: Path) -> FaceCoeffi
 
 
 def _trans_params_of_json(path: Path, face: int) -> Any:
-    return _entry(read_json(path)["faces"], face, path)["trans_params"]
+    return _json_face(read_json(path), face, path)["trans_params"]
 
 
 def _trans_params_of_npz(path: Path, face: int) -> Any:
-    return _entry(read_arrays(path, ["trans_params"])["trans_params"].reshape(-1, 5), face, path)
+    return _entry(read_npz(path, ["trans_params"])["trans_params"].reshape(-1, 5), face, path)
 
 
 def _trans_params_of_mat(path: Path, face: int) -> Any:
@@ -185,8 +189,26 @@ def _entry(faces: Any, face: int, path: Path) -> Any:
     return faces[face]
 
 
+def _json_face(content: Any, face: int, path: Path) -> dict[str, Any]:
+    faces = content.get("faces") if isinstance(content, dict) else None
+    entry = _entry(faces, face, path) if isinstance(faces, list) else None
+    if not isinstance(entry, dict):
+        raise CoefficientsError(
+            f"{path}: expected a result with a list 'faces' of named entries, received {content!r:.60}; give the .json "
+            "that facewright wrote"
+        )
+    return entry
+
+
+def _real(values: Any) -> Float[np.ndarray, "..."]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"numbers are wanted, not {array.dtype}")
+    return array.astype(np.float64)
+
+
 def _row(values: Any, dimensions: int | None) -> torch.Tensor:
-    array = np.asarray(values, np.float64)
+    array = _real(values)
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(f"expected an array of {dimensions} dimensions, received shape {array.shape}")
     return torch.from_numpy(array.copy())[None]
@@ -211,6 +233,9 @@ def _checked(parts: Mapping[str, torch.Tensor], model: FaceModel, path: Path) ->
 
 def _finite(coefficients: FaceCoefficients, path: Path) -> FaceCoefficients:
     for name in ("id", "exp", "tex", "angles", "sh", "translation"):
-        if not bool(getattr(coefficients, name).isfinite().all()):
-            raise CoefficientsError(f"{path}: expected finite numbers, {name!r} holds NaN or infinity")
+        if not bool((getattr(coefficients, name).abs() < _LARGEST).all()):
+            raise CoefficientsError(
+                f"{path}: expected finite numbers below {_LARGEST:g}, {name!r} holds NaN, infinity or larger ones; "
+                "reconstruct the photo again"
+            )
     return coefficients

@@ -56,6 +56,11 @@ class Flame:
 
 @pytest.fixture(scope="module")
 def flame() -> Flame:
+    return make_flame()
+
+
+def make_flame() -> Flame:
+    """FLAME's arrays and numbers of modes over the toy head."""
     head = synthetic_head(0.1, num_id=300, num_exp=100, shift_dm=0.4)
     rng = np.random.default_rng(8)
     count = head.count

@@ -2,8 +2,8 @@
 
 A pickle is a program for a stack machine that names functions and calls them. ``pickle_machine`` runs it with
 everything that could act taken out: a name stays a name, a call stays a note of what would be called. Here the notes
-that stand for numpy arrays, scipy's sparse matrices and chumpy's arrays are turned into arrays, after their sizes, types
-and indices have been checked.
+that stand for numpy arrays, scipy's sparse matrices and chumpy's arrays are turned into arrays, after their sizes,
+types and indices have been checked.
 """
 
 import io

@@ -2,14 +2,19 @@
 
 import io
 import json
+import pickle
 import re
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from facewright.morphable.readers.restricted_pickle import load_arrays
 
 Rng = np.random.Generator
 
@@ -50,10 +55,18 @@ TYPES = ("<f8", "<c16", "|O", "<i4", "|V8", "<U9", "<f2", ">f4", "[('a', '<f4')]
 
 
 def mutate(content: bytes, rng: Rng) -> bytes:
-    """A damaged copy; one to three kinds of damage after each other."""
+    """A damaged copy: half of the time whole around other values, else with one to three kinds of damage."""
+    if rng.random() < 0.5 and (change := _changes(content)) is not None:
+        return change(content, rng)
     for _ in range(int(rng.integers(1, 4))):
         content = _pick(rng, _known(content))(content, rng)
     return content
+
+
+def _changes(content: bytes) -> Callable[[bytes, Rng], bytes] | None:
+    """What gives a well-formed file with other values in it."""
+    kinds = {b"PK": change_zipped_values, b"\x89HDF": change_hdf5, b"\x80\x02": change_pickle, b"{": change_json}
+    return next((change for head, change in kinds.items() if content.startswith(head)), None)
 
 
 def _known(content: bytes) -> list[Callable[[bytes, Rng], bytes]]:
@@ -258,6 +271,55 @@ def _rezipped(content: bytes, spoil: Callable[[dict[str, bytes]], None], rng: Rn
         for name, member in members.items():
             archive.writestr(zipfile.ZipInfo(name), member, method, 1)
     return stream.getvalue()
+
+
+def change_zipped_values(content: bytes, rng: Rng) -> bytes:
+    """One to three arrays of an archive changed as a whole."""
+
+    def spoil(members: dict[str, bytes]) -> None:
+        for _ in range(int(rng.integers(1, 4))):
+            name = _pick(rng, sorted(members))
+            members[name] = change_values(members[name], rng)
+
+    return _rezipped(content, spoil, rng)
+
+
+def change_hdf5(content: bytes, rng: Rng) -> bytes:
+    """A dataset changed, left out, or declared immense."""
+    import h5py
+
+    stream = io.BytesIO(content)
+    with h5py.File(stream, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        name, kind = _pick(rng, names), int(rng.integers(5))
+        stored: Any = np.asarray(file[name][()])  # pyright: ignore[reportIndexIssue] - a dataset
+        del file[name]
+        if kind == 0:
+            file.create_dataset(name, (1 << 40, 1 << 10), "f4", chunks=(1 << 10, 1 << 10), compression="gzip")
+        elif kind == 1:
+            file.create_dataset(name, (70_000_000,), "f4", chunks=(70_000_000,), compression="gzip", fillvalue=0.5)
+        elif kind > 2 and stored.dtype.kind in "iuf":
+            file[name] = changed_array(stored, rng)
+        elif kind > 2:
+            file[name] = change_json(stored.tobytes(), rng)
+    return stream.getvalue()
+
+
+def change_pickle(content: bytes, rng: Rng) -> bytes:
+    """An array of a pickled dictionary changed, or an entry left out or exchanged."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        arrays: dict[str, Any] = load_arrays(Path(file.name))
+    name, kind = _pick(rng, sorted(arrays)), int(rng.integers(6))
+    if kind == 0:
+        del arrays[name]
+    elif kind == 1:
+        arrays[name] = _pick(rng, (None, [], "text", 3, {"a": 1}, [[1], [2, 3]], np.eye(2), 10**400, arrays))
+    elif isinstance(arrays[name], np.ndarray):
+        arrays[name] = changed_array(arrays[name], rng)
+    return pickle.dumps(arrays, protocol=_pick(rng, (0, 2, 4, 5)))
 
 
 def change_values(member: bytes, rng: Rng) -> bytes:

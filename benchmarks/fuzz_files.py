@@ -9,6 +9,7 @@ Exit code 1 if anything but acceptance and refusal came out.
 
 import argparse
 import ctypes
+import logging
 import multiprocessing
 import os
 import resource
@@ -72,12 +73,14 @@ class Rounds:
 def play(name: str, folder: Path, seed: int, channel: Connection) -> None:
     """The child: damage, read, tell; as long as numbers come."""
     warnings.simplefilter("ignore")
+    logging.disable()
     rounds = Rounds(name, folder, seed)
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE,) * 2)
     while True:
         number = channel.recv()
         path = rounds.damage(number)
+        channel.send("damaged")
         ctypes.CDLL(None).malloc_trim(0)
         before = memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
@@ -121,6 +124,7 @@ class Child:
         """Of one round: what, its trace, and peak memory, bytes."""
         self._channel.send(number)
         try:
+            self._channel.recv()  # the damage is ours: it may take its time
             if self._channel.poll(SECONDS_PER_ROUND):
                 return self._channel.recv()
             result = ("hang", f"longer than {SECONDS_PER_ROUND} s", 0)

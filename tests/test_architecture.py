@@ -24,7 +24,7 @@ SOURCE = ROOT / "src" / "facewright"
 FLOORS = (
     ("errors",),
     ("records",),
-    ("files", "provenance"),
+    ("files", "provenance", "untrusted"),
     ("geometry", "photo", "assets"),
     ("detect", "align", "regress", "morphable", "render", "export"),
     ("fit",),

@@ -18,6 +18,9 @@ from facewright.morphable.readers.restricted_pickle import load_arrays
 
 Rng = np.random.Generator
 
+_ENOUGH = 20_000_000
+"""Bytes of a file that is large enough not to be damaged again."""
+
 EXTREMES = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**62, 2**63 - 1, 2**64 - 1)
 NUMBERS = (
     b"-1",
@@ -59,7 +62,8 @@ def mutate(content: bytes, rng: Rng) -> bytes:
     if rng.random() < 0.5 and (change := _changes(content)) is not None:
         return change(content, rng)
     for _ in range(int(rng.integers(1, 4))):
-        content = _pick(rng, _known(content))(content, rng)
+        if len(content) < _ENOUGH:
+            content = _pick(rng, _known(content))(content, rng)
     return content
 
 

@@ -18,6 +18,9 @@ from torch import Tensor
 from facewright.errors import ReconstructionError
 from facewright.files import written_whole
 
+_LARGEST = 1e6
+"""No photo's side, place or scale comes near, in pixels."""
+
 HalfPixelRule = Literal["landmark", "renderer"]
 
 
@@ -95,7 +98,7 @@ def trans_params_from_mat(contents: Mapping[str, Any]) -> Float[Tensor, "5"]:
     except (TypeError, ValueError) as error:
         raise ReconstructionError(f"expected five numbers under 'trans_params', received {error}") from error
     params = torch.tensor(values, dtype=torch.float64)
-    if len(values) != 5 or not bool(torch.isfinite(params).all()) or bool((params[:3] <= 0).any()):
+    if len(values) != 5 or not bool((params.abs() < _LARGEST).all()) or bool((params[:3] <= 0).any()):
         raise ReconstructionError(f"expected W, H, s > 0, tx, ty under 'trans_params', received {values}")
     return params
 

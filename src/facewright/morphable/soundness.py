@@ -132,8 +132,8 @@ def _check_frame(frame: Any, file: str) -> None:
         values = {name: np.asarray(frame[name], np.float64) for name in parts}
         is_right = all(values[name].shape == shape and np.isfinite(values[name]).all() for name, shape in parts.items())
     except (KeyError, TypeError, ValueError, OverflowError):
-        is_right = False
-    if not is_right or not frame["scale"] > 0:
+        values, is_right = {}, False
+    if not is_right or not values["scale"] > 0:
         raise FaceModelError(
             f"{file}: metadata 'source_frame': expected scale > 0, rotation (3,3) and translation (3), received "
             f"{frame!r:.80}; import the model again"

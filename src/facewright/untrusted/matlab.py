@@ -16,7 +16,7 @@ import numpy as np
 from facewright.untrusted.hdf5 import HDF5_SIGNATURE, child_of, numbers_of, open_hdf5
 from facewright.untrusted.reading import memory_allowance, require_within, unfolded_size
 
-Read = Callable[[int], bytes | bytearray]
+Read = Callable[[int], bytes]
 """Gives exactly so many bytes, the next ones."""
 
 _HEADER_BYTES = 128
@@ -131,7 +131,7 @@ class _Inflating:
         self._file, self._left = file, size
         self._stream = zlib.decompressobj()
 
-    def read(self, count: int) -> bytes | bytearray:
+    def read(self, count: int) -> bytes:
         """Exactly ``count`` bytes."""
         content = bytearray()
         while len(content) < count:
@@ -139,7 +139,7 @@ class _Inflating:
             if not piece and (self._stream.eof or not self._left):
                 raise ValueError("a compressed variable ends early")
             content += piece
-        return content
+        return bytes(content)
 
     def finish(self) -> None:
         """To the end, where the checksum is; up to seven bytes of padding come before it."""
@@ -229,4 +229,4 @@ class _Matrix:
             if size > 4:
                 raise ValueError(f"a variable's header holds {size} bytes in 4")
             return small[:size]
-        return bytes(self._read(size + -size % 8)[:size])
+        return self._read(size + -size % 8)[:size]

@@ -46,8 +46,8 @@ def reading(path: str | os.PathLike[str], error: type[FacewrightError], expected
 def _reason(problem: Exception) -> str:
     """One line that says what was wrong, as far as the library knows."""
     text = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
-    line = " ".join(text.split())
-    plain = line.encode("ascii", "backslashreplace").decode()
+    line = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+    plain = "".join(letter if letter.isprintable() else "?" for letter in line)  # a terminal obeys the others
     if type(problem) is ValueError and plain:
         return plain[:_REASON_LETTERS]
     return f"{type(problem).__name__}: {plain}"[:_REASON_LETTERS]

@@ -3,6 +3,8 @@
 import copyreg
 import os
 import pickle
+import struct
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -15,6 +17,12 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from facewright.errors import FaceModelError
 from facewright.morphable.readers.restricted_pickle import load_arrays
+from tests.morphable.readers.hostile_pickles import (
+    OBJECT_POINTERS,
+    STARTS_OUTSIDE,
+    array_opcodes,
+    sparse_pickle,
+)
 
 
 class CallsOnLoading:
@@ -155,3 +163,116 @@ def test_a_damaged_sparse_matrix(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"J": broken}))
     with pytest.raises(FaceModelError, match="expected a sparse matrix"):
         load_arrays(tmp_path / "model.pkl")
+
+
+READ_IN_A_PROCESS_OF_ITS_OWN = """
+import sys
+from pathlib import Path
+from facewright.errors import FaceModelError
+from facewright.morphable.readers.restricted_pickle import load_arrays
+try:
+    found = next(iter(load_arrays(Path(sys.argv[1])).values()))
+    print("accepted", found.tolist())
+except FaceModelError as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(OBJECT_POINTERS, "'V8', which is not plain"), (STARTS_OUTSIDE, "indices point outside")]
+)
+def test_memory_is_not_touched(content: bytes, says: str, tmp_path: Path) -> None:
+    """Both crashed the process that read them."""
+    (tmp_path / "model.pkl").write_bytes(content)
+    command = [sys.executable, "-c", READ_IN_A_PROCESS_OF_ITS_OWN, str(tmp_path / "model.pkl")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr[-500:]
+    assert ended.stdout.startswith("refused")
+    assert says in ended.stdout
+
+
+def test_the_writer_of_hostile_matrices_can_write_a_sound_one(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(sparse_pickle([0, 1, 1, 3], [4, 0, 2]))
+    expected = np.zeros((5, 3))
+    expected[[4, 0, 2], [0, 2, 2]] = 1.0
+    assert np.array_equal(load_arrays(tmp_path / "model.pkl")["J"], expected)
+
+
+@pytest.mark.parametrize(
+    ("starts", "indices", "shape"),
+    [
+        ([0, 2, 1, 3], [0, 1, 2], (5, 3)),
+        ([0, 1, 2, 9], [0, 1, 2], (5, 3)),
+        ([1, 1, 2, 3], [0, 1, 2], (5, 3)),
+        ([0, -5, 2, 3], [0, 1, 2], (5, 3)),
+        ([0, 1, 3], [0, 1, 2], (5, 3)),
+        ([0, 1, 2, 3], [0, 1, 5], (5, 3)),
+        ([0, 1, 2, 3], [0, -1, 2], (5, 3)),
+        ([0, 1, 2, 3], [0, 1, 2], (5, -3)),
+        ([0, 1, 2, 3], [0, 1, 2], (2**31 - 1, 3)),
+    ],
+)
+@pytest.mark.parametrize("kind", [b"csc", b"csr"])
+def test_indices_of_sparse_matrices_stay_inside(
+    kind: bytes, starts: list[float], indices: list[float], shape: tuple[int, int], tmp_path: Path
+) -> None:
+    by_row = kind == b"csr"
+    content = sparse_pickle(starts, indices, shape=shape[::-1] if by_row else shape, kind=kind)
+    (tmp_path / "model.pkl").write_bytes(content)
+    with pytest.raises(FaceModelError, match=r"expected a (sparse matrix|whole pickle)"):
+        load_arrays(tmp_path / "model.pkl")
+
+
+def pickled_list(count: int) -> bytes:
+    return b"\x80\x02}U\x01a](" + b"N" * count + b"es."
+
+
+PAIRS_OF_PAIRS = b"\x80\x02}U\x01a(K\x01l" + b"2\x86" * 60 + b"s."
+"""A pair of a pair of ...: 2^60 values in 130 bytes."""
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x80\x04\x8e" + b"\xff" * 8, "bytes are wanted"),
+        (b"\x80\x04B\xff\xff\xff\xff", "bytes are wanted"),
+        (b"\x80\x02T\xff\xff\xff\xff", "bytes are wanted"),
+        (b"\x80\x02}U\x01a](hq\x00.", "KeyError"),
+        (b"\x80\x02}q\x00U\x01ah\x00s.", "or itself"),
+        (PAIRS_OF_PAIRS, "too many values"),
+        (b"\x80\x02}" + b"K\x012\x86" + b"2\x86" * 60 + b"K\x01s.", "neither text nor number"),
+        (pickled_list(2_000_001), "steps"),
+        (b"\x80\x02}cnumpy\ndtype\n}U\x01aK\x01sb.", "a state is set on Name"),
+        (b"\x80\x02K\x01K\x02a.", "appended to int"),
+        (b"\x80\x02K\x01)R.", "a call of int"),
+        (b"\x80\x04\x97.", "opcode 0x97"),
+        (b"\x80\x02}U\x01a" + array_opcodes([1.0, 2.0], "d", b"f4") + b"s.", "with 16 bytes of float32"),
+        (b"\x80\x02}U\x01a" + array_opcodes([1.0, 2.0], "d", b"V8") + b"s.", "which is not plain"),
+        (b"\x80\x02}U\x01a" + array_opcodes([1.0, 2.0], "d", b"M8") + b"s.", "which is not plain"),
+        (b"L" + b"9" * 5000 + b"L\n.", "cannot be read"),
+    ],
+)
+def test_pickles_that_run_wild(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(content)
+    with pytest.raises(FaceModelError, match=says):
+        load_arrays(tmp_path / "model.pkl")
+
+
+def test_one_array_named_often_is_counted_once_and_many_are_counted(tmp_path: Path) -> None:
+    """Big-endian numbers are copied: once, however often the array is named; and no more than a file may unfold to."""
+    one = array_opcodes([1.0] * 400_000, "d", b"f8").replace(b"U\x01<", b"U\x01>")
+    named = b"".join(b"U\x02" + bytes([97 + k % 26, 97 + k // 26]) + b"h\x00s" for k in range(500))
+    (tmp_path / "often.pkl").write_bytes(b"\x80\x02}U\x01A" + one + b"q\x00s" + named + b".")
+    loaded = load_arrays(tmp_path / "often.pkl")
+    assert len(loaded) == 501
+    assert all(array is loaded["A"] for array in loaded.values())
+    lists = b"U\x01L](" + b"h\x00" * 500 + b"es"
+    (tmp_path / "list.pkl").write_bytes(b"\x80\x02}U\x01A" + one + b"q\x00s" + lists + b".")
+    with pytest.raises(FaceModelError, match="may unfold to"):
+        load_arrays(tmp_path / "list.pkl")
+
+
+def test_a_long_number_of_bytes_and_of_digits(tmp_path: Path) -> None:
+    content = b"\x80\x02}U\x01a\x8b" + struct.pack("<i", 300) + b"\x7f" * 300 + b"s."
+    (tmp_path / "model.pkl").write_bytes(content)
+    assert load_arrays(tmp_path / "model.pkl")["a"].bit_length() == 2399

@@ -76,7 +76,7 @@ def play(name: str, folder: Path, seed: int, channel: Connection) -> None:
     logging.disable()
     rounds = Rounds(name, folder, seed)
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE, mapped + ADDRESS_SPACE))
     while True:
         number = channel.recv()
         path = rounds.damage(number)

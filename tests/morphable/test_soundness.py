@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facewright.errors import FaceModelError
+from facewright.files import write_arrays
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.own_npz import import_own_npz
@@ -91,7 +92,7 @@ def test_the_frame_of_the_source_leads_back(frame: Any) -> None:
 def own(tmp_path: Path, **changes: Any) -> Path:
     head = synthetic_head(100.0)
     arrays = {"mean_shape": head.mean, "faces": head.faces, "ibug68": head.ibug68, "exp_basis": head.exp_modes}
-    np.savez(tmp_path / "mine.npz", **(arrays | changes))
+    write_arrays(tmp_path / "mine.npz", arrays | changes)
     return tmp_path / "mine.npz"
 
 

@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 
 from facewright.errors import CoefficientsError
+from facewright.files import write_arrays
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.coefficient_files import read_camera, read_coefficients, read_known_face, read_trans_params
 
@@ -121,14 +122,14 @@ def arrays(model: FaceModel) -> dict[str, np.ndarray]:
 )
 def test_spoilt_arrays(suffix: str, name: str, value: Any, toy_model: FaceModel, tmp_path: Path) -> None:
     path, content = tmp_path / f"me{suffix}", arrays(toy_model)
-    write = np.savez if suffix == ".npz" else lambda path, **content: scipy.io.savemat(path, content)
-    write(path, **content)
+    write = write_arrays if suffix == ".npz" else scipy.io.savemat
+    write(path, content)
     read_coefficients(path, toy_model)
     if name == "coeff":
         content = {"coeff": value}
     else:
         content["id"] = np.full(content["id"].shape, value)
-    write(path, **content)
+    write(path, content)
     with pytest.raises(CoefficientsError, match="expected"):
         read_coefficients(path, toy_model)
 

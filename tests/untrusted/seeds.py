@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from facewright.detect import read_landmarks
+from facewright.files import write_arrays
 from facewright.morphable import container
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.readers.bfm2009 import import_bfm2009
@@ -74,7 +75,7 @@ def _read_unsigned(folder: Path) -> None:
 
 
 def _write_own_archive(folder: Path) -> None:
-    np.savez_compressed(folder / "mine.npz", **test_own_npz.contents(synthetic_head(100.0)))
+    write_arrays(folder / "mine.npz", test_own_npz.contents(synthetic_head(100.0)))
 
 
 def _write_bfm2009(folder: Path) -> None:
@@ -174,7 +175,7 @@ def _read_json(folder: Path) -> None:
 
 
 def _write_npz(folder: Path) -> None:
-    np.savez_compressed(folder / "me.npz", trans_params=np.array([640.0, 480.0, 0.5, 300.0, 200.0]), **_coefficients())
+    write_arrays(folder / "me.npz", _coefficients() | {"trans_params": np.array([640.0, 480.0, 0.5, 300.0, 200.0])})
 
 
 def _read_npz(folder: Path) -> None:

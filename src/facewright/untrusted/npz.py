@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NpyHeader:
     return NpyHeader(dtype, shape)
 
 
-def _read_header(member: BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(member: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(member)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:

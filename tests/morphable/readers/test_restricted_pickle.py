@@ -217,7 +217,7 @@ def test_indices_of_sparse_matrices_stay_inside(
     kind: bytes, starts: list[float], indices: list[float], shape: tuple[int, int], tmp_path: Path
 ) -> None:
     by_row = kind == b"csr"
-    content = sparse_pickle(starts, indices, shape=shape[::-1] if by_row else shape, kind=kind)
+    content = sparse_pickle(starts, indices, shape=(shape[1], shape[0]) if by_row else shape, kind=kind)
     (tmp_path / "model.pkl").write_bytes(content)
     with pytest.raises(FaceModelError, match=r"expected a (sparse matrix|whole pickle)"):
         load_arrays(tmp_path / "model.pkl")

@@ -252,4 +252,4 @@ def _raw(content: Any) -> bytes | bytearray | memoryview:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and 0 <= value < _MOST_SIZE
+    return isinstance(value, (int, np.integer)) and bool(0 <= value < _MOST_SIZE)

@@ -236,17 +236,3 @@ def _archive(
             entry = _entry(f"{name}.npy", zipfile.ZIP_STORED if name in uncompressed else zipfile.ZIP_DEFLATED)
             with archive.open(entry, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz`` by name, never unpickled.
-
-    Args:
-        path: the file.
-        names: read only those of these that it has; all if None.
-
-    Raises:
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error: it cannot be read.
-    """
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays if names is None or name in names}

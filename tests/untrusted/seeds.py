@@ -33,7 +33,7 @@ from facewright.train.onnx_network import read_onnx_network
 from tests.morphable.readers import test_bfm_h5, test_flame, test_gnm, test_ict, test_own_npz
 from tests.morphable.readers.synthetic_bfm import front_variables, small_bfm, write_bfm2009
 from tests.morphable.readers.synthetic_head import synthetic_head
-from tests.regress.references import random_official_state
+from tests.regress.references import SLIM_HEADS, random_official_state
 from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables, write_checkpoint
 
 WIDTH = 0.0625
@@ -128,10 +128,7 @@ def _official() -> dict[str, torch.Tensor]:
 
 
 def _slim() -> dict[str, np.ndarray]:
-    return slim_variables(2, width=WIDTH, heads=_SLIM_HEADS)
-
-
-_SLIM_HEADS = {"fc-id": 80, "fc-ex": 64, "fc-tex": 80, "fc-angles": 3, "fc-gamma": 27, "fc-xy": 2, "fc-z": 1}
+    return slim_variables(2, width=WIDTH, heads=SLIM_HEADS)
 
 
 def _write_onnx(folder: Path) -> None:

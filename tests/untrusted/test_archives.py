@@ -17,9 +17,8 @@ import scipy.io
 
 from facewright.errors import FaceModelError
 from facewright.morphable.readers.matlab import read_matlab
-from facewright.untrusted import NpyHeader, read_npz, reading
+from facewright.untrusted import NpyHeader, mat_contents, read_mat, read_npz, reading
 from facewright.untrusted.hdf5 import child_of, numbers_of, open_hdf5, text_of
-from facewright.untrusted.matlab import read_mat
 
 LARGE = 300_000_000
 
@@ -85,6 +84,7 @@ def test_a_small_archive_does_not_unfold_to_much(tmp_path: Path) -> None:
     with little_memory(), pytest.raises(ValueError, match=r"declares 1200000000 bytes .* more than the 268435456"):
         read_npz(path)
     assert read_npz(path, skip=("a",)) == {}
+    assert read_npz(path, ["b"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_numbers_come_out_as_scipy_reads_them(kind: str, compressed: bool, tmp_p
         "passed_over": np.array([["text"]], object),
     }
     scipy.io.savemat(tmp_path / "a.mat", arrays, do_compression=compressed)
-    contents = read_mat(tmp_path / "a.mat", [name for name in arrays if name != "passed_over"])
+    contents = mat_contents(tmp_path / "a.mat", [name for name in arrays if name != "passed_over"])
     theirs = scipy.io.loadmat(tmp_path / "a.mat")
     assert contents.names == tuple(arrays)
     assert contents.arrays.keys() == arrays.keys() - {"passed_over"}
@@ -169,7 +169,7 @@ def test_cells_of_numbers(compressed: bool, tmp_path: Path) -> None:
     cells = np.full((1, 3), None, object)
     cells[0] = [np.array([[1.5]]), np.arange(6.0).reshape(2, 3), np.array([[3]], np.uint8)]
     scipy.io.savemat(tmp_path / "a.mat", {"c": cells, "after": np.eye(2)}, do_compression=compressed)
-    contents = read_mat(tmp_path / "a.mat", ["c", "after"])
+    contents = mat_contents(tmp_path / "a.mat", ["c", "after"])
     assert [np.asarray(cell).tolist() for cell in contents.arrays["c"].ravel()] == [
         [[1.5]],
         [[0, 1, 2], [3, 4, 5]],
@@ -205,8 +205,10 @@ DOUBLE = struct.pack("<II", 9, 8)
 def test_the_writer_of_matrices_writes_sound_ones(tmp_path: Path) -> None:
     element = matrix(b"x", (1, 1), DOUBLE, struct.pack("<d", 2.5))
     (tmp_path / "a.mat").write_bytes(mat(element, packed(element.replace(b"x\0", b"y\0"))))
-    contents = read_mat(tmp_path / "a.mat", ["x", "y"])
+    contents = mat_contents(tmp_path / "a.mat", ["x", "y"])
     assert contents.names == ("x", "y")
+    assert read_mat(tmp_path / "a.mat").keys() == {"x", "y"}
+    assert read_mat(tmp_path / "a.mat", ["y", "z"]).keys() == {"y"}
     assert contents.arrays["x"] == contents.arrays["y"] == 2.5
 
 
@@ -315,6 +317,6 @@ def test_version_7_3_is_read_with_its_axes_turned(tmp_path: Path) -> None:
         file["x"] = np.arange(6.0).reshape(3, 2)
     with path.open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    contents = read_mat(path, ["x", "y"])
+    contents = mat_contents(path, ["x", "y"])
     assert contents.arrays["x"].tolist() == [[0, 2, 4], [1, 3, 5]]
     assert contents.names == ("x",)

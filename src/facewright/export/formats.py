@@ -13,16 +13,17 @@ from typing import Any, Literal, get_args
 from facewright.errors import ExportError, FacewrightError
 from facewright.export.asset import Unit
 from facewright.export.glb import glb_bytes
-from facewright.export.json import json_bytes, read_json
-from facewright.export.mat import mat_bytes, read_mat
+from facewright.export.json import json_bytes
+from facewright.export.mat import mat_bytes
 from facewright.export.npz import asset_npz_bytes, npz_bytes
 from facewright.export.obj import obj_files
 from facewright.export.ply import ply_bytes
 from facewright.export.png import png_bytes
 from facewright.export.stl import stl_bytes
-from facewright.files import Destination, FileSet, put, read_arrays, zipped
+from facewright.files import Destination, FileSet, put, zipped
 from facewright.photo import read_photo
 from facewright.records import MeshAsset
+from facewright.untrusted import read_json, read_mat, read_npz
 
 Content = Literal[
     "asset", "posed asset", "arrays", "official arrays", "document", "overlay picture", "sheet picture", "picture"
@@ -122,10 +123,10 @@ _TABLE = (
         "asset",
         _alone(asset_npz_bytes),
         frozenset({"texture", "morph targets", "colors"}),
-        read=read_arrays,
+        read=read_npz,
     ),
     Format("mat", ".mat", "official arrays", _alone(mat_bytes), read=read_mat),
-    Format("npz", ".npz", "arrays", _alone(npz_bytes), read=read_arrays),
+    Format("npz", ".npz", "arrays", _alone(npz_bytes), read=read_npz),
     Format("json", ".json", "document", _alone(json_bytes), frozenset({"faces"}), read=read_json),
     Format("overlay", "_overlay.png", "overlay picture", _picture("overlay"), frozenset({"faces"}), read=read_photo),
     Format("mesh", "_mesh.png", "sheet picture", _picture("sheet"), read=read_photo),

@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import fields, is_dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,6 @@ def json_bytes(content: dict[str, Any]) -> bytes:
     """
     # Paths need not be UTF-8; their odd bytes become JSON's own escapes (\udcff), which read back as they were.
     return (format_json(content) + "\n").encode("utf-8", "backslashreplace")
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or is none.
-    """
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def plain(value: Any, key: str = "$") -> Any:

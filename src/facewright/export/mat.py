@@ -1,8 +1,6 @@
 """MATLAB files, and the one that the official Deep3D programs write (docs/deep3d.md section 9)."""
 
 import io
-from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,15 +36,6 @@ def mat_bytes(content: dict[str, Any]) -> bytes:
     scipy.io.savemat(stream, finite_arrays(content), do_compression=True, oned_as="row")
     # scipy puts the time of writing into the free text at the head of the file.
     return HEADER_TEXT.ljust(HEADER_LENGTH) + stream.getvalue()[HEADER_LENGTH:]
-
-
-def read_mat(path: Path, names: Collection[str] | None = None) -> dict[str, Any]:
-    """Arrays of a MATLAB file by name; only those of ``names`` that it has, all if None.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, scipy.io.matlab.MatReadError: it cannot be read.
-    """
-    return scipy.io.loadmat(path, variable_names=None if names is None else list(names))
 
 
 def official_mat(

@@ -129,8 +129,11 @@ def _check_frame(frame: Any, file: str) -> None:
         return
     parts = {"scale": (), "rotation": (3, 3), "translation": (3,)}
     try:
-        values = {name: np.asarray(frame[name], np.float64) for name in parts}
-        is_right = all(values[name].shape == shape and np.isfinite(values[name]).all() for name, shape in parts.items())
+        values = {name: np.asarray(frame[name]) for name in parts}
+        is_right = all(
+            values[name].shape == shape and values[name].dtype.kind in "iuf" and np.isfinite(values[name]).all()
+            for name, shape in parts.items()
+        )
     except (KeyError, TypeError, ValueError, OverflowError):
         values, is_right = {}, False
     if not is_right or not values["scale"] > 0:

@@ -4,8 +4,20 @@ A reader takes its numbers from the functions here, which look at what a file de
 inside one ``with reading(path, ...)``: the only place where the exceptions of parsing libraries become our own.
 """
 
+from facewright.untrusted.matlab import MatContents, mat_contents, read_mat
 from facewright.untrusted.npz import NpyHeader, read_npz
 from facewright.untrusted.reading import memory_allowance, reading
 from facewright.untrusted.text import parse_json, read_json, read_text
 
-__all__ = ["NpyHeader", "memory_allowance", "parse_json", "read_json", "read_npz", "read_text", "reading"]
+__all__ = [
+    "MatContents",
+    "NpyHeader",
+    "mat_contents",
+    "memory_allowance",
+    "parse_json",
+    "read_json",
+    "read_mat",
+    "read_npz",
+    "read_text",
+    "reading",
+]

@@ -43,12 +43,17 @@ class MatContents:
     names: tuple[str, ...]
 
 
-def read_mat(path: Path, names: Collection[str]) -> MatContents:
-    """The named variables.
+def read_mat(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The named variables, as far as the file has them; all if None. See ``mat_contents``."""
+    return mat_contents(path, names).arrays
+
+
+def mat_contents(path: Path, names: Collection[str] | None = None) -> MatContents:
+    """The named variables, and the names of all.
 
     Args:
         path: the file.
-        names: those that are wanted; the others are passed over.
+        names: those that are wanted; the others are passed over. All if None.
 
     Raises:
         MissingExtraError: version 7.3, and h5py is not installed.
@@ -67,10 +72,10 @@ def read_mat(path: Path, names: Collection[str]) -> MatContents:
         return _read_variables(file, "<" if head[126:] == b"IM" else ">", names, allowance)
 
 
-def _read_hdf5(path: Path, names: Collection[str], allowance: int) -> MatContents:
+def _read_hdf5(path: Path, names: Collection[str] | None, allowance: int) -> MatContents:
     with open_hdf5(path) as file:
         arrays = {}
-        for name in names:
+        for name in file if names is None else names:
             if name in file:
                 array = numbers_of(child_of(file, name), allowance)
                 allowance -= array.nbytes
@@ -78,7 +83,7 @@ def _read_hdf5(path: Path, names: Collection[str], allowance: int) -> MatContent
         return MatContents(arrays, tuple(map(str, file)))
 
 
-def _read_variables(file: BufferedIOBase, order: str, names: Collection[str], allowance: int) -> MatContents:
+def _read_variables(file: BufferedIOBase, order: str, names: Collection[str] | None, allowance: int) -> MatContents:
     arrays: dict[str, np.ndarray] = {}
     found: list[str] = []
     for kind, size in _elements(file, order):
@@ -93,7 +98,7 @@ def _read_variables(file: BufferedIOBase, order: str, names: Collection[str], al
             raise ValueError(f"an element of type {inner} where a variable should be")
         matrix = _Matrix(read, order, allowance)
         found.append(matrix.name)
-        if matrix.name in names:
+        if names is None or matrix.name in names:
             arrays[matrix.name] = matrix.numbers()
             allowance = matrix.allowance
             if inflating is not None:

@@ -2,7 +2,7 @@
 
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -40,14 +40,16 @@ class NpyHeader:
 
 def read_npz(
     path: Path,
+    names: Collection[str] | None = None,
     *,
     skip: tuple[str, ...] = (),
     check: Callable[[Mapping[str, NpyHeader]], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz``, but those in ``skip``, in native byte order.
+    """The arrays of an ``.npz``, in native byte order.
 
     Args:
         path: the archive.
+        names: read only those of these that it has; all if None.
         skip: names of arrays that are not wanted.
         check: called with all headers before any data is read; what it raises stops the reading.
 
@@ -63,7 +65,8 @@ def read_npz(
             members = {entry.filename.removesuffix(_SUFFIX): entry for entry in archive.infolist()}
             if len(members) < len(archive.infolist()):
                 raise ValueError("two arrays of one name")
-            members = {name: entry for name, entry in members.items() if name not in skip}
+            wanted = members.keys() - set(skip) if names is None else set(names)
+            members = {name: entry for name, entry in members.items() if name in wanted}
             headers = {name: _header(archive, entry) for name, entry in members.items()}
             declared = sum(unfolded_size(header.shape, header.dtype.itemsize) for header in headers.values())
             require_within(declared, allowance)

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from facewright.errors import FaceModelError
-from facewright.untrusted import reading
+from facewright.untrusted import mat_contents, reading
 from facewright.untrusted.hdf5 import HDF5_SIGNATURE
-from facewright.untrusted.matlab import read_mat
 
 
 def read_matlab(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -25,7 +24,7 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
                 f"{path.name}: expected a MATLAB file, received a bare HDF5 file; Basel Face Models of 2017 and 2019 "
                 "are such files and are other models: import them with 'bfm2017' or 'bfm2019'"
             )
-        contents = read_mat(path, names)
+        contents = mat_contents(path, names)
     for name in names:
         if name not in contents.arrays:
             listed = ", ".join(contents.names) or "none"

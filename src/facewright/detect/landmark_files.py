@@ -11,8 +11,12 @@ from torch import Tensor
 from facewright.errors import LandmarksError
 from facewright.geometry.five_points import five_from_68
 from facewright.records import FaceDetection
+from facewright.untrusted import read_text, reading
 
 MAX_BYTES = 100_000
+
+_LARGEST = 1e6
+"""No photo has a side of so many pixels."""
 
 
 def read_landmarks(path: str | PathLike[str]) -> FaceDetection:
@@ -63,14 +67,9 @@ def landmarks_of(photo_path: str | PathLike[str], folder: Path) -> Path:
 
 def _numbers(path: Path) -> np.ndarray:
     expected = "5 or 68 lines of two numbers (x y, photo pixels)"
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise LandmarksError(f"expected {expected} in {path}, received {path.stat().st_size} bytes: not landmarks")
-        values = np.array([line.split() for line in path.read_text().splitlines() if line.strip()], np.float32)
-    except OSError as error:
-        raise LandmarksError(f"cannot read landmarks from {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise LandmarksError(f"expected {expected} in {path}: {error}") from error
-    if values.shape not in ((5, 2), (68, 2)) or not np.isfinite(values).all():
-        raise LandmarksError(f"expected {expected}, finite, in {path}, received an array of shape {values.shape}")
-    return values
+    with reading(path, LandmarksError, expected, "mark the face again"):
+        lines = read_text(path, most=MAX_BYTES).splitlines()
+        values = np.array([line.split() for line in lines if line.strip()], np.float64)
+    if values.shape not in ((5, 2), (68, 2)) or not (np.abs(values) < _LARGEST).all():
+        raise LandmarksError(f"{path}: expected {expected}, in the photo, received an array of shape {values.shape}")
+    return values.astype(np.float32)

@@ -6,17 +6,14 @@ Optional: ``imageNNNNN_dense.npy``, true points (N, 3) in pixels counted from 0,
 predictions with the same N points.
 """
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import scipy.io
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from facewright.errors import BenchmarkError, FacewrightError
@@ -39,6 +36,7 @@ from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
 from facewright.geometry.ibug68 import INNER_51, MIRROR_68
 from facewright.photo import read_photo
 from facewright.records import Photo
+from facewright.untrusted import read_mat, reading
 
 OBTAIN = "download AFLW2000-3D.zip (research only): http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
 METRICS = (
@@ -53,8 +51,6 @@ METRICS = (
     Metric("rotation_deg", "rotation, geodesic", "deg"),
 )
 LARGEST_POSE_DEG = 99.0
-_UNREADABLE = (OSError, LookupError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error)
-"""What SciPy raises on damaged files."""
 AUC_LIMIT, FAILURE_LIMIT = 7.0, 10.0
 
 
@@ -315,13 +311,11 @@ def read_labels(path: Path) -> FaceLabels:
     Raises:
         BenchmarkError: the file is damaged, or not of AFLW2000-3D.
     """
-    try:
-        content = scipy.io.loadmat(path)
+    with reading(path.name, BenchmarkError, "pt3d_68 and Pose_Para", "unpack AFLW2000-3D again"):
+        content = read_mat(path, ["pt3d_68", "Pose_Para", "pt2d"])
         points = np.asarray(content["pt3d_68"], np.float64).T
         pose = np.degrees(np.asarray(content["Pose_Para"], np.float64).ravel()[:3])
         visible = np.asarray(content["pt2d"], np.float64).T if "pt2d" in content else None
-    except _UNREADABLE as error:
-        raise BenchmarkError(f"expected pt3d_68 and Pose_Para in {path.name}, cannot read them: {error!r}") from error
     if points.shape != (68, 3) or pose.shape != (3,) or not np.isfinite(points).all():
         raise BenchmarkError(f"expected pt3d_68 of 3 x 68 finite numbers in {path.name}, received {points.T.shape}")
     points = points - [1.0, 1.0, 0.0]

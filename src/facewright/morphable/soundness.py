@@ -1,5 +1,6 @@
 """What every face model must be, whichever file it came from: checked once, on its arrays, before it is one."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -114,8 +115,7 @@ def _check_annotations(arrays: Mapping[str, ndarray], file: str) -> None:
 
 
 def _check_names(exp_names: Sequence[str], file: str) -> None:
-    named = [name for name in exp_names if name]
-    double = sorted({name for name in named if named.count(name) > 1})
+    double = sorted(name for name, count in Counter(exp_names).items() if name and count > 1)
     if double:
         raise FaceModelError(
             f"{file}: exp_names: expected different names, received more than one of {', '.join(double)[:200]}; rename "

@@ -6,6 +6,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,9 @@ PAIRS_OF_PAIRS = b"\x80\x02}U\x01a(K\x01l" + b"2\x86" * 60 + b"s."
         (b"\x80\x02K\x01K\x02a.", "appended to int"),
         (b"\x80\x02K\x01)R.", "a call of int"),
         (b"\x80\x04\x97.", "opcode 0x97"),
+        (b"\x80\x02K\x01(K\x020a.", "a mark where a value should be|appended"),
+        (b"\x80\x02K\x01(0.", "a mark where a value should be"),
+        (b"\x80\x02t.", "cannot be read"),
         (b"\x80\x02}U\x01a" + array_opcodes([1.0, 2.0], "d", b"f4") + b"s.", "with 16 bytes of float32"),
         (b"\x80\x02}U\x01a" + array_opcodes([1.0, 2.0], "d", b"V8") + b"s.", "which is not plain"),
         (b"\x80\x02}U\x01a" + array_opcodes([1.0, 2.0], "d", b"M8") + b"s.", "which is not plain"),
@@ -276,3 +280,20 @@ def test_a_long_number_of_bytes_and_of_digits(tmp_path: Path) -> None:
     content = b"\x80\x02}U\x01a\x8b" + struct.pack("<i", 300) + b"\x7f" * 300 + b"s."
     (tmp_path / "model.pkl").write_bytes(content)
     assert load_arrays(tmp_path / "model.pkl")["a"].bit_length() == 2399
+
+
+def test_many_groups_on_a_deep_stack_take_no_time(tmp_path: Path) -> None:
+    content = b"\x80\x02" + b"N" * 500_000 + b"(t0" * 300_000 + b"}."
+    (tmp_path / "model.pkl").write_bytes(content)
+    started = time.process_time()
+    assert load_arrays(tmp_path / "model.pkl") == {}
+    assert time.process_time() - started < 20.0
+
+
+def test_text_that_becomes_bytes_counts(tmp_path: Path) -> None:
+    """Ten megabytes, turned into bytes a thousand times."""
+    text = b"X" + struct.pack("<I", 10_000_000) + b"a" * 10_000_000 + b"q\x00"
+    calls = b"".join(b"J" + struct.pack("<i", k) + b"c_codecs\nencode\n(h\x00tRs" for k in range(1000))
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x02" + text + b"0}" + calls + b".")
+    with pytest.raises(FaceModelError, match="may unfold to"):
+        load_arrays(tmp_path / "model.pkl")

@@ -205,6 +205,15 @@ class _Stored:
             found, walked = child, f"{walked}/{name}" if walked != self.name else f"{walked}: {name}"
         return found
 
+    def has(self, where: str) -> bool:
+        """Whether anything lies at a path of names."""
+        found = self.file
+        for name in where.split("/"):
+            found = child_of(found, name)
+            if found is None:
+                return False
+        return True
+
     def numbers(self, where: str) -> np.ndarray:
         """All numbers of a dataset."""
         return numbers_of(self.dataset(where), self.allowance)
@@ -240,7 +249,7 @@ def _read_faces(stored: _Stored, count: int) -> Int[np.ndarray, "F 3"]:
 
 def _read_landmarks(stored: _Stored) -> dict[str, np.ndarray]:
     """Named points, mm; empty if the file has none."""
-    if "metadata/landmarks/json" not in stored.file:
+    if not stored.has("metadata/landmarks/json"):
         return {}
     what = f"{stored.name}: metadata/landmarks/json"
     with reading(what, FaceModelError, "named points", "download the file again"):

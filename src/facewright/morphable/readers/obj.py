@@ -11,6 +11,9 @@ from facewright.morphable.readers.arrays import shaped
 from facewright.untrusted import reading
 from facewright.untrusted.text import read_bytes
 
+_MOST_BYTES = 16 << 20
+"""Of a file; the largest published one has three million. Taken apart, it takes up to thirty times that."""
+
 
 @dataclass(frozen=True)
 class ObjMesh:
@@ -57,7 +60,7 @@ def read_obj(path: Path) -> ObjMesh:
 
 def _lines(path: Path) -> list[bytes]:
     with reading(path.name, FaceModelError, "an OBJ file", "take it from its authors' own page"):
-        return read_bytes(path).splitlines()
+        return read_bytes(path, most=_MOST_BYTES).splitlines()
 
 
 def _columns(lines: list[bytes], key: bytes, width: int, file: str) -> np.ndarray:

@@ -39,13 +39,6 @@ class Call:
     entries: dict[Any, Any] = field(default_factory=dict)
 
 
-class _Mark:
-    """Where a group of stack entries begins."""
-
-
-_MARK = _Mark()
-
-
 def run_pickle(content: memoryview, check: Callable[[Name], None]) -> Any:
     """What a pickle leaves on the stack: plain values, lists, tuples, dictionaries, ``Name`` and ``Call``.
 
@@ -64,6 +57,7 @@ class _Machine:
         self._content, self._position = content, 0
         self._check = check
         self._stack: list[Any] = []
+        self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
@@ -111,11 +105,10 @@ class _Machine:
         self._stack.append(value)
 
     def pop(self) -> Any:
-        """From the stack; marks are not values."""
-        value = self._stack.pop()
-        if value is _MARK:
+        """From the stack, but not from under a mark."""
+        if self._marks and len(self._stack) <= self._marks[-1]:
             raise ValueError("a mark where a value should be")
-        return value
+        return self._stack.pop()
 
     def top(self) -> Any:
         """The last value, left there."""
@@ -123,10 +116,14 @@ class _Machine:
         self._stack.append(value)
         return value
 
+    def mark(self) -> None:
+        """Begin a group."""
+        self._marks.append(len(self._stack))
+
     def group(self) -> list[Any]:
         """All values above the last mark."""
-        start = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
-        values = self._stack[start + 1 :]
+        start = self._marks.pop()
+        values = self._stack[start:]
         del self._stack[start:]
         return values
 
@@ -255,7 +252,7 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
         b"\x8e": lambda m: m.push(m.sized("<Q")),
         b"\x96": lambda m: m.push(m.sized("<Q")),
         # containers
-        b"(": lambda m: m.push(_MARK),
+        b"(": lambda m: m.mark(),
         b")": lambda m: m.push(()),
         b"t": lambda m: m.push(tuple(m.group())),
         b"\x85": lambda m: m.push(m.take(1)),

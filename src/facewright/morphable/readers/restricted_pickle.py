@@ -133,6 +133,7 @@ class _Plain:
             made = {"_reconstruct": self._array, "_frombuffer": self._array_from_bytes, "scalar": self._scalar}
             return made[name](call) if name in made else None
         if name == "encode":
+            self._charge((len(call.arguments[0]),), 1)
             return _raw(call.arguments[0])
         if name == "bytes":
             return b""

@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 WORKERS ?= 2
 PHOTOS := src/facewright/assets/photos
 
-.PHONY: help demo test slow lint format docs validate-glb bench clean
+.PHONY: help demo test slow test-gpu lint format docs validate-glb bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ test: $(VENV)/.dev  ## run the tests (CPU, no downloads)
 
 slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout=1800 --durations=15
+
+test-gpu: $(VENV)/.dev  ## run the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu --timeout=600 --durations=15
 
 lint: $(VENV)/.dev  ## ruff, format, types, spelling
 	$(BIN)/ruff check .

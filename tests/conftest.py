@@ -1,7 +1,11 @@
 """Fixtures of the whole suite: reference material beside the checkout, seeded randomness, the toy face model."""
 
+import multiprocessing
 import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch
 
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.toy import toy_face_model
+from tests import fake_device
 
 torch.set_num_threads(1)  # many small tensors: a second thread costs more than it brings, and results stay equal
 
@@ -42,3 +47,11 @@ def shared_dir() -> Path:
     if not (folder / "photos").is_dir():
         pytest.skip(f"no reference material: {folder} is absent (it is not part of the repository)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def on_fake_device() -> Iterator[Callable[..., Any]]:
+    """Call a function in a process that knows ``fake_device``; what it returns or raises comes back."""
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(1, mp_context=fork, initializer=fake_device.register) as aside:
+        yield lambda function, *arguments: aside.submit(function, *arguments).result()

@@ -73,8 +73,8 @@ def fit_trans_params(
     """
     y_up = height - 1 - five[:, 1].double()
     targets = torch.stack([five[:, 0].double(), y_up], -1)
-    design = torch.cat([template.double(), torch.ones(5, 1, dtype=torch.float64)], -1)
-    solution = torch.linalg.pinv(design.cpu()) @ targets.cpu()
+    design = torch.cat([template.double().cpu(), torch.ones(5, 1, dtype=torch.float64)], -1)
+    solution = torch.linalg.pinv(design) @ targets.cpu()
     rows, (tx, ty) = solution[:3].T, solution[3].tolist()
     scale = float(rows.norm(dim=1).mean())
     spread = torch.linalg.svdvals(rows)

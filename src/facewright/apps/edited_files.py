@@ -84,7 +84,7 @@ def picture(
             "the .json of that photo's reconstruction has it"
         )
     rendering = render(mesh, camera.to(mesh.vertices.device), coefficients.sh)
-    return overlay(photo.srgb, display_picture(rendering, mesh), rendering.mask[0])
+    return overlay(photo.srgb.to(mesh.vertices.device), display_picture(rendering, mesh), rendering.mask[0])
 
 
 def _document(

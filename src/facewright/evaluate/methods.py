@@ -1,5 +1,6 @@
 """What is measured: anything that turns a photo and a detected face into a face mesh."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -19,7 +20,7 @@ from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel, MorphableFace
 from facewright.pipeline.fit_estimator import FitEstimator
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
-from facewright.records import Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo, Pose, Topology
+from facewright.records import Camera, FaceCoefficients, FaceDetection, FaceMesh, Photo, Pose, TensorRecord, Topology
 
 MEAN = "mean"
 """The baseline of all tables: the mean head, posed by the same detector's points."""
@@ -28,8 +29,8 @@ LEAST_OVERLAP = 0.1
 
 
 @dataclass(frozen=True)
-class MeasuredFace:
-    """What a method says about one face, mesh first.
+class MeasuredFace(TensorRecord):
+    """What a method says about one face, mesh first; on the CPU, where everything is measured.
 
     Attributes:
         topology: of the mesh.
@@ -182,10 +183,11 @@ class FlowMethod:
         """Name of its network's weights; empty without a network."""
         return self.flow.weights
 
-    @property
+    @cached_property
     def face_model(self) -> FaceModel | None:
-        """Of the flow."""
-        return self.flow.face_model
+        """Of the flow; on the CPU, where everything is measured."""
+        model = self.flow.face_model
+        return model if model is None or self._on_cpu else deepcopy(model).cpu()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -207,7 +209,12 @@ class FlowMethod:
     def estimate(self, photo: Photo, detection: FaceDetection) -> MeasuredFace:
         """See ``Measurable``."""
         face = self.flow.faces_in(photo, detections=[detection])[0]
-        return MeasuredFace(face.topology, face.mesh, face.pose, face.camera, face.morphable)
+        found = MeasuredFace(face.topology, face.mesh, face.pose, face.camera, face.morphable)
+        return found if self._on_cpu else found.to("cpu")
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.flow.device.type == "cpu"
 
 
 def load_method(

@@ -164,7 +164,8 @@ class Reconstructor:
         Where the detector finds none, its doubtful candidates are shown to the method, if that knows its doubts: R-Net
         sees profiles which the detector's mesh network denies. Such faces have the landmarks' five points and no mesh.
         """
-        found = detect_faces_in_batch(list(photos), self.detector)
+        photos = [photo.to(self.device) for photo in photos]
+        found = detect_faces_in_batch(photos, self.detector)
         if self.estimator.most_doubt is None:
             return found
         return [faces or self._seen_by_method(photo) for photo, faces in zip(photos, found, strict=True)]

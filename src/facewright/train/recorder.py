@@ -87,7 +87,7 @@ class Recorder:
         some, net = first_of(batch, SHEET_FACES), self.training.result
         was_training = net.training
         with torch.no_grad():
-            prediction = net.eval().predict(some.crops.to(self.training.fabric.device)).to("cpu")
+            prediction = net.eval().predict(some.crops)
         net.train(was_training)
         model = self.training.objective.model
         sheet = training_sheet(prediction, some, model, heading=f"step {report.step}")

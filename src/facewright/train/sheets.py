@@ -54,5 +54,5 @@ def training_sheet(
 
 
 def first_of(batch: TrainingBatch, count: int) -> TrainingBatch:
-    """The first faces of a batch, on the CPU."""
-    return rows(batch, torch.arange(min(count, len(batch)))).to("cpu")
+    """The first faces of a batch."""
+    return rows(batch, torch.arange(min(count, len(batch))))

@@ -25,9 +25,10 @@ from facewright.render.renderer import render
 from facewright.train.arcface import load_embedder
 from facewright.train.loop import Training, make_optimizer
 from facewright.train.objective import make_objective, project_landmarks, repeated
-from facewright.train.rnet_training import make_fabric
+from facewright.train.rnet_settings import NO_TRUTH, RUN_PRESETS
+from facewright.train.rnet_training import RNetCourse
+from facewright.train.run import make_fabric
 from facewright.train.samples import TrainingBatch
-from facewright.train.settings import NO_TRUTH, RUN_PRESETS
 
 LIMITS = {("resnet50", 224): 0.6}
 """A share below fails the run."""
@@ -86,7 +87,7 @@ def whole_step(case: Case, model: FaceModel, batch: TrainingBatch, device: str, 
     """A step as ``facewright train rnet`` takes it."""
     settings = replace(RUN_PRESETS["open"], device=device)
     fabric = make_fabric(settings)
-    weak = replace(settings.objective.weak, perceptual=0.2 if embedder else 0.0)
+    weak = replace(settings.network.objective.weak, perceptual=0.2 if embedder else 0.0)
     objective = make_objective(
         model,
         case.size,
@@ -94,7 +95,7 @@ def whole_step(case: Case, model: FaceModel, batch: TrainingBatch, device: str, 
         supervised=NO_TRUTH,
         embedder=load_embedder(embedder).to(fabric.device) if embedder else None,
     )
-    training = Training(fabric, network(case, model), objective, settings.optimizer, steps=10**6)
+    training = Training(fabric, RNetCourse(network(case, model), objective), settings.optimizer, steps=10**6)
     return lambda: training.take_step(batch)
 
 
@@ -102,7 +103,7 @@ def bare_step(case: Case, model: FaceModel, batch: TrainingBatch, device: str) -
     """The network's own part."""
     net = network(case, model).to(device).train()
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
-    optimizer = make_optimizer(net, RUN_PRESETS["open"].optimizer)
+    optimizer = make_optimizer(net, RUN_PRESETS["open"].optimizer, lambda name: name.startswith("backbone."))
 
     def step() -> None:
         net.forward_vector(batch.crops).square().mean().backward()

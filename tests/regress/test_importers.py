@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -227,6 +228,45 @@ def test_checkpoints_of_something_else_are_refused(tmp_path, state, change, mess
     torch.save(change(state), tmp_path / "odd.pth")
     with pytest.raises(WeightsError, match=message):
         import_weights(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("name", ["backbone.conv1.weight", "backbone.bn1.running_var", "final_layers.0.weight"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.long(),
+        lambda value: value.bool(),
+        lambda value: value.to(torch.complex64),
+        lambda value: value.to("meta"),
+        lambda value: value.to_sparse(),
+    ],
+)
+def test_tensors_that_are_no_plain_floats_are_refused_by_name(tmp_path, state, name, change):
+    torch.save(state | {name: change(state[name])}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=f"expected {re.escape(name)} to hold plain floating-point numbers"):
+        import_weights(tmp_path / "odd.pth")
+
+
+def test_dictionaries_that_hold_themselves_or_each_other_over_and_over_are_refused(tmp_path, state):
+    itself: dict[str, object] = dict(state)
+    itself["again"] = itself
+    torch.save(itself, tmp_path / "itself.pth")
+    with pytest.raises(WeightsError, match="in more than 32 dictionaries"):
+        import_weights(tmp_path / "itself.pth")
+    doubled: dict[str, object] = dict(state)
+    for _ in range(30):  # a billion names
+        doubled = {"a": doubled, "b": doubled}
+    torch.save(doubled, tmp_path / "doubled.pth")
+    with pytest.raises(WeightsError, match="at most 100000 entries"):
+        import_weights(tmp_path / "doubled.pth")
+    (tmp_path / "deep.pth").write_bytes(deep_pickle())
+    with pytest.raises(WeightsError):
+        import_weights(tmp_path / "deep.pth")
+
+
+def deep_pickle(levels: int = 100_000) -> bytes:
+    """Dictionaries in dictionaries, by hand: pickle itself gives up."""
+    return b"\x80\x02" + b"}X\x01\x00\x00\x00a" * levels + b"}" + b"s" * levels + b"."
 
 
 @pytest.mark.parametrize("outputs", [200, 1000])

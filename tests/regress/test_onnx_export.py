@@ -19,7 +19,7 @@ from facewright.regress.backbones import BACKBONES, Backbone
 from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.backbones.mobilenet import TABLES, MobileNetV3
 from facewright.regress.backbones.resnet import BottleneckUnit, ResNet
-from facewright.regress.onnx_export import COEFFICIENTS, FORMAT, LANDMARKS, export_onnx, onnx_difference
+from facewright.regress.onnx_export import FORMAT, export_onnx, onnx_difference
 from facewright.regress.rnet import RNet, head_sizes
 from facewright.regress.weights import WeightsCard
 
@@ -27,6 +27,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+COEFFICIENTS = ["id", "exp", "tex", "angles", "sh", "translation"]
+LANDMARKS = ["landmarks", "landmark_sigma"]
 LAYOUT = CoefficientLayout(5, 4, 3)
 CARD = WeightsCard(face_model="toy", recipe="none", seed=3, figures={"nme": 0.05}, licence="CC0-1.0")
 # Every kind of layer of every trunk, in fewer units: exporting takes a second per thirty layers.

@@ -123,11 +123,31 @@ def test_foreign_safetensors_are_sent_to_the_importer(saved):
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ({"kind": "cnet"}, "kind 'cnet'"),
-        ({"architecture": "vgg"}, "does not describe an R-Net.*vgg"),
-        ({"layout": {"id": 5}}, "does not describe an R-Net"),
-        ({"input_coding": "hsv"}, "does not describe an R-Net.*hsv"),
-        ({"width": "wide"}, "does not describe an R-Net"),
+        ({"kind": "cnet"}, "expected kind to be one of rnet, received 'cnet'"),
+        ({"kind": ["rnet"]}, r"kind .* received \['rnet'\]"),
+        ({"architecture": "vgg"}, "describes no R-Net: expected architecture .* received 'vgg'"),
+        ({"layout": {"id": 5}}, "describes no R-Net: expected layout"),
+        ({"layout": {"id": 10**12, "exp": 4, "tex": 3}}, "layout .* 1 to 100000 together, received .*1000000000000"),
+        ({"layout": {"id": 5.0, "exp": 4, "tex": 3}}, "layout"),
+        ({"layout": {"id": -5, "exp": 14, "tex": 3}}, "layout"),
+        ({"input_coding": "hsv"}, "input_coding .* received 'hsv'"),
+        ({"width": "wide"}, "width to be a number above 0, at most 8, received 'wide'"),
+        ({"width": 1e6}, "width .* received 1000000.0"),
+        ({"width": 10**400}, "width .* received 1000.*401 characters"),
+        ({"width": float("inf")}, "width .* received inf"),
+        ({"width": float("nan")}, "width .* received nan"),
+        ({"width": True}, "width .* received True"),
+        *(
+            ({"crop_size": size}, "crop_size to be a whole number, 16 to 4096, received")
+            for size in (-1, 0, 15, "64", float("nan"), 64.0, 10**9, None, True)
+        ),
+        ({"template": "other"}, "template to be one of deep3d-five-102, received 'other'"),
+        ({"landmark_head": 1}, "landmark_head to be true or false"),
+        ({"face_model": ""}, "face_model"),
+        ({"light": "blue"}, "light to be one of color, white"),
+        ({"seed": "3"}, "seed"),
+        ({"figures": {"nme": float("nan")}}, "figures"),
+        ({"recipe": 7}, "recipe to be text"),
         ({"architecture": "resnet34"}, r"missing backbone\.layer1\.2\.bn1\.bias"),
         ({"width": 0.25}, r"expected backbone\.\S+ of shape"),
     ],
@@ -138,7 +158,56 @@ def test_cards_that_do_not_match_their_tensors_are_refused(saved, card, message)
         load_weights(saved)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '"card"'])
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet101"])
+def test_shapes_are_compared_before_anything_is_allocated(saved, monkeypatch, architecture):
+    """90,000 coefficients of the widest ResNet-101 would take 7 GB."""
+    rewrite(saved, card={"layout": {"id": 90_000, "exp": 4, "tex": 3}, "width": 8.0, "architecture": architecture})
+    devices = set()
+    register = torch.nn.Module.register_parameter
+
+    def noted(module, name, parameter):
+        devices.update([] if parameter is None else [parameter.device.type])
+        register(module, name, parameter)
+
+    monkeypatch.setattr(torch.nn.Module, "register_parameter", noted)
+    with pytest.raises(WeightsError, match=r"of shape|missing"):
+        load_weights(saved)
+    assert devices == {"meta"}
+
+
+@pytest.mark.parametrize("name", ["face_model", "architecture", "width", "crop_size", "input_coding", "layout", "kind"])
+def test_entries_that_are_missing_are_named(saved, name):
+    card = {key: value for key, value in describe_weights(saved).items() if key != name}
+    save_file(load_file(saved), saved, metadata={"format": FORMAT, "card": json.dumps(card)})
+    for read in (load_weights, describe_weights, read_card):
+        with pytest.raises(WeightsError, match=f"expected {name}, .*received none"):
+            read(saved)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.uint8])
+def test_numbers_of_another_kind_are_refused(saved, dtype):
+    state = load_file(saved)
+    state["heads.id.bias"] = state["heads.id.bias"].to(dtype)
+    rewrite(saved, state=state)
+    with pytest.raises(WeightsError, match=r"heads\.id\.bias to hold floating-point numbers, received torch\."):
+        load_weights(saved)
+
+
+def test_another_kind_than_was_asked_for_is_refused(saved):
+    assert isinstance(load_weights(saved, kind="rnet"), RNet)
+    with pytest.raises(WeightsError, match="expected weights of 'cnet', received 'rnet'"):
+        load_weights(saved, kind="cnet")
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path):
+    with pytest.raises(WeightsError, match="crop_size"):
+        save_weights(RNet(LAYOUT, architecture="resnet18", width=0.125, crop_size=8), CARD, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"expected a network of R-Net, received Linear"):
+        save_weights(torch.nn.Linear(2, 2), CARD, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"card"', "[" * 100_000])
 def test_cards_that_are_not_cards_are_refused(saved, text):
     save_file(load_file(saved), saved, metadata={"format": FORMAT, "card": text})
     with pytest.raises(WeightsError, match="card"):

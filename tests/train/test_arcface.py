@@ -11,7 +11,7 @@ from skimage.transform import SimilarityTransform, warp
 from torch import Tensor, nn
 
 from facewright.cli import parse
-from facewright.cli.train import Train, TrainRnet
+from facewright.cli.train import Train, TrainNetwork
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.train import dlib_resnet
 from facewright.train.arcface import CHIP_SIZE, ArcFace, ChipCoding, arcface_chips, load_embedder
@@ -105,8 +105,8 @@ def test_onnx_files_are_told_by_their_name(tmp_path: Path) -> None:
 def test_training_takes_the_name_of_a_file() -> None:
     command = parse(["train", "rnet", "--data", "photos", "--out", "run", "--embedder", "net.onnx"])
     assert isinstance(command, Train)
-    assert isinstance(command.action, TrainRnet)
-    assert command.action.settings().objective.embedder == "net.onnx"
+    assert isinstance(command.action, TrainNetwork)
+    assert command.action.settings.network.objective.embedder == "net.onnx"
 
 
 def test_dlib_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

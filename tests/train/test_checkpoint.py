@@ -1,7 +1,8 @@
 """Checkpoints, run folders and settings on disk: whole, the newest kept, nothing executed, nothing guessed."""
 
 import json
-from dataclasses import replace
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from facewright.errors import TrainingError
+from facewright.train.bounds import bounded, check_bounds
 from facewright.train.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -17,16 +19,21 @@ from facewright.train.checkpoint import (
     rng_state,
     save_checkpoint,
 )
+from facewright.train.loader import CropJitter
+from facewright.train.rnet_settings import RUN_PRESETS, NetSettings, RNetSettings, check_rnet
+from facewright.train.run import train
 from facewright.train.run_folder import append_log, cut_log, open_run, read_log
 from facewright.train.settings import (
-    RUN_PRESETS,
     DataSettings,
+    OptimizerSettings,
     TrainSettings,
     check_settings,
     differing,
     settings_from_json,
     settings_json,
 )
+
+NEGATIVE = replace(RUN_PRESETS["open"].network.objective.weak, gamma=-1.0)
 
 
 def checkpoint(step: int = 7) -> Checkpoint:
@@ -95,7 +102,7 @@ def test_logs_are_cut_where_a_run_goes_on_and_where_a_line_broke_off(tmp_path: P
 def test_a_run_folder_says_what_was_asked_for(tmp_path: Path) -> None:
     settings = replace(RUN_PRESETS["paper"], seed=3)
     folder = open_run(tmp_path / "run", settings, resume=False)
-    assert settings_from_json(folder.config.read_text()) == settings
+    assert settings_from_json(folder.config.read_text(), RNetSettings) == settings
     assert folder.last_checkpoint is None
     save_checkpoint(folder.checkpoints, checkpoint(40), keep=1)
     open_run(tmp_path / "run", replace(settings, steps=9, log_every=3), resume=True)
@@ -116,7 +123,8 @@ def test_presets_can_be_trained_and_come_back_from_json(name: Any) -> None:
     settings = RUN_PRESETS[name]
     assert settings.preset == name
     check_settings(replace(settings, data=replace(settings.data, folders=("data",))))
-    assert settings_from_json(settings_json(settings)) == settings
+    check_rnet(settings.network)
+    assert settings_from_json(settings_json(settings), RNetSettings) == settings
     assert differing(settings, replace(settings, steps=1, device="cuda")) == []
 
 
@@ -127,9 +135,9 @@ def test_published_presets_are_those_of_the_publications() -> None:
             s.data.batch_size,
             s.steps,
             s.optimizer.lr,
-            s.net.backbone,
-            s.net.crop_size,
-            s.objective.weak.photometric,
+            s.network.net.backbone,
+            s.network.net.crop_size,
+            s.network.objective.weak.photometric,
         )
         for name, s in RUN_PRESETS.items()
     }
@@ -142,38 +150,85 @@ def test_published_presets_are_those_of_the_publications() -> None:
     ("text", "message"),
     [
         ("{", "config: expected JSON"),
-        ("[]", "config: expected entries of .* received list"),
-        ('{"objektive": {}}', "received objektive"),
-        ('{"steps": 5}', "config: expected objective too"),
-        ('{"steps": "5"}', r"config\.steps: expected int, received '5'"),
-        ('{"steps": true}', r"config\.steps: expected int, received True"),
-        ('{"precision": "64"}', r"config\.precision: expected .* received '64'"),
-        ('{"optimizer": {"lr": "fast"}}', r"config\.optimizer\.lr: expected float, received 'fast'"),
-        ('{"data": {"shares": ["half"]}}', r"config\.data\.shares: expected float, received 'half'"),
+        ("[" * 100_000, "config: expected JSON"),
+        ("[]", "config"),
+        ('{"objektive": {}}', "expected no objektive"),
+        ('{"network": {"net": {"depth": 3}}}', r"expected no depth @ config\.network\.net"),
+        ('{"steps": 5}', r"expected, received none @ config\.network"),
+        ('{"steps": "5"}', r"expected int, received '5' @ config\.steps"),
+        ('{"steps": true}', r"expected int, received True @ config\.steps"),
+        ('{"steps": 5.5}', r"expected int, received 5\.5 @ config\.steps"),
+        ('{"precision": "64"}', r"64.* @ config\.precision"),
+        ('{"optimizer": {"lr": "fast"}}', r"expected float, received 'fast' @ config\.optimizer\.lr"),
+        ('{"data": {"shares": ["half"]}}', r"expected float, received 'half' @ config\.data\.shares"),
+        ('{"data": {"folders": "half"}}', r"expected a list, received 'half' @ config\.data\.folders"),
+        ('{"data": 3}', r"@ config\.data"),
     ],
 )
 def test_settings_that_are_not_are_refused(text: str, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
-        settings_from_json(text, "config")
+        settings_from_json(text, RNetSettings, "config")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"data": DataSettings()}, "at least one folder as --data"),
-        ({"steps": 0}, "at least one of --steps"),
-        ({"keep_checkpoints": 0}, "intervals of 1 up"),
+        ({"steps": 0}, "--steps of at least 1"),
+        ({"seed": 2**70}, "--seed of at least 0"),
+        ({"seed": -1}, "--seed of at least 0"),
+        ({"keep_checkpoints": 0}, "--keep-checkpoints of at least 1"),
         ({"data": DataSettings(("a",), (-1.0,))}, "--shares of at least 0"),
+        ({"data": DataSettings(("a",), workers=-1)}, "--workers of at least 0, at most 1024; received -1"),
+        ({"data": DataSettings(("a",), moves=CropJitter(mirror=1.5))}, "--mirror of at least 0, at most 1"),
         ({"data": DataSettings(("a", "b"), (0.0, 0.0))}, "--shares above 0"),
-        ({"optimizer": replace(RUN_PRESETS["open"].optimizer, ema_decay=1.0)}, "EMA decay"),
-        ({"objective": replace(RUN_PRESETS["paper"].objective, embedder="")}, "an embedder"),
-        ({"net": replace(RUN_PRESETS["open"].net, backbone="dlib_resnet29", crop_size=64)}, "at least 67 px"),
+        ({"optimizer": OptimizerSettings(ema_decay=1.0)}, "--ema-decay of at least 0, below 1; received 1"),
+        *(
+            (
+                {"optimizer": replace(OptimizerSettings(), **{name: value})},
+                f"--{name.replace('_', '-')} .*; received {value}",
+            )
+            for name in ("lr", "backbone_lr_scale", "weight_decay", "clip_norm", "ema_decay")
+            for value in (math.nan, math.inf, -1.0)
+        ),
+        ({"optimizer": OptimizerSettings(warmup_steps=-1)}, "--warmup-steps of at least 0"),
+        ({"objective": replace(RUN_PRESETS["paper"].network.objective, embedder="")}, "an --embedder"),
+        ({"objective": replace(RUN_PRESETS["paper"].network.objective, embedder="no.pt")}, "--embedder .*'no.pt'"),
+        ({"objective": replace(RUN_PRESETS["open"].network.objective, embedder="dlib")}, "no --embedder"),
+        ({"objective": replace(RUN_PRESETS["open"].network.objective, weak=NEGATIVE)}, "--gamma of at least 0"),
+        ({"net": NetSettings("dlib_resnet29", crop_size=64)}, "at least 67 px"),
+        ({"net": NetSettings(width=math.nan)}, "--width above 0, at most 8; received nan"),
+        ({"net": NetSettings("abacus")}, "--backbone of"),
     ],
 )
-def test_settings_that_cannot_be_trained_are_refused(changes: dict[str, Any], message: str) -> None:
-    settings: TrainSettings = replace(RUN_PRESETS["open"], data=DataSettings(("data",)))
+def test_settings_that_cannot_be_trained_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    own = {name: changes[name] for name in ("net", "objective") if name in changes}
+    general = {name: value for name, value in changes.items() if name not in own}
+    start: TrainSettings[RNetSettings] = replace(RUN_PRESETS["open"], data=DataSettings(("data",)))
+    settings = replace(start, network=replace(start.network, **own), **general)
     with pytest.raises(TrainingError, match=message):
-        check_settings(replace(settings, **changes))
+        train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_setting_of_every_preset_is_walked() -> None:
+    """A number that is added later is checked too."""
+
+    @dataclass(frozen=True)
+    class Inner:
+        rate: float = bounded(0.5, above=0, most=1)
+
+    @dataclass(frozen=True)
+    class Outer:
+        inner: Inner = field(default_factory=Inner)
+        counts: tuple[int, ...] = (1, 2)
+
+    check_bounds(Outer())
+    for wrong in (Outer(Inner(0.0)), Outer(Inner(1.5)), Outer(Inner(math.nan)), Outer(counts=(1, -2))):
+        with pytest.raises(TrainingError, match=r"--rate above 0, at most 1|--counts of at least 0"):
+            check_bounds(wrong)
+    for settings in RUN_PRESETS.values():
+        check_bounds(settings)
 
 
 def test_batches_are_shared_evenly_among_processes() -> None:

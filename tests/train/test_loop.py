@@ -15,28 +15,23 @@ from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.regress.backbones import BACKBONES
 from facewright.regress.backbones.dlib import DlibTrunk
+from facewright.regress.rnet import RNetPrediction
 from facewright.regress.weights import describe_weights, load_weights
 from facewright.train.loop import Training
 from facewright.train.objective import make_objective
 from facewright.train.recorder import LoggedStep
-from facewright.train.rnet_training import make_fabric, train_rnet
+from facewright.train.rnet_settings import NO_TRUTH, RUN_PRESETS, NetSettings, ObjectiveSettings, RNetSettings
+from facewright.train.rnet_training import RNetCourse
+from facewright.train.run import make_fabric, train
 from facewright.train.run_folder import RunFolder, read_log
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
-from facewright.train.settings import (
-    NO_TRUTH,
-    RUN_PRESETS,
-    DataSettings,
-    NetSettings,
-    ObjectiveSettings,
-    OptimizerSettings,
-    TrainSettings,
-)
+from facewright.train.settings import DataSettings, OptimizerSettings, TrainSettings
 from facewright.train.starts import start_net
 from tests.train.pictures import ToyStream, draw_batch, some_faces
 
 SIZE = 40
-WITHOUT_PIXELS = replace(RUN_PRESETS["open"].objective.weak, photometric=0.0)
+WITHOUT_PIXELS = replace(RUN_PRESETS["open"].network.objective.weak, photometric=0.0)
 CARDS = [DataCard("photographs", source="toy heads")]
 
 
@@ -53,11 +48,17 @@ def _tiny_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "tiny", lambda width: DlibTrunk(2, width=width))
 
 
-def small_run(toy_file: str, **changes: Any) -> TrainSettings:
-    settings = TrainSettings(
+def small_run(toy_file: str, **changes: Any) -> TrainSettings[RNetSettings]:
+    own = {name: changes.pop(name) for name in ("net", "objective") if name in changes}
+    network = RNetSettings(
         ObjectiveSettings(WITHOUT_PIXELS),
         face_model=toy_file,
         net=NetSettings("tiny", width=0.125, crop_size=SIZE, landmark_head=True),
+    )
+    settings = TrainSettings(
+        replace(network, **own),
+        trainee="rnet",
+        preset="none",
         data=DataSettings(("toy",), batch_size=8),
         optimizer=OptimizerSettings("adamw", lr=1e-3, weight_decay=0.01, clip_norm=5.0, ema_decay=0.9),
         steps=6,
@@ -76,13 +77,20 @@ def losses_of(folder: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def training(settings: TrainSettings, model: FaceModel) -> Training:
-    goal = settings.objective
-    objective = make_objective(model, settings.net.crop_size, weak=goal.weak, supervised=goal.supervised)
+def training(settings: TrainSettings[RNetSettings], model: FaceModel) -> Training:
+    goal = settings.network.objective
+    objective = make_objective(model, SIZE, weak=goal.weak, supervised=goal.supervised)
     net = start_net(model, architecture="tiny", width=0.125, crop_size=SIZE, landmark_head=True)
+    course = RNetCourse(net, objective)
     return Training(
-        make_fabric(settings), net, objective, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate
+        make_fabric(settings), course, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate
     )
+
+
+def predict(run: Training, crops: torch.Tensor) -> RNetPrediction:
+    """By the network under training, in the run's precision."""
+    assert isinstance(run.course, RNetCourse)
+    return run.course.prediction(run.module(crops))
 
 
 # ------------------------------------------------------------------------------------------------ runs
@@ -93,7 +101,7 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(
 ) -> None:
     """Killed after step 4, resumed from the checkpoint after step 2: the same losses and weights, to the bit."""
     settings, stream = small_run(toy_file), ToyStream(toy_model, SIZE)
-    unbroken = train_rnet(settings, tmp_path / "unbroken", source=stream, cards=CARDS)
+    unbroken = train(settings, tmp_path / "unbroken", source=stream, cards=CARDS)
 
     class Killed(Exception):
         pass
@@ -103,9 +111,9 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(
             raise Killed
 
     with pytest.raises(Killed):
-        train_rnet(settings, tmp_path / "broken", source=stream, cards=CARDS, on_log=die)
+        train(settings, tmp_path / "broken", source=stream, cards=CARDS, on_log=die)
     torch.rand(7)  # whatever happened to the dice in between
-    resumed = train_rnet(settings, tmp_path / "broken", source=stream, cards=CARDS, resume=True)
+    resumed = train(settings, tmp_path / "broken", source=stream, cards=CARDS, resume=True)
     assert losses_of(resumed) == losses_of(unbroken)
     assert [line["step"] for line in losses_of(resumed)] == list(range(6))
     first, second = (load_weights(folder.weights).state_dict() for folder in (unbroken, resumed))
@@ -116,7 +124,7 @@ def test_a_run_leaves_weights_that_load_and_say_where_they_come_from(
     toy_model: FaceModel, toy_file: str, tmp_path: Path
 ) -> None:
     settings = small_run(toy_file, steps=2, seed=5)
-    folder = train_rnet(settings, tmp_path / "run", source=ToyStream(toy_model, SIZE), cards=CARDS)
+    folder = train(settings, tmp_path / "run", source=ToyStream(toy_model, SIZE), cards=CARDS)
     card = describe_weights(folder.weights)
     assert (card["face_model"], card["training_data"], card["seed"]) == ("toy", "100% toy heads", 5)
     assert card["commit"]
@@ -128,7 +136,7 @@ def test_a_run_leaves_weights_that_load_and_say_where_they_come_from(
 def test_two_processes_train_as_one(toy_model: FaceModel, toy_file: str, tmp_path: Path) -> None:
     """Gloo on this machine, with accumulation in each process besides; the same losses up to the order of sums."""
     settings = small_run(toy_file, steps=3, accumulate=2)
-    alone = train_rnet(settings, tmp_path / "one", source=ToyStream(toy_model, SIZE), cards=CARDS)
+    alone = train(settings, tmp_path / "one", source=ToyStream(toy_model, SIZE), cards=CARDS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -152,11 +160,11 @@ def test_two_processes_train_as_one(toy_model: FaceModel, toy_file: str, tmp_pat
         torch.testing.assert_close(second[name], value, rtol=0, atol=2e-5)
 
 
-def _one_of_two(rank: int, port: int, settings: TrainSettings, out: Path, model: FaceModel) -> None:
+def _one_of_two(rank: int, port: int, settings: TrainSettings[RNetSettings], out: Path, model: FaceModel) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
     os.environ |= {"GROUP_RANK": "0", "GLOO_SOCKET_IFNAME": "lo"}
-    train_rnet(settings, out, source=ToyStream(model, SIZE, rank=rank, world=2), cards=CARDS)
+    train(settings, out, source=ToyStream(model, SIZE, rank=rank, world=2), cards=CARDS)
 
 
 # ------------------------------------------------------------------------------------------------ steps
@@ -182,10 +190,14 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
             batch = super().batch(step)
             return replace(batch, crops=batch.crops * float("nan")) if step == 1 else batch
 
-    settings = small_run(toy_file, net=NetSettings("resnet18", width=0.125, crop_size=SIZE), steps=4)
-    settings = replace(settings, objective=ObjectiveSettings(replace(WITHOUT_PIXELS, photometric=1.0)))
+    settings = small_run(
+        toy_file,
+        net=NetSettings("resnet18", width=0.125, crop_size=SIZE),
+        objective=ObjectiveSettings(replace(WITHOUT_PIXELS, photometric=1.0)),
+        steps=4,
+    )
     seen: list[LoggedStep] = []
-    folder = train_rnet(settings, tmp_path / "run", source=Spoilt(toy_model, SIZE), cards=CARDS, on_log=seen.append)
+    folder = train(settings, tmp_path / "run", source=Spoilt(toy_model, SIZE), cards=CARDS, on_log=seen.append)
     assert [logged.report.finite for logged in seen] == [True, False, True, True]
     assert [line["skipped"] for line in read_log(folder.log)] == [0, 1, 1, 1]
     assert read_log(folder.log)[1]["total"] is None
@@ -224,7 +236,7 @@ def test_bf16_trains_and_losses_stay_float32(toy_model: FaceModel, toy_file: str
     full, half = (training(small_run(toy_file, precision=p), toy_model) for p in ("32", "bf16-mixed"))
     for _ in range(3):
         exact, rounded = full.take_step(batch), half.take_step(batch)
-    assert half.predict(batch.crops).coefficients.id.dtype == torch.float32
+    assert predict(half, batch.crops).coefficients.id.dtype == torch.float32
     assert rounded.total != exact.total
     assert rounded.total == pytest.approx(exact.total, rel=0.05)
 
@@ -238,7 +250,7 @@ def test_a_network_learns_one_picture_from_its_pixels_alone(toy_model: FaceModel
     batch = draw_batch(toy_model, faces, SIZE, torch.tensor([False]))
     course = [run.take_step(batch).terms["weak/photometric"] for _ in range(100)]
     assert course[-1] < 0.12 * course[0]
-    torch.testing.assert_close(run.predict(batch.crops).coefficients.angles, faces.angles, atol=0.01, rtol=0)
+    torch.testing.assert_close(predict(run, batch.crops).coefficients.angles, faces.angles, atol=0.01, rtol=0)
 
 
 # ------------------------------------------------------------------------------------------------ schedules
@@ -290,13 +302,13 @@ def test_a_folder_that_is_taken_is_refused_and_so_is_resuming_with_other_setting
     toy_model: FaceModel, toy_file: str, tmp_path: Path
 ) -> None:
     settings, stream = small_run(toy_file, steps=1), ToyStream(toy_model, SIZE)
-    train_rnet(settings, tmp_path / "run", source=stream, cards=CARDS)
+    train(settings, tmp_path / "run", source=stream, cards=CARDS)
     with pytest.raises(TrainingError, match="go on there with --resume"):
-        train_rnet(settings, tmp_path / "run", source=stream, cards=CARDS)
+        train(settings, tmp_path / "run", source=stream, cards=CARDS)
     other = replace(settings, seed=1, optimizer=replace(settings.optimizer, lr=2e-3))
     with pytest.raises(TrainingError, match=r"trained with other settings \(optimizer\.lr, seed\)"):
-        train_rnet(other, tmp_path / "run", source=stream, cards=CARDS, resume=True)
-    longer = train_rnet(replace(settings, steps=2), tmp_path / "run", source=stream, cards=CARDS, resume=True)
+        train(other, tmp_path / "run", source=stream, cards=CARDS, resume=True)
+    longer = train(replace(settings, steps=2), tmp_path / "run", source=stream, cards=CARDS, resume=True)
     assert len(read_log(longer.log)) == 2
 
 
@@ -304,18 +316,18 @@ def test_data_of_another_face_model_or_template_is_refused(toy_model: FaceModel,
     settings, stream = small_run(toy_file, data=DataSettings(("a", "b"), batch_size=8)), ToyStream(toy_model, SIZE)
     other = DataCard("synthetic", face_model="open", layout=toy_model.layout)
     with pytest.raises(TrainingError, match="a holds truth for face model 'open'"):
-        train_rnet(settings, tmp_path / "run", source=stream, cards=[other, *CARDS])
+        train(settings, tmp_path / "run", source=stream, cards=[other, *CARDS])
     strange = DataCard("photographs", template="another-crop")
     with pytest.raises(TrainingError, match="one crop template, received another-crop, deep3d-five-102"):
-        train_rnet(settings, tmp_path / "run", source=stream, cards=[*CARDS, strange])
+        train(settings, tmp_path / "run", source=stream, cards=[*CARDS, strange])
 
 
 def test_a_missing_extra_is_named(toy_file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "lightning_fabric", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'facewright\[train\]'"):
-        train_rnet(small_run(toy_file), tmp_path / "run")
+        train(small_run(toy_file), tmp_path / "run")
 
 
 def test_a_device_that_is_not_there_is_refused(toy_file: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--device of auto, cpu or cuda"):
-        train_rnet(small_run(toy_file, device="abacus"), tmp_path / "run")
+        train(small_run(toy_file, device="abacus"), tmp_path / "run")

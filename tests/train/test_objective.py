@@ -14,12 +14,13 @@ from facewright.records import Annotations, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
 from facewright.train import objective as objective_module
+from facewright.train.course import rows
 from facewright.train.losses.perceptual import EmbeddingMetric
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SupervisedWeights
-from facewright.train.objective import Objective, make_objective, repeated, rows, weak_terms
+from facewright.train.objective import Objective, make_objective, repeated, weak_terms
+from facewright.train.rnet_settings import NO_TRUTH
 from facewright.train.samples import TrainingBatch
-from facewright.train.settings import NO_TRUTH
 from tests.train.pictures import draw_batch, some_faces
 
 SIZE = 48

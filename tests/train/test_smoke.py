@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from facewright.cli import main, parse
-from facewright.cli.train import Train, TrainRnet
+from facewright.cli.train import Train, TrainNetwork
 from facewright.export.asset import to_uint8
 from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
-from facewright.train.loader import NO_JITTER
 from facewright.train.losses.supervised import SUPERVISED_TERMS
 from facewright.train.make import make_data
+from facewright.train.rnet_settings import RUN_PRESETS, RNetSettings
 from facewright.train.run_folder import read_log
 from facewright.train.samples import DataCard, TrainingSample, empty_points
-from facewright.train.settings import RUN_PRESETS, TrainSettings, settings_json
+from facewright.train.settings import TrainSettings, settings_json
 from tests.train.pictures import draw_batch, some_faces
 
 SIZE = 48
@@ -76,7 +76,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 def test_smoke_lowers_every_loss_and_resumes_exactly(folder: Path, toy_model: FaceModel, tmp_path: Path) -> None:
     out, wild = tmp_path / "run", str(folder / "wild.safetensors")
-    line = command(folder, "--init", wild, "--landmark-head", "True", "--shares", "0.5", "0.5", "--out", str(out))
+    line = command(folder, "--init", wild, "--landmark-head", "--shares", "0.5", "0.5", "--out", str(out))
     assert main(line) == 0
     log = read_log(out / "log.jsonl")
     weak = {"photometric", "landmark", "coefficient", "gamma"}
@@ -135,15 +135,15 @@ def test_what_cannot_be_trained_is_named(
 
 
 def test_settings_come_from_the_preset_the_command_and_the_file(folder: Path, tmp_path: Path) -> None:
-    def parsed(*more: str) -> TrainSettings:
+    def parsed(*more: str) -> TrainSettings[RNetSettings]:
         train = parse(command(folder, "--out", "run", *more))
         assert isinstance(train, Train)
-        assert isinstance(train.action, TrainRnet)
-        return train.action.settings()
+        assert isinstance(train.action, TrainNetwork)
+        return train.action.settings
 
     changed = parsed("--lr", "0.5", "--optimizer", "adam", "--no-jitter", "--backbone-lr-scale", "0.1")
     assert (changed.optimizer.lr, changed.optimizer.name, changed.optimizer.backbone_lr_scale) == (0.5, "adam", 0.1)
-    assert changed.data.jitter == NO_JITTER
+    assert not changed.data.jitter
     assert changed.steps == RUN_PRESETS["smoke"].steps
     file = tmp_path / "config.json"
     file.write_text(settings_json(changed))

@@ -7,7 +7,9 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
 import tyro
 
@@ -18,29 +20,35 @@ from facewright.cli.edit import Edit
 from facewright.cli.evaluate import Evaluate
 from facewright.cli.model import Model
 from facewright.cli.reconstruct import Reconstruct
-from facewright.cli.train import Train
+from facewright.cli.train import Train, train_command
 from facewright.cli.weights import Weights
 from facewright.errors import FacewrightError
 
-Command = (
-    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
-    | Annotated[Decode, tyro.conf.subcommand("decode")]
-    | Annotated[Edit, tyro.conf.subcommand("edit")]
-    | Annotated[Convert, tyro.conf.subcommand("convert")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Model, tyro.conf.subcommand("model")]
-    | Annotated[Weights, tyro.conf.subcommand("weights")]
-)
+Command = Reconstruct | Decode | Edit | Convert | Evaluate | Train[Any] | Model | Weights
 
 
 def parse(args: Sequence[str] | None = None) -> Command:
-    """The command that a command line (the program's own if None) asks for; leaves the program if it asks for none."""
+    """The command that a command line (the program's own if None) asks for; leaves the program if it asks for none.
+
+    Raises:
+        FacewrightError: a preset or file that its other options begin from is wrong.
+    """
+    given = sys.argv[1:] if args is None else list(args)
+    commands: list[Any] = [
+        Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")],
+        Annotated[Decode, tyro.conf.subcommand("decode")],
+        Annotated[Edit, tyro.conf.subcommand("edit")],
+        Annotated[Convert, tyro.conf.subcommand("convert")],
+        Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+        Annotated[train_command(given), tyro.conf.subcommand("train")],
+        Annotated[Model, tyro.conf.subcommand("model")],
+        Annotated[Weights, tyro.conf.subcommand("weights")],
+    ]
     return tyro.cli(
-        Command,
+        reduce(or_, commands),
         prog="facewright",
         description="Photographs in, 3D faces out.",
-        args=args,
+        args=given,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs),
     )
 
@@ -51,9 +59,8 @@ def main(args: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # file names may hold what the terminal's coding has not
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    command = parse(args)
     try:
-        return command.run()
+        return parse(args).run()
     except FacewrightError as error:
         complain(f"{type(error).__name__}:", str(error))
         return WRONG_COMMAND

@@ -1,165 +1,130 @@
-"""``facewright train``: make training data; train networks on it."""
+"""``facewright train``: make training data; train networks on it.
 
+Every network in ``TRAINEES`` is a command, and every setting of its runs an option: nothing is listed here twice.
+"""
+
+import argparse
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from facewright.cli.console import DONE, error_console, say, transient_progress
+from facewright.cli.console import DONE, CommandError, error_console, say, transient_progress
 from facewright.cli.train_data import TrainPrepare, TrainSynthesize
-from facewright.train.loader import NO_JITTER
+from facewright.train.course import Trainee
 from facewright.train.recorder import LoggedStep
-from facewright.train.rnet_training import train_rnet
-from facewright.train.settings import RUN_PRESETS, Precision, RunPreset, TrainSettings, read_settings
+from facewright.train.run import train
+from facewright.train.settings import Own, TrainSettings, read_settings
+from facewright.train.trainees import TRAINEES
+
+Action = TypeVar("Action")
 
 
-@dataclass(frozen=True)
-class TrainRnet:
-    """Train an R-Net: hybrid-level weak supervision on photographs, truth on synthetic pictures.
+@dataclass(frozen=True, kw_only=True)
+class TrainNetwork:
+    """Train a network.
 
-    What is not given is as the preset has it. Under ``torchrun`` many processes train one network.
+    What is not given is as the preset (or --config) has it. Under ``torchrun`` many processes train one network.
     """
 
-    data: tuple[Path, ...]
-    """Folders made by ``facewright train prepare`` and ``facewright train synthesize``."""
+    settings: TrainSettings[Any]
+    """The run."""
     out: Path
     """Run folder."""
-    preset: RunPreset = "open"
-    """Losses, network and schedule to start from."""
     config: Path | None = None
     """A run's config.json (edited or not) instead of a preset."""
-    shares: tuple[float, ...] = ()
-    """Share of each --data in a batch; equal shares if not given."""
-    face_model: str | None = None
-    """``open`` or the file of an imported model."""
-    backbone: str | None = None
-    """Trunk: resnet18, resnet50, mobilenet_v3_small, ..."""
-    width: float | None = None
-    """Factor on the trunk's channels."""
-    crop_size: int | None = None
-    """Side of the crops, px."""
-    landmark_head: bool | None = None
-    """Predict the 68 points directly too, with their uncertainty."""
-    init: str | None = None
-    """Weights file to start from, or ``dlib`` (real-face features for --backbone dlib_resnet29)."""
-    batch_size: int | None = None
-    """Pictures a step, over all processes and accumulated parts."""
-    accumulate: int | None = None
-    """Parts into which each process splits its pictures, for devices with little memory."""
-    jitter: bool = True
-    """Shift, resize and mirror crops as the preset says."""
-    workers: int | None = None
-    """Threads that read ahead, per training process."""
-    steps: int | None = None
-    """Optimiser steps."""
-    lr: float | None = None
-    """Learning rate of the heads."""
-    backbone_lr_scale: float | None = None
-    """The trunk's learning rate, as a factor of that."""
-    optimizer: Literal["adam", "adamw"] | None = None
-    """Optimiser."""
-    schedule: Literal["constant", "cosine", "step"] | None = None
-    """Course of the learning rate."""
-    warmup_steps: int | None = None
-    """Steps over which it rises."""
-    weight_decay: float | None = None
-    """Decay of filters and matrices."""
-    clip_norm: float | None = None
-    """Largest norm of the gradient; 0: not clipped."""
-    ema_decay: float | None = None
-    """Decay of the averaged weights; 0: none."""
-    embedder: str | None = None
-    """Recognition network of the perceptual term: ``dlib``, or a .pt or .onnx file."""
-    weak_on_synthetic: bool | None = None
-    """Weak terms for pictures with truth too (they need the renderer)."""
-    precision: Precision | None = None
-    """Of the network's forward pass."""
-    seed: int | None = None
-    """Of weights, order and jitter."""
-    device: str | None = None
-    """auto, cpu, cuda or cuda:N."""
-    log_every: int | None = None
-    """Steps between lines of the log."""
-    sheet_every: int | None = None
-    """Steps between sheets of pictures; 0: none."""
-    checkpoint_every: int | None = None
-    """Steps between checkpoints."""
     resume: bool = False
     """Go on in --out from its newest checkpoint; start where there is none."""
 
-    def settings(self) -> TrainSettings:
-        """The preset or file, with what was given on the command line.
-
-        Raises:
-            TrainingError: the file is not a run's configuration.
-        """
-        start = RUN_PRESETS[self.preset]
-        if self.config is not None:
-            start = read_settings(self.config)
-        net = self._given("width", "crop_size", "landmark_head", "backbone")
-        if self.init is not None:
-            net["init"] = self.init
-        elif net.get("backbone", start.net.backbone) != start.net.backbone:
-            net["init"] = ""  # what the preset starts from fits its own trunk
-        data = self._given("batch_size", "workers") | ({} if self.jitter else {"jitter": NO_JITTER})
-        data |= {"folders": tuple(str(folder) for folder in self.data), "shares": self.shares}
-        steps = self._given(
-            "lr", "backbone_lr_scale", "schedule", "warmup_steps", "ema_decay", "weight_decay", "clip_norm"
-        )
-        if self.optimizer is not None:
-            steps["name"] = self.optimizer
-        whole = self._given("face_model", "steps", "precision", "accumulate", "seed", "device")
-        return replace(
-            start,
-            **whole,
-            **self._given("log_every", "sheet_every", "checkpoint_every"),
-            net=replace(start.net, **net),
-            data=replace(start.data, **data),
-            objective=replace(start.objective, **self._given("weak_on_synthetic", "embedder")),
-            optimizer=replace(start.optimizer, **steps),
-        )
-
     def run(self) -> int:
         """Train."""
-        settings = self.settings()
         first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
         with transient_progress(quiet=not first) as progress:
-            task = progress.add_task("training", total=settings.steps)
+            task = progress.add_task("training", total=self.settings.steps)
 
             def show(logged: LoggedStep) -> None:
                 progress.update(task, completed=logged.report.step + 1, description=describe(logged))
                 if not logged.report.finite:
                     error_console.print(f"step {logged.report.step} was not finite and was skipped", markup=False)
 
-            folder = train_rnet(settings, self.out, resume=self.resume, on_log=show)
+            folder = train(self.settings, self.out, resume=self.resume, on_log=show)
         if first:
             say(f"trained  {folder.weights}")
         return DONE
-
-    def _given(self, *names: str) -> dict[str, object]:
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def describe(logged: LoggedStep) -> str:
     """One line: losses and speed."""
     report = logged.report
-    terms = " ".join(f"{name.partition('/')[2]} {value:.3g}" for name, value in report.terms.items())
+    terms = " ".join(f"{name.rpartition('/')[2]} {value:.3g}" for name, value in report.terms.items())
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     return f"{report.total:.4g} ({terms}) {logged.images_per_second:.0f} images/s{skipped}"
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Generic[Action]):
     """Make training data, train networks on it."""
 
-    action: (
-        Annotated[TrainRnet, tyro.conf.subcommand("rnet")]
-        | Annotated[TrainPrepare, tyro.conf.subcommand("prepare")]
-        | Annotated[TrainSynthesize, tyro.conf.subcommand("synthesize")]
-    )
+    action: Action
 
     def run(self) -> int:
         """Run the chosen one."""
-        return self.action.run()
+        return self.action.run()  # pyright: ignore[reportAttributeAccessIssue] - a command
+
+
+def train_command(args: Sequence[str]) -> Any:
+    """``Train`` for a command line: what it starts from (preset or file) decides what is not given.
+
+    Args:
+        args: the whole command line.
+
+    Raises:
+        CommandError: a preset that is not there.
+        TrainingError: the file is not a run's configuration.
+    """
+    actions: list[Any] = [
+        Annotated[TrainPrepare, tyro.conf.subcommand("prepare")],
+        Annotated[TrainSynthesize, tyro.conf.subcommand("synthesize")],
+    ]
+    for name, trainee in TRAINEES.items():
+        asked = args[2:] if list(args[:2]) == ["train", name] else ()
+        start = field(default=start_of(name, trainee, asked))
+        command = make_dataclass(
+            f"Train_{name}",
+            [("settings", TrainSettings[trainee.settings], start)],
+            bases=(TrainNetwork,),
+            frozen=True,
+            kw_only=True,
+        )
+        actions.append(Annotated[command, tyro.conf.subcommand(name, description=trainee.purpose)])
+    return Train[reduce(or_, actions)]
+
+
+def start_of(name: str, trainee: Trainee[Own], args: Sequence[str]) -> TrainSettings[Own]:
+    """The settings that a command line changes: those of its ``--config``, or of its ``--preset``.
+
+    Raises:
+        CommandError, TrainingError: as ``train_command``.
+    """
+    parser = argparse.ArgumentParser(prog=f"facewright train {name}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--config", type=Path)
+    asked, _ = parser.parse_known_args(args)
+    if asked.preset is not None and asked.preset not in trainee.presets:
+        raise CommandError(f"expected a --preset of {', '.join(trainee.presets)}; received {asked.preset!r}")
+    start = trainee.presets[asked.preset or trainee.preset]
+    if asked.config is None:
+        return start
+    found = read_settings(asked.config, trainee.settings)
+    if found.trainee != name:
+        raise CommandError(f"expected a --config of {name}, received one of {found.trainee}: {asked.config}")
+    if asked.preset not in (None, found.preset):
+        raise CommandError(
+            f"expected --config or --preset, received {asked.config}, which began as {found.preset}, and {asked.preset}"
+        )
+    return found

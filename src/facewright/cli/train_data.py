@@ -11,6 +11,7 @@ import tyro
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
 from facewright.train.make import MakingReport, make_data
 from facewright.train.photo_folders import open_photo_folder
+from facewright.train.processes import take_one_thread
 from facewright.train.quality import QualityLimits
 from facewright.train.samples import STORED_CROP_SIZE
 
@@ -46,6 +47,7 @@ class TrainSynthesize:
                 f"expected one or more seeds in 0 .. {HELD_OUT_SEED - 1} (higher ones are for measuring), received "
                 f"--first-seed {self.first_seed} --count {self.count}"
             )
+        take_one_thread()
         card, sampler = data_card(self.crop_size), SceneSampler(crop_size=self.crop_size)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
@@ -78,6 +80,7 @@ class TrainPrepare:
         from facewright.train.prepare import PhotoSampler, PrepareSettings, photo_card  # takes its time to load
 
         folder = open_photo_folder(self.photos)
+        take_one_thread()
         settings = PrepareSettings(self.crop_size, self.faces, self.limits)
         sampler = PhotoSampler(folder.root, settings)
         with progress_bar("prepare") as progress:

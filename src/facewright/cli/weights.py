@@ -53,7 +53,7 @@ class WeightsImport:
 
 @dataclass(frozen=True)
 class WeightsExportOnnx:
-    """Write an R-Net as ONNX, for programs without torch."""
+    """Write a network as ONNX, for programs without torch."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """Weights file (.safetensors), or the name of an embedded one: open, fast."""
@@ -66,10 +66,10 @@ class WeightsExportOnnx:
 
     def run(self) -> int:
         """Write, run it once, report."""
-        net = load_weights(self.file)
+        net, size = load_weights(self.file), describe_weights(self.file)["crop_size"]
         with error_console.status("exporting"):
             export_onnx(net, read_card(self.file), self.out, opset=self.opset, half=self.half)
-            crops = torch.rand(2, 3, net.crop_size, net.crop_size, generator=torch.Generator().manual_seed(0))
+            crops = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
             difference = onnx_difference(net, self.out, crops)
         say(f"checked  onnxruntime answers as torch does, to {difference:.1e} of each output's range")
         say(f"wrote    {self.out}")

@@ -1,4 +1,4 @@
-"""R-Net as an ONNX file, for programs without torch: named outputs, a card, any number of crops at once."""
+"""Networks as ONNX files, for programs without torch: named outputs, a card, any number of crops at once."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from facewright.errors import ExportError, MissingExtraError
 from facewright.files import written_whole
-from facewright.regress.rnet import RNet
+from facewright.regress.kinds import kind_of
 from facewright.regress.weights import WeightsCard, card_entries
 
 if TYPE_CHECKING:
@@ -25,23 +25,21 @@ FORMAT = "facewright-onnx/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON, as in weights files."""
 OPSETS = range(18, 26)
 """Versions of the ONNX operators that can be written; the first is read by most programs."""
-COEFFICIENTS = ("id", "exp", "tex", "angles", "sh", "translation")
-LANDMARKS = ("landmarks", "landmark_sigma")
 
 _EXPORTER_LOG = "torch.onnx._internal.exporter._registration"
 
 
 def export_onnx(
-    net: RNet, card: WeightsCard, path: str | os.PathLike[str], *, opset: int = OPSETS[0], half: bool = False
+    net: nn.Module, card: WeightsCard, path: str | os.PathLike[str], *, opset: int = OPSETS[0], half: bool = False
 ) -> None:
     """Write a network as ONNX.
 
-    The input ``crops`` is (N, 3, S, S), sRGB-coded, 0..1, for any N. The outputs are those of ``FaceCoefficients``,
-    by name, and of nets with a landmark head ``landmarks`` and ``landmark_sigma``, both in crop pixels. Batch norm is
-    folded into the convolutions.
+    The input ``crops`` is (N, 3, S, S), sRGB-coded, 0..1, for any N. The outputs are the answers of its kind, by name:
+    of R-Net those of ``FaceCoefficients`` and, with a landmark head, ``landmarks`` and ``landmark_sigma`` in crop
+    pixels. Batch norm is folded into the convolutions.
 
     Args:
-        net: the network, in any mode and on any device; it is left as it is.
+        net: the network, of a kind in ``KINDS``, in any mode and on any device; it is left as it is.
         card: provenance; travels as metadata.
         path: file to write (``.onnx``).
         opset: version of the ONNX operators, one of ``OPSETS``.
@@ -68,7 +66,7 @@ def export_onnx(
         onnx.save(model, temporary)
 
 
-def onnx_difference(net: RNet, path: str | os.PathLike[str], crops: Float[Tensor, "B 3 S S"]) -> float:
+def onnx_difference(net: nn.Module, path: str | os.PathLike[str], crops: Float[Tensor, "B 3 S S"]) -> float:
     """How far onnxruntime's answers from a file are from the network's own, for the same crops.
 
     Returns:
@@ -83,7 +81,7 @@ def onnx_difference(net: RNet, path: str | os.PathLike[str], crops: Float[Tensor
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     received = session.run(None, {"crops": crops.cpu().numpy()})
     with torch.no_grad():
-        expected = _Outputs(net)(crops)
+        expected = _Answers(net)(crops)
     shares = [
         (torch.from_numpy(ours) - theirs.cpu()).abs().max() / (theirs.max() - theirs.min()).cpu().clamp(min=1e-6)
         for ours, theirs in zip(received, expected, strict=True)
@@ -103,29 +101,25 @@ def require_onnx() -> None:
         ) from error
 
 
-def output_names(net: RNet) -> list[str]:
-    """Names of what the file answers, in its order."""
-    return [*COEFFICIENTS, *(LANDMARKS if net.landmark_head is not None else ())]
+class _Answers(nn.Module):
+    """A network that answers with tensors, in the order of its kind."""
 
-
-class _Outputs(nn.Module):
-    """A network that answers with tensors in the order of ``output_names``."""
-
-    def __init__(self, net: RNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.kind = kind_of(net)[1]
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        seen = self.net.predict(crops)
-        found = [getattr(seen.coefficients, name) for name in COEFFICIENTS]
-        return (*found, *(part for part in (seen.landmarks_px, seen.landmarks_sigma_px) if part is not None))
+        return tuple(self.kind.answers(self.net, crops).values())
 
 
-def traced(net: RNet, opset: int) -> "onnx.ModelProto":
+def traced(net: nn.Module, opset: int) -> "onnx.ModelProto":
     """The network as torch's exporter writes it."""
-    ready = _Outputs(deepcopy(net).cpu().float()).eval()
-    names = output_names(net)
-    crops = torch.zeros(2, 3, net.crop_size, net.crop_size)  # two: a batch of one would be taken for a constant
+    ready = _Answers(deepcopy(net).cpu().float()).eval()
+    size = ready.kind.describe(net)["crop_size"]
+    crops = torch.zeros(2, 3, size, size)  # two: a batch of one would be taken for a constant
+    with torch.no_grad():
+        names = list(ready.kind.answers(ready.net, crops))
     with quiet_exporter():
         program = torch.onnx.export(
             ready,

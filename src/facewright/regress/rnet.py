@@ -1,14 +1,15 @@
 """R-Net: one crop -> all coefficients of a face (Deng et al. 2019, section 3; docs/deep3d.md section 2)."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from facewright.records import CoefficientLayout, FaceCoefficients, TensorRecord
-from facewright.regress.backbones import build_backbone
+from facewright.regress.backbones import BACKBONES, build_backbone
+from facewright.regress.cards import Card, Kind, flag, one_of, width
 
 LANDMARKS = 68
 LEAST_DOUBT = 1e-3
@@ -121,3 +122,48 @@ class RNet(nn.Module):
 
 def _encode_input(srgb: Float[Tensor, "B 3 S S"], coding: InputCoding) -> Float[Tensor, "B 3 S S"]:
     return srgb.flip(1) * 255.0 if coding == "bgr_0_255" else srgb
+
+
+def _build(card: Card) -> RNet:
+    return RNet(
+        CoefficientLayout(**card["layout"]),
+        architecture=card["architecture"],
+        width=card["width"],
+        crop_size=card["crop_size"],
+        input_coding=card["input_coding"],
+        landmark_head=card.get("landmark_head", False),
+    )
+
+
+def _describe(net: RNet) -> dict[str, Any]:
+    return {
+        "architecture": net.architecture,
+        "width": net.width,
+        "crop_size": net.crop_size,
+        "input_coding": net.input_coding,
+        "landmark_head": net.landmark_head is not None,
+        "layout": asdict(net.layout),
+    }
+
+
+def _answers(net: RNet, crops: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
+    seen = net.predict(crops)
+    named = {name: getattr(seen.coefficients, name) for name in ("id", "exp", "tex", "angles", "sh", "translation")}
+    if seen.landmarks_px is not None and seen.landmarks_sigma_px is not None:
+        named |= {"landmarks": seen.landmarks_px, "landmark_sigma": seen.landmarks_sigma_px}
+    return named
+
+
+RNET = Kind(
+    label="R-Net",
+    network=RNet,
+    entries={
+        "architecture": one_of(BACKBONES),
+        "width": width(),
+        "input_coding": one_of(get_args(InputCoding)),
+        "landmark_head": flag(),
+    },
+    build=_build,
+    describe=_describe,
+    answers=_answers,
+)

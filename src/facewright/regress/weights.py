@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,26 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from facewright.assets import embedded_path
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.files import written_whole
 from facewright.records import CoefficientLayout
-from facewright.regress.rnet import RNet
+from facewright.regress.cards import (
+    CROP_SIZES,
+    DEEP3D_CROPS,
+    Card,
+    Entry,
+    Kind,
+    figures,
+    one_of,
+    text,
+    whole,
+    wrong_entry,
+)
+from facewright.regress.cards import layout as layout_entry
+from facewright.regress.kinds import KINDS, kind_of
 
 FORMAT = "facewright-weights/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON."""
@@ -45,7 +59,7 @@ class WeightsCard:
     """
 
     face_model: str
-    template: str = "deep3d-five-102"
+    template: str = DEEP3D_CROPS
     light: str = "color"
     training_data: str = ""
     recipe: str = ""
@@ -54,6 +68,15 @@ class WeightsCard:
     figures: dict[str, float] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
+
+
+_PROVENANCE: Mapping[str, Entry] = {
+    "face_model": text(empty=False, needed=True),
+    "light": one_of(("color", "white"), needed=False),
+    **{name: text() for name in ("training_data", "recipe", "commit", "licence", "source")},
+    "seed": Entry("a whole number or null", lambda value: value is None or type(value) is int, needed=False),
+    "figures": figures(),
+}
 
 
 def weights_path(weights: str | os.PathLike[str]) -> Path:
@@ -66,16 +89,17 @@ def weights_path(weights: str | os.PathLike[str]) -> Path:
     return embedded_path(EMBEDDED_WEIGHTS[name]) if name in EMBEDDED_WEIGHTS else Path(name)
 
 
-def save_weights(net: RNet, card: WeightsCard, path: str | os.PathLike[str], *, half: bool = False) -> None:
+def save_weights(net: nn.Module, card: WeightsCard, path: str | os.PathLike[str], *, half: bool = False) -> None:
     """Write a network and its card.
 
     Args:
-        net: the network.
+        net: the network, of a kind in ``KINDS``.
         card: provenance.
         path: file to write (``.safetensors``).
         half: store convolutions and heads as float16 (half the size; statistics and biases stay float32).
 
     Raises:
+        WeightsError: a network of no kind, or one that could not be loaded again (by the name of what is wrong).
         ExportError: the file cannot be written.
     """
     described = card_entries(net, card)
@@ -86,18 +110,16 @@ def save_weights(net: RNet, card: WeightsCard, path: str | os.PathLike[str], *, 
         save_file(state, temporary, metadata={"format": FORMAT, "card": json.dumps(described, sort_keys=True)})
 
 
-def card_entries(net: RNet, card: WeightsCard) -> dict[str, Any]:
-    """What a file says of its network: the card, with the network's own numbers; JSON-able."""
-    return {
-        "kind": "rnet",
-        "architecture": net.architecture,
-        "width": net.width,
-        "crop_size": net.crop_size,
-        "input_coding": net.input_coding,
-        "landmark_head": net.landmark_head is not None,
-        "layout": asdict(net.layout),
-        **asdict(card),
-    }
+def card_entries(net: nn.Module, card: WeightsCard) -> dict[str, Any]:
+    """What a file says of its network: the card, with the network's own numbers; JSON-able.
+
+    Raises:
+        WeightsError: as ``save_weights``.
+    """
+    name, kind = kind_of(net)
+    entries = {"kind": name, **kind.describe(net), **asdict(card)}
+    _check_card(f"the card of this {kind.label}", entries)
+    return entries
 
 
 def describe_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -105,7 +127,7 @@ def describe_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         AssetNotFoundError: no such file.
-        WeightsError: not a weights file of this project, or a malformed one.
+        WeightsError: not a weights file of this project, a malformed one, or one whose card says what cannot be.
     """
     path = weights_path(path)
     if not path.is_file():
@@ -124,10 +146,11 @@ def describe_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     try:
         card = json.loads(metadata["card"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: its card is missing or not JSON ({error}); {_FIND_WEIGHTS}") from error
     if not isinstance(card, dict):
         raise WeightsError(f"{path}: expected a card of named entries, received {type(card).__name__}; {_FIND_WEIGHTS}")
+    _check_card(str(path), card)
     return card
 
 
@@ -135,21 +158,28 @@ def read_card(path: str | os.PathLike[str]) -> WeightsCard:
     """The provenance part of ``describe_weights``; the same errors."""
     described = describe_weights(path)
     known = {entry.name for entry in fields(WeightsCard)}
-    try:
-        return WeightsCard(**{name: value for name, value in described.items() if name in known})
-    except TypeError as error:
-        raise WeightsError(f"{path}: its card is incomplete ({error}); {_FIND_WEIGHTS}") from error
+    return WeightsCard(**{name: value for name, value in described.items() if name in known})
 
 
 def load_weights(
-    path: str | os.PathLike[str], *, layout: CoefficientLayout | None = None, face_model: str | None = None
-) -> RNet:
-    """Read an R-Net, in float32, ready to predict (evaluation mode).
+    path: str | os.PathLike[str],
+    *,
+    layout: CoefficientLayout | None = None,
+    face_model: str | None = None,
+    kind: str | None = None,
+) -> Any:
+    """Read a network, in float32, ready to predict (evaluation mode).
+
+    The card is checked before anything is built, and the file's shapes before anything is allocated.
 
     Args:
         path: weights file, or the name of an embedded one.
         layout: of the face model that will decode the coefficients; not checked if None.
         face_model: name of that model; not checked if None.
+        kind: that the network must be of, by its name in ``KINDS``; any if None.
+
+    Returns:
+        A network of the class of the file's kind.
 
     Raises:
         AssetNotFoundError: no such file.
@@ -157,54 +187,95 @@ def load_weights(
     """
     path = weights_path(path)
     card = describe_weights(path)
-    _check_fit(path, card, layout, face_model)
-    try:
-        with torch.random.fork_rng(devices=[]):  # the weights drawn here are thrown away: leave the caller's dice alone
-            net = RNet(
-                CoefficientLayout(**card["layout"]),
-                architecture=card["architecture"],
-                width=card["width"],
-                crop_size=card["crop_size"],
-                input_coding=card["input_coding"],
-                landmark_head=card.get("landmark_head", False),
-            )
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: its card does not describe an R-Net ({error!r}); {_FIND_WEIGHTS}") from error
+    _check_fit(path, card, layout, face_model, kind)
+    found = KINDS[card["kind"]]
     with safe_open(path, framework="pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    check_state(path, net, state)
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return filled(str(path), found.label, lambda: found.build(card), shapes, file.get_tensor)
+
+
+def filled(
+    source: str,
+    label: str,
+    build: Callable[[], nn.Module],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], Tensor],
+) -> Any:
+    """A network with tensors from elsewhere, in float32, in evaluation mode; nothing of its own is allocated.
+
+    Args:
+        source: where they come from, for messages.
+        label: what the network is called.
+        build: makes it.
+        shapes: of the tensors that are there.
+        read: gives the tensor of a name; its memory becomes the network's where it is float32 already.
+
+    Raises:
+        WeightsError: the tensors are not exactly the network's, of its shapes and kinds of number, and finite.
+    """
+    with torch.device("meta"):
+        net = build()
+    expected = net.state_dict()
+    _check_shapes(source, label, expected, shapes)
+    state = {name: _plain(source, name, read(name), like) for name, like in expected.items()}
     net.load_state_dict(state, assign=True)
     # a fifth faster on CPUs in batches: the channels of a pixel lie together
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
     return net.eval()
 
 
-def check_state(path: str | os.PathLike[str], net: RNet, state: dict[str, Tensor]) -> None:
-    """Raise ``WeightsError`` unless the tensors are exactly the network's, of its shapes, and finite."""
-    expected = net.state_dict()
-    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+def _plain(source: str, name: str, value: Tensor, like: Tensor) -> Tensor:
+    """A tensor as the network computes with it: finite float32, or whole numbers where the network counts."""
+    floats = like.is_floating_point()
+    if value.is_floating_point() != floats or (not floats and value.dtype != like.dtype):
+        wanted = "floating-point numbers" if floats else like.dtype
+        raise WeightsError(f"{source}: expected {name} to hold {wanted}, received {value.dtype}; {_FIND_WEIGHTS}")
+    if not floats:
+        return value
+    value = value.float()
+    if not bool(value.isfinite().all()):
+        raise WeightsError(f"{source}: {name} holds NaN or infinity; the file is damaged, fetch it again")
+    return value
+
+
+def _check_shapes(
+    source: str, label: str, expected: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    missing, unknown = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     if missing or unknown:
         raise WeightsError(
-            f"{path} does not hold the tensors of a {net.architecture} R-Net: missing {_some(missing)}, "
+            f"{source} does not hold the tensors of the {label} that it is said to be: missing {_some(missing)}, "
             f"unexpected {_some(unknown)}; {_FIND_WEIGHTS}"
         )
-    for name, value in state.items():
-        if value.shape != expected[name].shape:
+    for name, shape in shapes.items():
+        if shape != tuple(expected[name].shape):
             raise WeightsError(
-                f"{path}: expected {name} of shape {tuple(expected[name].shape)}, received {tuple(value.shape)}; "
-                f"{_FIND_WEIGHTS}"
+                f"{source}: expected {name} of shape {tuple(expected[name].shape)}, received {shape}; {_FIND_WEIGHTS}"
             )
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise WeightsError(f"{path}: {name} holds NaN or infinity; the file is damaged, fetch it again")
+
+
+def _check_card(source: str, card: Card) -> None:
+    """Raise ``WeightsError`` unless every entry is what it may be; names the entry, what it may be and what it is."""
+    if wrong := wrong_entry(card, {"kind": one_of(KINDS)}):
+        raise WeightsError(f"{source}: {wrong}; {_FIND_WEIGHTS}")
+    kind: Kind = KINDS[card["kind"]]
+    own = dict(kind.entries) | ({"layout": layout_entry()} if kind.layout else {})
+    crops = {"crop_size": whole(*CROP_SIZES), "template": one_of(kind.templates, needed=False)}
+    if wrong := wrong_entry(card, own | crops | dict(_PROVENANCE)):
+        raise WeightsError(f"{source}: its card describes no {kind.label}: {wrong}; {_FIND_WEIGHTS}")
 
 
 def _check_fit(
-    path: str | os.PathLike[str], card: dict[str, Any], layout: CoefficientLayout | None, face_model: str | None
+    path: str | os.PathLike[str],
+    card: Card,
+    layout: CoefficientLayout | None,
+    face_model: str | None,
+    kind: str | None,
 ) -> None:
-    if card.get("kind") != "rnet":
-        raise WeightsError(f"{path}: expected weights of an R-Net, received kind {card.get('kind')!r}; {_FIND_WEIGHTS}")
-    made_for = str(card.get("face_model", ""))
+    if kind is not None and card["kind"] != kind:
+        wanted = KINDS[kind].label if kind in KINDS else repr(kind)
+        raise WeightsError(f"{path}: expected weights of {wanted}, received {card['kind']!r}; {_FIND_WEIGHTS}")
+    made_for = card["face_model"]
     if face_model is not None and face_model != made_for and not face_model.startswith(f"{made_for}-"):
         raise WeightsError(
             f"{path} was made for face model {made_for!r}, and face model {face_model!r} is to decode it; "

@@ -23,6 +23,7 @@ from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
+from facewright.train.bounds import bounded
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 
@@ -47,7 +48,7 @@ class CropJitter:
 
     shift: float = 0.02
     scale: float = 0.04
-    mirror: float = 0.5
+    mirror: float = bounded(0.5, most=1)
 
 
 NO_JITTER = CropJitter(0.0, 0.0, 0.0)

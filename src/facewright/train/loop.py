@@ -1,4 +1,4 @@
-"""The training loop of R-Net, on Lightning Fabric: one process or many, any precision, exactly resumable."""
+"""The training loop, on Lightning Fabric: one process or many, any precision, exactly resumable."""
 
 import copy
 import time
@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.train.checkpoint import Checkpoint, restore_rng, rng_state
-from facewright.train.objective import Losses, Objective, rows
+from facewright.train.course import Course, Losses, rows
 from facewright.train.samples import TrainingBatch
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
 from facewright.train.settings import OptimizerSettings
@@ -53,20 +52,17 @@ class StepReport:
     skipped: int
 
 
-class Predicting(nn.Module):
-    """An R-Net's whole prediction as plain tensors, which is what wrappers of modules understand."""
+class Answering(nn.Module):
+    """A network that answers as its course says, with plain tensors, which is what wrappers of modules understand."""
 
-    def __init__(self, net: RNet) -> None:
+    def __init__(self, net: nn.Module, course: Course) -> None:
         super().__init__()
         self.net = net
+        self.course = course
 
     def forward(self, crops: Float[Tensor, "B 3 S S"]) -> tuple[Tensor, ...]:
-        """Packed coefficients; landmarks and their doubts where the net has that head."""
-        prediction = self.net.predict(crops)
-        vector = self.net.layout.pack(prediction.coefficients)
-        if prediction.landmarks_px is None or prediction.landmarks_sigma_px is None:
-            return (vector,)
-        return vector, prediction.landmarks_px, prediction.landmarks_sigma_px
+        """The network's answer."""
+        return self.course.answer(self.net, crops)
 
 
 class Training:
@@ -74,8 +70,7 @@ class Training:
 
     Args:
         fabric: devices, processes and precision.
-        net: what is trained.
-        objective: what is minimised.
+        course: what is trained, and for what.
         optimizer: settings of the steps.
         steps: of the whole run.
         accumulate: parts into which each process splits its pictures.
@@ -84,23 +79,25 @@ class Training:
     def __init__(
         self,
         fabric: "Fabric",
-        net: RNet,
-        objective: Objective,
+        course: Course,
         optimizer: OptimizerSettings,
         *,
         steps: int,
         accumulate: int = 1,
     ) -> None:
-        self.fabric, self.net, self.objective = fabric, net, objective
+        self.fabric, self.course, self.net = fabric, course, course.net
+        if fabric.world_size > 1 and fabric.device.type == "cuda":  # one batch for all, as in Deng's PyTorch program
+            self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
         self.settings, self.steps, self.accumulate = optimizer, steps, accumulate
         self.step, self.skipped = 0, 0
         # a fifth faster on CPUs in batches: the channels of a pixel lie together
-        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
-        self.module, self.optimizer = fabric.setup(Predicting(net.train()), make_optimizer(net, optimizer))
-        self.average = copy.deepcopy(net).eval().requires_grad_(False) if optimizer.ema_decay > 0 else None
+        self.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
+        steps_of = make_optimizer(self.net, optimizer, course.in_trunk)
+        self.module, self.optimizer = fabric.setup(Answering(self.net.train(), course), steps_of)
+        self.average = copy.deepcopy(self.net).eval().requires_grad_(False) if optimizer.ema_decay > 0 else None
 
     @property
-    def result(self) -> RNet:
+    def result(self) -> nn.Module:
         """The network to use: averaged where weights are averaged."""
         return self.net if self.average is None else self.average
 
@@ -121,7 +118,7 @@ class Training:
         losses = [self._backward(part, last=part is parts[-1]) for part in parts]
         limit = settings.clip_norm if settings.clip_norm > 0 else torch.inf
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), limit)
-        total, terms = reduce_losses(self.fabric, losses, self.objective.names())
+        total, terms = reduce_losses(self.fabric, losses, self.course.terms())
         finite = bool(norm.isfinite()) and total == total and abs(total) != torch.inf
         if finite:
             self.optimizer.step()
@@ -136,10 +133,6 @@ class Training:
         self.optimizer.zero_grad()
         self.step += 1
         return StepReport(self.step - 1, total, terms, float(norm), lr, finite, self.skipped)
-
-    def predict(self, crops: Float[Tensor, "B 3 S S"]) -> RNetPrediction:
-        """By the network under training, in the run's precision, as float32."""
-        return unpack_prediction(self.net, self.module(crops))
 
     def checkpoint(self) -> Checkpoint:
         """The state as it is now."""
@@ -164,7 +157,7 @@ class Training:
     def _backward(self, part: TrainingBatch, *, last: bool) -> Losses:
         with self.fabric.no_backward_sync(self.module, enabled=not last):
             outputs = self.module(part.crops)
-            losses = self.objective(unpack_prediction(self.net, outputs), part)
+            losses = self.course.losses(outputs, part)
             # every output takes part, if only with nothing: processes wait for the gradient of each weight
             idle = torch.stack([output.sum() for output in outputs]).sum() * 0.0
             self.fabric.backward((losses.total + idle) / self.accumulate)
@@ -190,7 +183,9 @@ def run_steps(
         on_step(training.take_step(batch), batch)
 
 
-def make_optimizer(net: RNet, settings: OptimizerSettings) -> torch.optim.Optimizer:
+def make_optimizer(
+    net: nn.Module, settings: OptimizerSettings, in_trunk: Callable[[str], bool]
+) -> torch.optim.Optimizer:
     """Adam or AdamW: trunk and heads each with its own rate; biases and norms are not decayed."""
     groups: list[dict[str, Any]] = []
     for in_backbone in (True, False):
@@ -198,7 +193,7 @@ def make_optimizer(net: RNet, settings: OptimizerSettings) -> torch.optim.Optimi
             chosen = [
                 parameter
                 for name, parameter in net.named_parameters()
-                if name.startswith("backbone.") == in_backbone and (parameter.dim() > 1) == decayed
+                if in_trunk(name) == in_backbone and (parameter.dim() > 1) == decayed
             ]
             if chosen:
                 scale = settings.backbone_lr_scale if in_backbone else 1.0
@@ -206,12 +201,6 @@ def make_optimizer(net: RNet, settings: OptimizerSettings) -> torch.optim.Optimi
                 groups.append({"params": chosen, "lr_scale": scale, "weight_decay": decay})
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=settings.lr)
-
-
-def unpack_prediction(net: RNet, outputs: tuple[Tensor, ...]) -> RNetPrediction:
-    """The record from what ``Predicting`` gives, in float32: decoding and drawing need it."""
-    vector, *points = (output.float() if output.dtype != torch.float64 else output for output in outputs)
-    return RNetPrediction(net.layout.unpack(vector), *points)
 
 
 def split_batch(batch: TrainingBatch, parts: int) -> Iterator[TrainingBatch]:

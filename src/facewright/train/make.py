@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 from facewright.errors import FacewrightError, TrainingDataError
 from facewright.export.json import write_json
 from facewright.files import written_whole
-from facewright.pipeline.flow import one_thread
 from facewright.train.processes import WorkerDied, on_processes
 from facewright.train.samples import DataCard, TrainingSample
 from facewright.train.shards import (
@@ -125,7 +124,7 @@ def make_data(
         card: what all samples share.
         jobs: their names; no two are equal.
         sample_of: makes the samples of one job. A ``FacewrightError`` in it is one job's failure, as is any other.
-        workers: processes, each with one thread; 1 works in this process.
+        workers: processes, each with one thread; 1 works in this process, with the threads that it has.
         shard_size: jobs of a shard.
         retry_failed: make shards again in which a job failed.
         progress: called with a message and the share done, 0..1.
@@ -146,7 +145,7 @@ def make_data(
         (folder / MANIFEST).unlink(missing_ok=True)
     work = ShardWork(folder, card, sample_of)
     done = sum(len(run.jobs) for run in runs) - sum(len(run.jobs) for run in todo)
-    for record in on_processes(work, todo, workers) if workers > 1 else _here(work, todo):
+    for record in on_processes(work, todo, workers) if workers > 1 else map(work, todo):
         records[record.shard.name] = record
         done += record.jobs
         if progress is not None:
@@ -222,14 +221,6 @@ class ShardWork:
         record = ShardRecord(shard, len(run.jobs), run.fingerprint(len(run.jobs)), failed, rejected)
         write_json(_record_path(self.folder, run.name), asdict(record))
         return record
-
-
-def _here(work: ShardWork, todo: list[JobRun]) -> Iterator[ShardRecord]:
-    """In this process."""
-    for run in todo:
-        with one_thread():
-            record = work(run)
-        yield record
 
 
 def _attempted(sample_of: Sampler, job: Job, lost: str | None) -> list[TrainingSample | Rejection]:

@@ -5,10 +5,9 @@ picture is drawn only if some term that weighs something looks at it.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from facewright.errors import TrainingError
@@ -17,11 +16,12 @@ from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points
 from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
-from facewright.records import Camera, FaceCoefficients, TensorRecord
+from facewright.records import Camera, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.antialiasing import MeshEdges, mesh_edges
 from facewright.render.interpolation import sample_surface
 from facewright.render.renderer import render
+from facewright.train.course import Losses, rows
 from facewright.train.losses.box import box_loss
 from facewright.train.losses.coefficient import coefficient_loss
 from facewright.train.losses.flattening import flattening_loss
@@ -37,23 +37,6 @@ PIXEL_TERMS = ("photometric", "perceptual")
 """Terms that look at a drawn picture."""
 POINT_TERMS = ("projection", "points")
 """Supervised terms that need points, not the whole truth: photographs take part."""
-
-Rows = TypeVar("Rows", bound=TensorRecord)
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The losses of a batch.
-
-    Attributes:
-        total: what is minimised: per picture the weighted sum of the terms that it takes part in, mean over the batch.
-        terms: unweighted, each the mean over the pictures that take part: ``weak/...`` and ``supervised/...``.
-        counts: how many pictures took part in each.
-    """
-
-    total: Float[Tensor, ""]
-    terms: dict[str, Float[Tensor, ""]]
-    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -237,20 +220,6 @@ def project_landmarks(model: FaceModel, coefficients: FaceCoefficients, camera: 
     ids = model.annotations.ibug68.to(coefficients.id.device)
     points = model.points(ids, coefficients.id, coefficients.exp)
     return project_points(pose_points(points, coefficients.angles, coefficients.translation), camera)[..., :2]
-
-
-def rows(record: Rows, ids: Int[Tensor, " N"]) -> Rows:
-    """Some entries of a batched record."""
-    picked = {}
-    for entry in fields(record):  # pyright: ignore[reportArgumentType] - every record is a dataclass, the mixin is not
-        value = getattr(record, entry.name)
-        if isinstance(value, Tensor):
-            picked[entry.name] = value.index_select(0, ids.to(value.device))
-        elif isinstance(value, TensorRecord):
-            picked[entry.name] = rows(value, ids)
-        elif isinstance(value, list) and value:
-            picked[entry.name] = [value[k] for k in ids.tolist()]
-    return replace(record, **picked)  # pyright: ignore[reportArgumentType] - as above
 
 
 def repeated(camera: Camera, count: int) -> Camera:

@@ -1,14 +1,19 @@
-"""A pool of processes that outlives its workers: a job that kills its process is named and left out."""
+"""Processes that outlive their workers: a job that kills its process is named and left out."""
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
+
+import cv2
+import torch
 
 from facewright.errors import TrainingDataError
 
@@ -24,25 +29,15 @@ _ONE_THREAD = (
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
+Lost = dict[int, str]
 
 
 class WorkerDied(TrainingDataError):
     """A process was killed, or crashed, while it worked on a job."""
 
 
-@dataclass
-class _Worker:
-    """One process, and the task that it has."""
-
-    process: SpawnProcess
-    line: Connection
-    task: Any = None
-    begun: int | None = None
-    lost: dict[int, str] = field(default_factory=dict)
-
-
 def on_processes(
-    work: Callable[[Task, dict[int, str], Callable[[int], None]], Answer], tasks: Sequence[Task], workers: int
+    work: Callable[[Task, Lost, Callable[[int], None]], Answer], tasks: Sequence[Task], workers: int
 ) -> Iterator[Answer]:
     """Do tasks on several processes; yields answers in the order in which they are ready.
 
@@ -57,81 +52,103 @@ def on_processes(
     Raises:
         TrainingDataError: processes die before they begin anything.
     """
-    waiting = [(task, {}) for task in reversed(tasks)]
-    team: list[_Worker] = []
+    waiting: list[tuple[Any, Lost]] = [(task, {}) for task in reversed(tasks)]
+    busy: dict[Future[Any], _Worker] = {}
+    answers: list[Any] = []
     deaths = 0
-    try:
-        while waiting or any(worker.task is not None for worker in team):
-            while waiting and len(team) < workers:
-                team.append(_hired(work))
-                _assign(team[-1], *waiting.pop())
-            for line in wait([worker.line for worker in team if worker.task is not None]):
-                worker = next(one for one in team if one.line is line)
-                try:
-                    kind, content = worker.line.recv()
-                except (EOFError, OSError):
-                    team.remove(worker)
-                    deaths += worker.begun is None
-                    waiting.append(_without_the_culprit(worker, deaths))
-                    continue
-                if kind == "begins":
-                    worker.begun, deaths = content, 0
-                    continue
-                worker.task = None
-                if kind == "failed":
-                    raise content
-                if waiting:
-                    _assign(worker, *waiting.pop())
-                yield content
-    finally:
-        for worker in team:
-            worker.process.terminate()
-            worker.line.close()
-        for worker in team:
-            worker.process.join()
+    with TemporaryDirectory(prefix="facewright-") as folder:
+        idle = [_Worker(Path(folder) / str(number)) for number in range(min(workers, len(tasks)))]
+        try:
+            while waiting or busy:
+                while waiting and idle:
+                    worker = idle.pop()
+                    busy[worker.give(work, *waiting.pop())] = worker
+                yield from answers
+                answers = []
+                for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                    worker = busy.pop(future)
+                    idle.append(worker)
+                    try:
+                        answers.append(future.result())
+                        deaths = 0
+                    except BrokenProcessPool:
+                        deaths = deaths + 1 if worker.begun is None else 0
+                        waiting.append(worker.without_the_culprit(deaths))
+            yield from answers
+        finally:
+            for worker in (*idle, *busy.values()):
+                worker.dismiss()
 
 
-def _hired(work: Callable[..., Any]) -> _Worker:
-    context = multiprocessing.get_context("spawn")  # alike on all systems, and safe where threads run
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-    with _one_thread_inherited():
-        process.start()
-    theirs.close()  # so that its death ends our line
-    return _Worker(process, ours)
+class _Worker:
+    """One process in an executor of its own, whose death ends nobody else's work; hired again when it has died.
+
+    Args:
+        note: file in which the process says which part it is at.
+    """
+
+    def __init__(self, note: Path) -> None:
+        self.note = note
+        self.pool: ProcessPoolExecutor | None = None
+        self.process: Any = None
+        self.task: Any = None
+        self.lost: Lost = {}
+
+    def give(self, work: Callable[..., Any], task: Any, lost: Lost) -> Future[Any]:
+        """Begin a task."""
+        self.task, self.lost = task, lost
+        self.note.write_text("")
+        if self.pool is not None:
+            return self.pool.submit(_attempt, work, task, lost, self.note)
+        context = multiprocessing.get_context("spawn")  # alike on all systems, and safe where threads run
+        self.pool = ProcessPoolExecutor(1, context, initializer=_settle)
+        before = set(multiprocessing.active_children())
+        with _one_thread_inherited():
+            future = self.pool.submit(_attempt, work, task, lost, self.note)
+        self.process = (set(multiprocessing.active_children()) - before).pop()
+        return future
+
+    @property
+    def begun(self) -> int | None:
+        """The part that the process is at."""
+        text = self.note.read_text()
+        return int(text) if text else None
+
+    def without_the_culprit(self, deaths: int) -> tuple[Any, Lost]:
+        """The task of a process that died, to be given to another."""
+        self.dismiss()
+        code = self.process.exitcode or 0
+        ending = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if deaths >= MOST_DEATHS_IN_A_ROW:
+            raise TrainingDataError(
+                f"expected working processes, {deaths} in a row ended by {ending} before they began; in a script, call "
+                "this under `if __name__ == '__main__':`, or work with one process"
+            )
+        return self.task, self.lost if self.begun is None else self.lost | {self.begun: ending}
+
+    def dismiss(self) -> None:
+        """End the process, whatever it does."""
+        if self.pool is not None:
+            self.process.terminate()
+            self.pool.shutdown(cancel_futures=True)
+            self.pool = None
 
 
-def _assign(worker: _Worker, task: Any, lost: dict[int, str]) -> None:
-    worker.task, worker.begun, worker.lost = task, None, lost
-    with suppress(OSError):  # it is dead already: its line says so when it is read
-        worker.line.send((task, lost))
+def _attempt(work: Callable[..., Any], task: Any, lost: Lost, note: Path) -> Any:
+    return work(task, lost, lambda part: note.write_text(str(part)) and None)
 
 
-def _without_the_culprit(worker: _Worker, deaths: int) -> tuple[Any, dict[int, str]]:
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-    if deaths >= MOST_DEATHS_IN_A_ROW:
-        raise TrainingDataError(
-            f"expected working processes, {deaths} in a row ended by {ending} before they began; in a script, call "
-            "this under `if __name__ == '__main__':`, or work with one process"
-        )
-    return worker.task, worker.lost if worker.begun is None else worker.lost | {worker.begun: ending}
-
-
-def _serve(line: Connection, work: Callable[..., Any]) -> None:
-    """Life of a process: tasks come, answers go, until the line ends."""
+def _settle() -> None:
+    """First deed of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever hired it ends it
+    take_one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        while True:
-            task, lost = line.recv()
-            try:
-                answer = ("done", work(task, lost, lambda part: line.send(("begins", part))))
-            except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
-                answer = ("failed", error)
-            line.send(answer)
-    except (EOFError, OSError, KeyboardInterrupt):
-        return
+
+
+def take_one_thread() -> None:
+    """For this whole process: pictures made by many processes are those made by one. For doors and workers only."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def _end_with_parent() -> None:

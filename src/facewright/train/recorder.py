@@ -11,13 +11,12 @@ from facewright.errors import MissingExtraError
 from facewright.export.png import write_png
 from facewright.regress.weights import WeightsCard, save_weights
 from facewright.train.checkpoint import save_checkpoint
+from facewright.train.course import rows
 from facewright.train.loop import StepReport, Stopwatch, Training
 from facewright.train.run_folder import RunFolder, append_log, cut_log
 from facewright.train.samples import TrainingBatch
-from facewright.train.settings import TrainSettings
-from facewright.train.sheets import first_of, training_sheet
+from facewright.train.settings import INSTALL, TrainSettings
 
-INSTALL = "pip install 'facewright[train]'"
 SHEET_FACES = 6
 
 
@@ -48,7 +47,7 @@ class Recorder:
     def __init__(
         self,
         training: Training,
-        settings: TrainSettings,
+        settings: TrainSettings[Any],
         folder: RunFolder,
         card: WeightsCard,
         on_log: Callable[[LoggedStep], None] | None,
@@ -84,19 +83,20 @@ class Recorder:
             self.on_log(logged)
 
     def _draw(self, report: StepReport, batch: TrainingBatch) -> None:
-        some, net = first_of(batch, SHEET_FACES), self.training.result
+        some = rows(batch, torch.arange(min(SHEET_FACES, len(batch))))
+        net, course = self.training.result, self.training.course
         was_training = net.training
-        with torch.no_grad():
-            prediction = net.eval().predict(some.crops)
+        sheet = course.preview(net.eval(), some, f"step {report.step}")
         net.train(was_training)
-        model = self.training.objective.model
-        sheet = training_sheet(prediction, some, model, heading=f"step {report.step}")
+        if sheet is None:
+            return
         write_png(self.folder.path / "sheets" / f"step_{report.step:08d}.png", sheet)
         self.board.add_image("faces", sheet.numpy(), report.step)
 
     def _save(self) -> None:
         save_checkpoint(self.folder.checkpoints, self.training.checkpoint(), self.settings.keep_checkpoints)
-        save_weights(self.training.result, self.card, self.folder.weights)
+        if self.training.skipped < self.training.step:  # else there is nothing that was trained
+            save_weights(self.training.result, self.card, self.folder.weights)
 
 
 def open_tensorboard(folder: Path, step: int) -> Any:

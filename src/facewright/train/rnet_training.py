@@ -1,187 +1,105 @@
-"""A whole training run of an R-Net: settings and data in, a run folder out."""
+"""An R-Net in training: what it starts from, what it minimises, and how its progress looks."""
 
-import os
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from facewright.errors import MissingExtraError, TrainingError
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.provenance import source_commit
-from facewright.records import CoefficientLayout
-from facewright.regress.rnet import RNet
+from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.regress.weights import WeightsCard
 from facewright.train.arcface import load_embedder
-from facewright.train.checkpoint import load_checkpoint
-from facewright.train.loader import BatchStream
-from facewright.train.loop import BatchSource, Training, run_steps
+from facewright.train.course import BatchNeeds, Course, Losses, Trainee
 from facewright.train.objective import Objective, make_objective
-from facewright.train.recorder import INSTALL, LoggedStep, Recorder
-from facewright.train.run_folder import RunFolder, open_run
-from facewright.train.samples import DataCard
-from facewright.train.settings import TrainSettings, check_settings
-from facewright.train.shards import DataSet, load_data
+from facewright.train.rnet_settings import RUN_PRESETS, ObjectiveSettings, RNetSettings, check_rnet, start_of
+from facewright.train.samples import TrainingBatch
+from facewright.train.sheets import training_sheet
 from facewright.train.starts import start_net
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
-
-def train_rnet(
-    settings: TrainSettings,
-    out: Path,
-    *,
-    resume: bool = False,
-    source: BatchSource | None = None,
-    cards: list[DataCard] | None = None,
-    on_log: Callable[[LoggedStep], None] | None = None,
-) -> RunFolder:
-    """Train, or go on training, until ``settings.steps``.
+class RNetCourse(Course):
+    """An R-Net on its way.
 
     Args:
-        settings: of the run.
-        out: run folder.
-        resume: go on in it.
-        source: of pictures; None reads ``settings.data``.
-        cards: of the data of ``source``.
-        on_log: called at each logged step, in the first process.
-
-    Raises:
-        MissingExtraError: the packages of the ``train`` extra are not installed.
-        TrainingError: settings that cannot be trained, or a folder that is taken.
-        TrainingDataError: data that is damaged.
-        FaceModelError: the face model cannot be read.
-        WeightsError: initial weights that do not fit.
+        net: to train.
+        objective: what is minimised; its face model decodes.
+        start: what the net started from; empty for a random one.
     """
-    check_settings(settings, world_size())
-    fabric = make_fabric(settings)
-    model = load_face_model(settings.face_model)
-    sets = [] if source else [load_data(folder) for folder in settings.data.folders]
-    cards = cards or [stored.card for stored in sets]
-    template = check_cards(cards, model, settings)
-    source = source or open_stream(settings, sets, fabric, model.layout)
-    net = start_net(
-        model,
-        architecture=settings.net.backbone,
-        width=settings.net.width,
-        crop_size=settings.net.crop_size,
-        landmark_head=settings.net.landmark_head,
-        init=settings.net.init,
-        seed=settings.seed,
-    )
-    if fabric.world_size > 1 and fabric.device.type == "cuda":  # one batch for all processes, as in the PyTorch program
-        net = cast(RNet, torch.nn.SyncBatchNorm.convert_sync_batchnorm(net))
-    objective = build_objective(settings, model.to(fabric.device), fabric.device)
-    if fabric.is_global_zero:
-        open_run(out, settings, resume=resume)
-    fabric.barrier()
-    folder = RunFolder(out)
-    training = Training(
-        fabric, net, objective, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate
-    )
-    if folder.last_checkpoint is not None:
-        training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
-    card = weights_card(settings, model, template, cards)
-    recorder = Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
-    run_steps(training, source, on_step=recorder or (lambda report, batch: None))
-    if recorder is not None:
-        recorder.close()
-    fabric.barrier()
-    return folder
 
-
-def world_size() -> int:
-    """Number of training processes, as ``torchrun`` says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def make_fabric(settings: TrainSettings) -> "Fabric":
-    """The processes, device and precision of a run; under ``torchrun`` this process becomes one of many.
-
-    Raises:
-        MissingExtraError: the packages of the ``train`` extra are not installed.
-        TrainingError: no such device here.
-    """
-    try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.strategies.ddp import DDPStrategy
-    except ImportError as error:
-        raise MissingExtraError(f"training expects lightning-fabric, which is not installed: {INSTALL}") from error
-    wanted = settings.device
-    kind = wanted.partition(":")[0] if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise TrainingError(f"expected a --device of auto, cpu or cuda that is there; received {wanted}")
-    world, local = world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    devices: Any = [int(wanted.partition(":")[2])] if ":" in wanted and world == 1 else local
-    fabric = Fabric(
-        accelerator=kind,
-        devices=devices,
-        num_nodes=max(1, world // local),
-        strategy=DDPStrategy(process_group_backend="nccl" if kind == "cuda" else "gloo") if world > 1 else "auto",
-        precision="bf16-mixed" if settings.precision == "bf16-mixed" else "32-true",
-    )
-    fabric.launch()
-    return fabric
-
-
-def open_stream(
-    settings: TrainSettings, sets: Sequence[DataSet], fabric: "Fabric", layout: CoefficientLayout
-) -> BatchStream:
-    """The pictures of this process.
-
-    Raises:
-        TrainingDataError: sets that cannot be mixed.
-    """
-    data = settings.data
-    return BatchStream(
-        sets,
-        shares=list(data.shares) or None,
-        batch_size=data.batch_size,
-        crop_size=settings.net.crop_size,
-        layout=layout,
-        seed=settings.seed,
-        jitter=data.jitter,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-        workers=data.workers,
-    )
-
-
-def check_cards(cards: list[DataCard], model: FaceModel, settings: TrainSettings) -> str:
-    """Whether data belong together and to the face model; gives their landmark template.
-
-    Raises:
-        TrainingError: truth of another face model, or crops of several templates.
-    """
-    for card, folder in zip(cards, settings.data.folders, strict=True):
-        if card.layout is not None and (card.face_model != model.name or card.layout != model.layout):
-            raise TrainingError(
-                f"{folder} holds truth for face model {card.face_model!r} with {card.layout}, and {model.name!r} with "
-                f"{model.layout} is to be trained; give the --face-model that the data was made with"
-            )
-    templates = sorted({card.template for card in cards})
-    if len(templates) > 1:
-        raise TrainingError(
-            f"expected --data of one crop template, received {', '.join(templates)}; prepare them alike"
+    def __init__(self, net: RNet, objective: Objective, start: str = "") -> None:
+        model = objective.model
+        self.net, self.objective, self.layout = net, objective, net.layout
+        self.needs = BatchNeeds(net.crop_size, model.name, model.layout)
+        self.card = WeightsCard(
+            face_model=model.name,
+            recipe=f"from {Path(start).name}" if start else "",
+            licence=str(model.metadata.get("licence", "")),
         )
-    return templates[0] if templates else DataCard("photographs").template
+
+    def answer(self, net: nn.Module, crops: Float[Tensor, "B 3 S S"]) -> tuple[Tensor, ...]:
+        """Packed coefficients; landmarks and their doubts where the net has that head."""
+        prediction: RNetPrediction = net.predict(crops)  # pyright: ignore[reportCallIssue] - an R-Net
+        vector = self.layout.pack(prediction.coefficients)
+        if prediction.landmarks_px is None or prediction.landmarks_sigma_px is None:
+            return (vector,)
+        return vector, prediction.landmarks_px, prediction.landmarks_sigma_px
+
+    def prediction(self, answer: tuple[Tensor, ...]) -> RNetPrediction:
+        """The record of an answer, in float32: decoding and drawing need it."""
+        vector, *points = (part.float() if part.dtype != torch.float64 else part for part in answer)
+        return RNetPrediction(self.layout.unpack(vector), *points)
+
+    def losses(self, answer: tuple[Tensor, ...], batch: TrainingBatch) -> Losses:
+        """As the objective weighs them."""
+        return self.objective(self.prediction(answer), batch)
+
+    def terms(self) -> list[str]:
+        """All terms that weigh something."""
+        return self.objective.names()
+
+    @torch.no_grad()
+    def preview(self, net: nn.Module, batch: TrainingBatch, heading: str) -> Float[Tensor, "3 H W"]:
+        """Crop, predicted face and points of each."""
+        device = next(net.parameters()).device
+        prediction = self.prediction(self.answer(net, batch.crops.to(device))).to("cpu")
+        return training_sheet(prediction, batch, self.objective.model, heading=heading)
 
 
-def build_objective(settings: TrainSettings, model: FaceModel, device: torch.device) -> Objective:
-    """What the run minimises, with its recognition network.
+def begin_rnet(settings: RNetSettings, seed: int, device: torch.device) -> RNetCourse:
+    """Load and build all that a training of an R-Net needs.
+
+    Raises:
+        AssetNotFoundError, FaceModelError: of the face model, as ``load_face_model``.
+        TrainingError, WeightsError, MissingExtraError: of what the net starts from, as ``start_net``; the face model
+            lacks what a term needs; of the recognition network, as ``load_embedder``.
+    """
+    model, net = load_face_model(settings.face_model), replace(settings.net, init=start_of(settings.net))
+    made = start_net(
+        model,
+        architecture=net.backbone,
+        width=net.width,
+        crop_size=net.crop_size,
+        landmark_head=net.landmark_head,
+        init=net.init,
+        seed=seed,
+    )
+    return RNetCourse(made, build_objective(settings.objective, net.crop_size, model.to(device), device), net.init)
+
+
+def build_objective(wanted: ObjectiveSettings, crop_size: int, model: FaceModel, device: torch.device) -> Objective:
+    """What a run minimises, with its recognition network.
 
     Raises:
         TrainingError: the face model lacks what a term needs.
         MissingExtraError, AssetNotFoundError, WeightsError: of the recognition network, as ``load_embedder``.
     """
-    wanted = settings.objective
     embedder = load_embedder(wanted.embedder, wanted.chips).to(device) if wanted.weak.perceptual > 0 else None
     return make_objective(
         model,
-        settings.net.crop_size,
+        crop_size,
         weak=wanted.weak,
         supervised=wanted.supervised,
         weak_on_synthetic=wanted.weak_on_synthetic,
@@ -189,21 +107,11 @@ def build_objective(settings: TrainSettings, model: FaceModel, device: torch.dev
     )
 
 
-def weights_card(settings: TrainSettings, model: FaceModel, template: str, cards: list[DataCard]) -> WeightsCard:
-    """Where the weights of this run come from."""
-    shares = settings.data.shares or (1.0,) * len(cards)
-    mixed = [f"{share / sum(shares):.0%} {card.source or card.kind}" for share, card in zip(shares, cards, strict=True)]
-    optimizer = settings.optimizer
-    recipe = (
-        f"preset {settings.preset}, {settings.steps} steps of {settings.data.batch_size}, {optimizer.name} "
-        f"lr {optimizer.lr:g} {optimizer.schedule}, EMA {optimizer.ema_decay:g}, {settings.precision}"
-    )
-    return WeightsCard(
-        face_model=model.name,
-        template=template,
-        training_data="; ".join(mixed),
-        recipe=recipe + (f", from {Path(settings.net.init).name}" if settings.net.init else ""),
-        commit=source_commit(),
-        seed=settings.seed,
-        licence=str(model.metadata.get("licence", "")),
-    )
+RNET_TRAINEE = Trainee(
+    purpose="Train an R-Net: weak supervision on photographs, truth on synthetic pictures.",
+    settings=RNetSettings,
+    presets=RUN_PRESETS,
+    preset="open",
+    begin=begin_rnet,
+    check=check_rnet,
+)

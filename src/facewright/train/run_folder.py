@@ -59,7 +59,7 @@ class RunFolder:
         return found[-1] if found else None
 
 
-def open_run(path: Path, settings: TrainSettings, *, resume: bool) -> RunFolder:
+def open_run(path: Path, settings: TrainSettings[Any], *, resume: bool) -> RunFolder:
     """Make the folder of a run, or go on in one.
 
     Args:
@@ -76,7 +76,7 @@ def open_run(path: Path, settings: TrainSettings, *, resume: bool) -> RunFolder:
     if path.is_dir() and any(path.iterdir()) and not resume:
         raise TrainingError(f"{path} holds something already; go on there with --resume, or choose another --out")
     if folder.config.is_file():
-        before = read_settings(folder.config)
+        before = read_settings(folder.config, type(settings.network))
         if changed := differing(before, settings):
             raise TrainingError(
                 f"{path} was trained with other settings ({', '.join(changed)}); give the same ones to --resume, or "

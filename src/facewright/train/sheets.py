@@ -13,7 +13,7 @@ from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.renderer import render
-from facewright.train.objective import project_landmarks, repeated, rows
+from facewright.train.objective import project_landmarks, repeated
 from facewright.train.samples import TrainingBatch
 
 TILE_PX = 224
@@ -51,8 +51,3 @@ def training_sheet(
             dotted = draw_points(dotted, places[k][known], color=color)
         tiles += [(name, crops[k]), ("overlay", overlay(crops[k], image[k], drawn.mask[k])), ("points", dotted)]
     return contact_sheet(tiles, heading=heading, columns=6, tile_px=grown * size)
-
-
-def first_of(batch: TrainingBatch, count: int) -> TrainingBatch:
-    """The first faces of a batch."""
-    return rows(batch, torch.arange(min(count, len(batch))))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from facewright.errors import AssetNotFoundError, TrainingError
+from facewright.errors import AssetNotFoundError, TrainingError, WeightsError
 from facewright.morphable.linear import FaceModel
 from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.importers.torch_files import read_pickled
@@ -86,11 +86,13 @@ def start_trunk(net: RNet, path: str) -> None:
             f"{path} is not a torchvision {net.architecture} of width {net.width}: {', '.join(differing[:3])} differ; "
             "give its --backbone and --width 1"
         )
+    if broken := [name for name, value in state.items() if not bool(value.isfinite().all())]:
+        raise WeightsError(f"{path}: {broken[0]} holds NaN or infinity; the file is damaged, fetch it again")
     net.backbone.load_state_dict(state)
 
 
 def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
-    start = load_weights(path, layout=model.layout, face_model=model.name)
+    start: RNet = load_weights(path, layout=model.layout, face_model=model.name, kind="rnet")
     trunk, given = net.backbone, start.backbone
     longer = isinstance(trunk, DlibTrunk) and isinstance(given, DlibTrunk) and len(trunk.blocks) < len(given.blocks)
     alike = (start.width, start.input_coding) == (net.width, net.input_coding)
@@ -106,4 +108,4 @@ def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
         )
     extra = net.load_state_dict(start.state_dict(), strict=False).unexpected_keys
     if extra:
-        raise TrainingError(f"{path} has heads that the network lacks ({', '.join(extra)}): add --landmark-head True")
+        raise TrainingError(f"{path} has heads that the network lacks ({', '.join(extra)}): add --landmark-head")

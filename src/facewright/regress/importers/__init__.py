@@ -9,8 +9,6 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
 from facewright.regress.importers import slim_names, torch_names
@@ -20,8 +18,8 @@ from facewright.regress.importers.tf_checkpoint import TABLE_MAGIC, read_checkpo
 from facewright.regress.importers.tf_graph import constants_of, read_graph
 from facewright.regress.importers.torch_files import read_pickled, read_safetensors
 from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
-from facewright.regress.rnet import RNet
-from facewright.regress.weights import WeightsCard, check_state, save_weights
+from facewright.regress.rnet import RNET, RNet
+from facewright.regress.weights import WeightsCard, filled, save_weights
 
 
 @dataclass(frozen=True)
@@ -124,16 +122,19 @@ def _read_graph(path: str | os.PathLike[str], layout: CoefficientLayout) -> tupl
 def _finish(
     path: str | os.PathLike[str], kind: str, network: ImportedNetwork, notes: tuple[str, ...], face_model: str
 ) -> tuple[RNet, WeightsReport]:
-    with torch.random.fork_rng(devices=[]):
-        net = RNet(
+    state = {**network.trunk, **network.heads.state}
+    net: RNet = filled(
+        os.fspath(path),
+        RNET.label,
+        lambda: RNet(
             network.heads.layout,
             architecture=network.architecture,
             width=network.width,
             input_coding="bgr_0_255" if network.architecture.endswith("slim") else "rgb_0_1",
-        )
-    state = {**network.trunk, **network.heads.state}
-    check_state(path, net, state)
-    net.load_state_dict(state)  # copies, so half precision becomes single and the file may go
+        ),
+        {name: tuple(value.shape) for name, value in state.items()},
+        lambda name: state[name].clone(),  # the file may go
+    )
     card = WeightsCard(
         face_model=face_model,
         light=network.heads.light,
@@ -141,7 +142,7 @@ def _finish(
         licence="that of the source; none is stated in the official releases",
         source=Path(path).name,
     )
-    return net.eval(), WeightsReport(kind, card, (*network.heads.notes, *notes))
+    return net, WeightsReport(kind, card, (*network.heads.notes, *notes))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:

@@ -15,8 +15,14 @@ from torch import Tensor
 from facewright.errors import WeightsError
 from facewright.regress.importers.lazy import TensorFile
 
+MOST_ENTRIES, DEEPEST = 100_000, 32
+"""Of a file's dictionaries: many times what training programs write."""
+_COUNTERS = "num_batches_tracked"
+_SAVE_ALONE = "save the network's state dict alone with torch.save and import that"
+
 _DAMAGED = (
     *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    *(MemoryError, OverflowError, NotImplementedError),
     zipfile.BadZipFile,
 )
 """What torch's restricted unpickler raises on damaged files."""
@@ -45,16 +51,42 @@ def read_pickled(path: str | os.PathLike[str]) -> TensorFile[Tensor]:
     except _DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path} is truncated or not a PyTorch file ({reason}); fetch it again") from error
-    tensors = dict(_flatten(loaded))
-    return TensorFile(os.fspath(path), tensors, tensors.__getitem__)
+    tensors = dict(_flatten(os.fspath(path), loaded))
+    return TensorFile(os.fspath(path), tensors, lambda name: _floats(path, name, tensors[name]))
 
 
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        yield prefix, value.detach()
-    elif isinstance(value, Mapping):
-        for key, entry in value.items():
-            yield from _flatten(entry, f"{prefix}.{key}" if prefix else str(key))
+def _flatten(path: str, loaded: Any) -> Iterator[tuple[str, Tensor]]:
+    """Tensors by dotted name. Dictionaries may hold themselves, or each other over and over: visits are counted."""
+    waiting: list[tuple[str, int, Any]] = [("", 0, loaded)]
+    for _ in range(MOST_ENTRIES):
+        if not waiting:
+            return
+        prefix, depth, value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield prefix, value.detach()
+        elif isinstance(value, Mapping):
+            if depth == DEEPEST:
+                raise WeightsError(f"{path}: {prefix[:80]}... lies in more than {DEEPEST} dictionaries; {_SAVE_ALONE}")
+            within = f"{prefix}." if depth else ""
+            waiting += [(f"{within}{key}", depth + 1, entry) for key, entry in reversed(list(value.items()))]
+    if waiting:
+        raise WeightsError(f"{path}: expected at most {MOST_ENTRIES} entries, received more; {_SAVE_ALONE}")
+
+
+def _floats(path: str | os.PathLike[str], name: str, value: Tensor) -> Tensor:
+    """A tensor to compute with, or a counter of batches.
+
+    Raises:
+        WeightsError: integers, complex numbers, or no numbers at all (sparse, quantized, on the meta device).
+    """
+    dense = value.layout == torch.strided and not value.is_quantized and value.device.type != "meta"
+    counter = name.endswith(_COUNTERS) and value.dtype in (torch.int32, torch.int64)
+    if dense and (counter or value.is_floating_point()):
+        return value.long() if counter else value
+    raise WeightsError(
+        f"{path}: expected {name} to hold plain floating-point numbers, received {value.dtype} ({value.layout}, "
+        f"on {value.device}); {_SAVE_ALONE}"
+    )
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> TensorFile[Tensor]:
@@ -67,4 +99,4 @@ def read_safetensors(path: str | os.PathLike[str]) -> TensorFile[Tensor]:
         file = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
-    return TensorFile(os.fspath(path), file.keys(), file.get_tensor)
+    return TensorFile(os.fspath(path), file.keys(), lambda name: _floats(path, name, file.get_tensor(name)))

@@ -1,0 +1,27 @@
+"""The networks that weights files can hold: a line each."""
+
+from torch import nn
+
+from facewright.errors import WeightsError
+from facewright.regress.cards import Kind
+from facewright.regress.rnet import RNET
+
+KINDS: dict[str, Kind] = {
+    "rnet": RNET,
+}
+"""By the name that cards have. A new network is a file in this folder that ends in a ``Kind``, and a line here."""
+
+
+def kind_of(net: nn.Module) -> tuple[str, Kind]:
+    """Name and kind of a network, by its class.
+
+    Raises:
+        WeightsError: it is of no kind in ``KINDS``.
+    """
+    for name, kind in KINDS.items():
+        if type(net) is kind.network:
+            return name, kind
+    raise WeightsError(
+        f"expected a network of {', '.join(kind.label for kind in KINDS.values())}, received {type(net).__name__}; "
+        "add its kind to KINDS"
+    )

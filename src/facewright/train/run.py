@@ -1,0 +1,189 @@
+"""A whole training run: settings and data in, a run folder out. What is trained is looked up by its name."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from facewright.errors import MissingExtraError, TrainingError
+from facewright.provenance import source_commit
+from facewright.records import CoefficientLayout
+from facewright.regress.kinds import kind_of
+from facewright.regress.weights import WeightsCard, card_entries
+from facewright.train.checkpoint import load_checkpoint
+from facewright.train.course import BatchNeeds, Course
+from facewright.train.loader import NO_JITTER, BatchStream
+from facewright.train.loop import BatchSource, Training, run_steps
+from facewright.train.recorder import LoggedStep, Recorder
+from facewright.train.run_folder import RunFolder, open_run
+from facewright.train.samples import DataCard
+from facewright.train.settings import INSTALL, TrainSettings, check_settings
+from facewright.train.shards import DataSet, load_data
+from facewright.train.trainees import TRAINEES
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def train(
+    settings: TrainSettings[Any],
+    out: Path,
+    *,
+    resume: bool = False,
+    source: BatchSource | None = None,
+    cards: list[DataCard] | None = None,
+    on_log: Callable[[LoggedStep], None] | None = None,
+) -> RunFolder:
+    """Train, or go on training, until ``settings.steps``.
+
+    Args:
+        settings: of the run.
+        out: run folder.
+        resume: go on in it.
+        source: of pictures; None reads ``settings.data``.
+        cards: of the data of ``source``.
+        on_log: called at each logged step, in the first process.
+
+    Raises:
+        MissingExtraError: the packages of the ``train`` extra are not installed.
+        TrainingError: settings that cannot be trained, a folder that is taken, or a run of which no step was finite.
+        TrainingDataError: data that is damaged.
+        FaceModelError: the face model cannot be read.
+        WeightsError: initial weights that do not fit.
+    """
+    if settings.trainee not in TRAINEES:
+        raise TrainingError(f"expected a trainee of {', '.join(TRAINEES)}; received {settings.trainee!r}")
+    trainee = TRAINEES[settings.trainee]
+    check_settings(settings, world_size())
+    trainee.check(settings.network)
+    fabric = make_fabric(settings)
+    sets = [] if source else [load_data(folder) for folder in settings.data.folders]
+    cards = cards or [stored.card for stored in sets]
+    course = trainee.begin(settings.network, settings.seed, fabric.device)
+    template = check_cards(cards, course, settings)
+    source = source or open_stream(settings, sets, fabric, course.needs)
+    card = weights_card(settings, course, template, cards)
+    card_entries(course.net, card)  # it is saved after hours: whatever is wrong with it is said now
+    if fabric.is_global_zero:
+        open_run(out, settings, resume=resume)
+    fabric.barrier()
+    folder = RunFolder(out)
+    training = Training(fabric, course, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate)
+    if folder.last_checkpoint is not None:
+        training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
+    recorder = Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
+    run_steps(training, source, on_step=recorder or (lambda report, batch: None))
+    if recorder is not None:
+        recorder.close()
+    fabric.barrier()
+    if training.skipped == training.step:
+        raise TrainingError(
+            f"all {training.step} steps were skipped, because loss or gradient was not finite: nothing was trained; "
+            f"lower --lr, or look for the term that is null in {folder.log}"
+        )
+    return folder
+
+
+def world_size() -> int:
+    """Number of training processes, as ``torchrun`` says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def make_fabric(settings: TrainSettings[Any]) -> "Fabric":
+    """The processes, device and precision of a run; under ``torchrun`` this process becomes one of many.
+
+    Raises:
+        MissingExtraError: the packages of the ``train`` extra are not installed.
+        TrainingError: no such device here.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError as error:
+        raise MissingExtraError(f"training expects lightning-fabric, which is not installed: {INSTALL}") from error
+    wanted = settings.device
+    kind = wanted.partition(":")[0] if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise TrainingError(f"expected a --device of auto, cpu or cuda that is there; received {wanted}")
+    world, local = world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    devices: Any = [int(wanted.partition(":")[2])] if ":" in wanted and world == 1 else local
+    fabric = Fabric(
+        accelerator=kind,
+        devices=devices,
+        num_nodes=max(1, world // local),
+        strategy=DDPStrategy(process_group_backend="nccl" if kind == "cuda" else "gloo") if world > 1 else "auto",
+        precision="bf16-mixed" if settings.precision == "bf16-mixed" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def open_stream(
+    settings: TrainSettings[Any], sets: Sequence[DataSet], fabric: "Fabric", needs: BatchNeeds
+) -> BatchStream:
+    """The pictures of this process.
+
+    Raises:
+        TrainingDataError: sets that cannot be mixed.
+    """
+    data, truth = settings.data, any(stored.card.layout for stored in sets)
+    return BatchStream(
+        sets,
+        shares=list(data.shares) or None,
+        batch_size=data.batch_size,
+        crop_size=needs.crop_size,
+        layout=needs.layout or (None if truth else CoefficientLayout(0, 0, 0)),
+        seed=settings.seed,
+        jitter=data.moves if data.jitter else NO_JITTER,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        workers=data.workers,
+    )
+
+
+def check_cards(cards: list[DataCard], course: Course, settings: TrainSettings[Any]) -> str:
+    """Whether data belong together, to the network and to its face model; gives their crop template.
+
+    Raises:
+        TrainingError: truth of another face model, crops of several templates, or of one unknown to the network.
+    """
+    needs, (_, kind) = course.needs, kind_of(course.net)
+    for card, folder in zip(cards, settings.data.folders, strict=True):
+        if needs.layout and card.layout and (card.face_model, card.layout) != (needs.face_model, needs.layout):
+            raise TrainingError(
+                f"{folder} holds truth for face model {card.face_model!r} with {card.layout}, and {needs.face_model!r} "
+                f"with {needs.layout} is to be trained; give the --face-model that the data was made with"
+            )
+    templates = sorted({card.template for card in cards}) or [kind.templates[0]]
+    if len(templates) > 1:
+        raise TrainingError(
+            f"expected --data of one crop template, received {', '.join(templates)}; prepare them alike"
+        )
+    if templates[0] not in kind.templates:
+        raise TrainingError(
+            f"{kind.label} takes crops of {', '.join(kind.templates)}, and --data has crops of {templates[0]}; "
+            "prepare it again"
+        )
+    return templates[0]
+
+
+def weights_card(settings: TrainSettings[Any], course: Course, template: str, cards: list[DataCard]) -> WeightsCard:
+    """Where the weights of this run come from."""
+    shares = settings.data.shares or (1.0,) * len(cards)
+    mixed = [f"{share / sum(shares):.0%} {card.source or card.kind}" for share, card in zip(shares, cards, strict=True)]
+    optimizer = settings.optimizer
+    recipe = (
+        f"preset {settings.preset}, {settings.steps} steps of {settings.data.batch_size}, {optimizer.name} "
+        f"lr {optimizer.lr:g} {optimizer.schedule}, EMA {optimizer.ema_decay:g}, {settings.precision}"
+    )
+    return replace(
+        course.card,
+        template=template,
+        training_data="; ".join(mixed),
+        recipe=recipe + (f", {course.card.recipe}" if course.card.recipe else ""),
+        commit=source_commit(),
+        seed=settings.seed,
+    )

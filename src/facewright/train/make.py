@@ -54,7 +54,7 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedJob:
     """A job that gave nothing.
 
     Attributes:
@@ -89,7 +89,7 @@ class MakingReport:
     data: DataSet
     jobs: int
     kept: int
-    failed: list[Failure]
+    failed: list[FailedJob]
     rejected: list[Rejection]
 
     @property
@@ -178,7 +178,7 @@ class ShardRecord:
     shard: Shard
     jobs: int
     fingerprint: str
-    failed: list[Failure] = field(default_factory=list)
+    failed: list[FailedJob] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -216,7 +216,7 @@ class ShardWork:
                     except FacewrightError as error:
                         if isinstance(error, UnexpectedError) and not failed:  # one trace is enough: often all fail
                             log.exception("unexpected failure on %s", job)
-                        failed.append(Failure(str(job), f"{type(error).__name__}: {error}"))
+                        failed.append(FailedJob(str(job), f"{type(error).__name__}: {error}"))
             shard = Shard(run.name, writer.rows, file_sha256(temporary))
         record = ShardRecord(shard, len(run.jobs), run.fingerprint(len(run.jobs)), failed, rejected)
         write_json(_record_path(self.folder, run.name), asdict(record))
@@ -275,7 +275,7 @@ def _finished(folder: Path, run: JobRun) -> ShardRecord | None:
             Shard(**document["shard"]),
             int(document["jobs"]),
             str(document["fingerprint"]),
-            [Failure(**entry) for entry in document["failed"]],
+            [FailedJob(**entry) for entry in document["failed"]],
             [Rejection(**entry) for entry in document["rejected"]],
         )
     except (OSError, ValueError, KeyError, TypeError):  # absent, or torn by something that is not us: made again

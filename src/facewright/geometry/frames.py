@@ -68,6 +68,14 @@ def apply_homogeneous(T_a_b: Float[Tensor, "3 3"], points_b: Float[Tensor, "*N 2
     return points_b @ T_a_b[:2, :2].T.to(points_b) + T_a_b[:2, 2].to(points_b)
 
 
+def scale_of(T_a_b: Float[Tensor, "3 3"]) -> Float[Tensor, ""]:
+    """Pixels of frame a per pixel of frame b: the root of the area's factor, whichever way the map turns.
+
+    Where the map stretches x and y differently this is their geometric mean.
+    """
+    return (T_a_b[0, 0] * T_a_b[1, 1] - T_a_b[0, 1] * T_a_b[1, 0]).abs().sqrt()
+
+
 def window_camera(camera: Camera, left_px: float, top_px: float, scale: float, width: int, height: int) -> Camera:
     """The camera of a magnified window of a picture: the photo's (left, top) becomes the window's top-left corner.
 

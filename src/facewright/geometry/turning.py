@@ -1,0 +1,83 @@
+"""A face whose picture was turned in its plane: its pose and light in either picture's frame.
+
+A crop of a tilted head is cut from the photo turned upright (``AlignedFace.roll``). Its camera looks along the same
+axis, so the two world frames differ by a turn about z: what was found in the crop is carried to the photo by ``roll``,
+and back by ``-roll``.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facewright.geometry.similarity import similarity_from_points
+from facewright.records import FaceCoefficients
+
+# Basis functions of ``render.lighting.sh_basis`` that are k sin(m a) and k cos(m a) of the angle a about z, by order m.
+_SINE_COSINE_ORDER = ((1, 3, 1), (5, 7, 1), (4, 8, 2))
+
+
+def turn_of_face(coefficients: FaceCoefficients, roll: float) -> FaceCoefficients:
+    """The same face in a picture that is turned counter-clockwise: pose and light; shape and albedo stay.
+
+    Args:
+        coefficients: in the frame of one camera.
+        roll: radians, counter-clockwise as the camera sees it. ``AlignedFace.roll`` takes a face from the crop's frame
+            to the photo's, its negative takes it back. 0 changes nothing, to the bit.
+    """
+    if roll == 0.0:
+        return coefficients
+    angles, translation = turned_pose(coefficients.angles, coefficients.translation, roll)
+    return replace(coefficients, angles=angles, translation=translation, sh=turned_light(coefficients.sh, roll))
+
+
+def turned_pose(
+    angles: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"], roll: float
+) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
+    """Angles of Rz(roll) R and Rz(roll) t: R = Rz Ry Rx, so that the turn is added to the last angle, within -pi..pi.
+
+    Args:
+        angles: radians about x, y, z.
+        translation: dm.
+        roll: radians, counter-clockwise as the camera sees it.
+    """
+    pitch, yaw, z = angles.unbind(-1)
+    x, y, depth = translation.unbind(-1)
+    sine, cosine = math.sin(roll), math.cos(roll)
+    turned = torch.stack([pitch, yaw, torch.remainder(z + roll + math.pi, 2 * math.pi) - math.pi], -1)
+    return turned, torch.stack([cosine * x - sine * y, sine * x + cosine * y, depth], -1)
+
+
+def turned_light(sh: Float[Tensor, "*B 9 C"], roll: float) -> Float[Tensor, "*B 9 C"]:
+    """Coefficients of the light that shines on Rz(roll) n as this one shines on n.
+
+    Functions of order m about z come in pairs k sin(m a), k cos(m a), whose coefficients (s, c) turn by m roll:
+    s' = s cos(m roll) + c sin(m roll), c' = c cos(m roll) - s sin(m roll). The other three do not change.
+
+    Args:
+        sh: coefficients of the nine functions of ``render.lighting.sh_basis``.
+        roll: radians, counter-clockwise as the camera sees it.
+    """
+    rows = list(sh.unbind(-2))
+    for sine, cosine, order in _SINE_COSINE_ORDER:
+        along, across = math.cos(order * roll), math.sin(order * roll)
+        s, c = rows[sine], rows[cosine]
+        rows[sine], rows[cosine] = along * s + across * c, along * c - across * s
+    return torch.stack(rows, -2)
+
+
+def roll_of_five(five: Float[Tensor, "5 2"], template: Float[Tensor, "5 3"]) -> float:
+    """How far a face is rolled, radians, counter-clockwise as the camera sees it, -pi..pi.
+
+    The turn of the similarity that takes the template, seen from the front, nearest to the points: eyes and mouth have
+    their say together, so that a head in profile, whose eyes fall together, has a roll as well.
+
+    Args:
+        five: photo pixels, y down: right eye, left eye, nose tip, right and left mouth corner.
+        template: the five points in the model frame, dm, y up.
+    """
+    y_up = five.double() * five.new_tensor([1.0, -1.0]).double()
+    _, rotation, _ = similarity_from_points(template[:, :2].to(y_up), y_up)
+    return math.atan2(float(rotation[1, 0]), float(rotation[0, 0]))

@@ -1,5 +1,6 @@
 """The photo door: every kind of good and bad file, made here."""
 
+import inspect
 import io
 import logging
 import os
@@ -7,6 +8,7 @@ import stat
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,11 @@ def pixels() -> np.ndarray:
 
 
 def as_bytes(photo: Photo) -> np.ndarray:
+    assert photo.pixels.dtype == torch.uint8
     assert photo.srgb.is_contiguous()
     assert photo.srgb.dtype == torch.float32
-    return (photo.srgb.permute(1, 2, 0) * 255).round().byte().numpy()
+    assert torch.equal((photo.srgb * 255).round().byte(), photo.pixels)
+    return photo.pixels.permute(1, 2, 0).numpy()
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
@@ -76,13 +80,13 @@ def test_every_pixel_mode_becomes_rgb(tmp_path: Path, pixels: np.ndarray, mode: 
     np.testing.assert_array_equal(as_bytes(read_photo(path)), expected)
 
 
-def test_sixteen_bit_grey_keeps_its_depth(tmp_path: Path) -> None:
+def test_sixteen_bit_grey_is_rounded_to_the_nearest_byte(tmp_path: Path) -> None:
     values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
     for suffix in ("png", "tiff"):
         path = tmp_path / f"deep.{suffix}"
         Image.fromarray(values).save(path)
-        grey = read_photo(path).srgb
-        torch.testing.assert_close(grey, torch.from_numpy(values / 65535.0).float().expand(3, -1, -1))
+        expected = np.repeat((values / 257).round().astype(np.uint8)[None], 3, 0)
+        np.testing.assert_array_equal(read_photo(path).pixels, expected)
 
 
 def test_sixteen_bit_rgb_is_read(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -97,7 +101,7 @@ def test_sixteen_bit_rgb_is_read(tmp_path: Path, pixels: np.ndarray) -> None:
 def test_floating_point_tiff_in_range_is_read_and_out_of_range_refused(tmp_path: Path) -> None:
     values = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
     Image.fromarray(values).save(tmp_path / "good.tiff")
-    torch.testing.assert_close(read_photo(tmp_path / "good.tiff").srgb[1], torch.from_numpy(values))
+    np.testing.assert_array_equal(read_photo(tmp_path / "good.tiff").pixels[1], (values * 255).round())
     for name, bad in {"bright": values * 300, "nan": np.where(values > 0.5, np.nan, values)}.items():
         Image.fromarray(bad.astype(np.float32)).save(tmp_path / f"{name}.tiff")
         with pytest.raises(PhotoError, match="8 or 16 bits"):
@@ -143,7 +147,7 @@ def test_alpha_is_laid_on_the_background(tmp_path: Path) -> None:
     on_white, on_blue = read_photo(path).srgb, read_photo(path, background=(0.0, 0.0, 1.0)).srgb
     torch.testing.assert_close(on_white[:, 0, 0], torch.ones(3))
     torch.testing.assert_close(on_blue[:, 0, 0], torch.tensor([0.0, 0.0, 1.0]))
-    torch.testing.assert_close(on_blue[:, 0, 1], torch.tensor([0.2 * 200 / 255, 0.0, 0.8]))
+    torch.testing.assert_close(on_blue[:, 0, 1], torch.tensor([0.2 * 200 / 255, 0.0, 0.8]))  # whole bytes: 40, 0, 204
     torch.testing.assert_close(on_white[:, 0, 2], on_blue[:, 0, 2])
 
 
@@ -352,6 +356,96 @@ def test_a_truncated_file_is_an_error_not_a_grey_patch(tmp_path: Path, suffix: s
     assert "expected" in str(caught.value)
 
 
+def smooth_picture(width: int = 300, height: int = 200) -> Image.Image:
+    steps = np.random.default_rng(0).normal(0, 6, (height, width, 3))
+    return Image.fromarray(np.clip(np.cumsum(steps, 1) + 120, 2, 250).astype(np.uint8))
+
+
+JPEG_KINDS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "fine": {"subsampling": 0, "quality": 95},
+    "progressive": {"progressive": True},
+    "restarts in rows": {"restart_marker_rows": 1},
+    "restarts in blocks": {"restart_marker_blocks": 3},
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_jpeg_that_ends_early_is_refused_though_it_has_its_end_marker(kind: str) -> None:
+    for mode in ("RGB", "L", "CMYK"):
+        stream = io.BytesIO()
+        smooth_picture().convert(mode).save(stream, "JPEG", **JPEG_KINDS[kind])
+        content = stream.getvalue()
+        whole = read_photo(io.BytesIO(content)).pixels
+        for odd in (content[:-2], content + b"hello" * 50, content[:-2] + b"\0\0\xff\xd9"):
+            assert torch.equal(read_photo(io.BytesIO(odd)).pixels, whole)  # all of it is there, whatever follows
+        for kept in (0.3, 0.5, 0.8, 0.97):
+            for end in (b"", b"\xff\xd9"):
+                with pytest.raises(PhotoError, match="truncated"):
+                    read_photo(io.BytesIO(content[: int(kept * len(content))] + end))
+
+
+def test_a_jpeg_may_end_in_the_grey_of_missing_blocks() -> None:
+    image = smooth_picture()
+    image.paste((128, 128, 128), (0, 100, 300, 200))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG")
+    assert read_photo(io.BytesIO(stream.getvalue())).pixels[:, -1, -1].tolist() == [128, 128, 128]
+
+
+def scanlines(image: Image.Image) -> list[bytes]:
+    """Unfiltered rows of a PNG."""
+    return [b"\0" + row.tobytes() for row in np.asarray(image)]
+
+
+def png_file(image: Image.Image, rows: list[bytes]) -> bytes:
+    color = {"L": 0, "RGB": 2, "P": 3, "RGBA": 6}[image.mode]
+    header = struct.pack(">IIBBBBB", *image.size, 8, color, 0, 0, 0)
+    palette = png_chunk(b"PLTE", bytes(image.getpalette() or [])) if image.mode == "P" else b""
+    body = png_chunk(b"IDAT", zlib.compress(b"".join(rows)))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + palette + body + png_chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+@pytest.mark.parametrize("rows", [1, 100, 199])
+def test_a_png_whose_stream_ends_early_is_refused(mode: str, rows: int) -> None:
+    image = smooth_picture().convert(mode)
+    lines = scanlines(image)
+    np.testing.assert_array_equal(
+        read_photo(io.BytesIO(png_file(image, lines))).pixels.permute(1, 2, 0), image.convert("RGB")
+    )
+    with pytest.raises(PhotoError, match="truncated"):
+        read_photo(io.BytesIO(png_file(image, lines[:rows])))
+
+
+def test_a_tiff_without_one_of_its_strips_is_refused(tmp_path: Path) -> None:
+    smooth_picture().save(tmp_path / "whole.tiff", compression="tiff_deflate", strip_size=300 * 3 * 40)
+    content = bytearray((tmp_path / "whole.tiff").read_bytes())
+    entry = content.index(struct.pack("<HHI", 279, 4, 5))  # StripByteCounts, five longs at an offset
+    (at,) = struct.unpack_from("<I", content, entry + 8)
+    struct.pack_into("<I", content, at + 8, 0)
+    (tmp_path / "holed.tiff").write_bytes(content)
+    assert read_photo(tmp_path / "whole.tiff").height == 200
+    with pytest.raises(PhotoError):
+        read_photo(tmp_path / "holed.tiff")
+
+
+@pytest.mark.parametrize("transparency", [None, 0])
+def test_a_gif_whose_data_end_early_is_refused(transparency: int | None) -> None:
+    palette = smooth_picture().convert("P", palette=Image.Palette.ADAPTIVE)
+    options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
+    whole, half = io.BytesIO(), io.BytesIO()
+    palette.save(whole, "GIF", interlace=0, **options)
+    # The upper half's data in a file that says it holds all rows.
+    palette.crop((0, 0, 300, 100)).save(half, "GIF", interlace=0, **options)
+    content = half.getvalue()
+    frame = content.index(struct.pack("<BHHHH", 0x2C, 0, 0, 300, 100))
+    longer = content[:8] + struct.pack("<H", 200) + content[10:frame] + struct.pack("<BHHHH", 0x2C, 0, 0, 300, 200)
+    assert read_photo(io.BytesIO(whole.getvalue())).height == 200
+    with pytest.raises(PhotoError, match="truncated"):
+        read_photo(io.BytesIO(longer + content[frame + 9 :]))
+
+
 @pytest.mark.filterwarnings("ignore")  # Pillow remarks on damaged metadata
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "ppm", "webp"])
 def test_damaged_bytes_give_a_photo_or_a_photo_error(pixels: np.ndarray, suffix: str) -> None:
@@ -464,6 +558,32 @@ def test_names_in_messages_keep_line_breaks_visible(tmp_path: Path) -> None:
         read_photo(tmp_path / "two\nlines.jpg")
 
 
+@pytest.mark.parametrize("source", [None, b"\xff\xd8\xff", 7, ["me.jpg"]])
+def test_what_is_neither_a_path_nor_a_file_is_refused_by_name(source: Any) -> None:
+    kind = "None" if source is None else type(source).__name__
+    # Unwrapped of the suite's runtime checks, which a user does not have.
+    with pytest.raises(PhotoError, match=f"expected a path or a file opened for bytes, received (a )?{kind}"):
+        inspect.unwrap(read_photo)(source)
+    with pytest.raises(PhotoError, match=f"expected a numpy array or a tensor, received (a )?{kind}"):
+        inspect.unwrap(photo_from_array)(source)
+    with pytest.raises(PhotoError, match="photo_from_array"):
+        inspect.unwrap(Photo.__post_init__)(SimpleNamespace(pixels=source))
+
+
+def test_a_photo_is_made_of_bytes() -> None:
+    for pixels in (torch.full((3, 4, 5), torch.nan), torch.zeros(4, 5, 3, dtype=torch.uint8)):
+        with pytest.raises(PhotoError, match="photo_from_array"):
+            inspect.unwrap(Photo.__post_init__)(SimpleNamespace(pixels=pixels))
+
+
+def test_a_closed_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    with (tmp_path / "a.png").open("rb") as stream:
+        pass
+    with pytest.raises(PhotoError, match="closed"):
+        read_photo(stream)
+
+
 # ----------------------------------------------------------------------------------------------------- arrays
 
 
@@ -499,6 +619,10 @@ def test_the_array_is_copied(pixels: np.ndarray) -> None:
         (np.zeros((0, 5, 3), np.uint8), "shape"),
         (np.zeros((4, 5, 3), np.int64), "int64"),
         (np.zeros((4, 5, 3), bool), "bool"),
+        (np.zeros((4, 5, 3), np.uint16), "uint16"),
+        (np.zeros((4, 5, 3), complex), "complex"),
+        (np.full((4, 5, 3), "a"), "<U1"),
+        (np.full((4, 5, 3), None), "object"),
         (np.full((4, 5, 3), np.nan), "NaN"),
         (np.full((4, 5, 3), np.inf), "NaN"),
         (np.full((4, 5, 3), 200.0), "0..1"),

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+
+from facewright.errors import PhotoError
 
 AlbedoSpace = Literal["linear", "display"]
 """How albedo numbers are coded: ``linear`` RGB (shaded, then sRGB-encoded) or ``display`` (BFM: shaded as it is)."""
@@ -59,22 +61,42 @@ class Photo(TensorRecord):
     """A photograph after the front door: upright, RGB, no alpha.
 
     Attributes:
-        srgb: sRGB-coded (display) values, 0..1.
+        pixels: sRGB-coded (display) values, 0..255; channels may lie together in memory, as pictures are decoded.
         path: where it came from, for reports; empty if it came from memory.
     """
 
-    srgb: Float[Tensor, "3 H W"]
+    pixels: UInt8[Tensor, "3 H W"]
     path: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises PhotoError: the pixels are no bytes of three channels."""
+        pixels = self.pixels
+        if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != 3:
+            raise PhotoError(
+                "expected the pixels of a photo as a tensor of bytes (3, height, width), received "
+                f"{(pixels.dtype, tuple(pixels.shape)) if isinstance(pixels, Tensor) else type(pixels).__name__}; "
+                "photo_from_array takes pictures in memory"
+            )
 
     @property
     def width(self) -> int:
         """Columns, px."""
-        return self.srgb.shape[2]
+        return self.pixels.shape[2]
 
     @property
     def height(self) -> int:
         """Rows, px."""
-        return self.srgb.shape[1]
+        return self.pixels.shape[1]
+
+    @property
+    def srgb(self) -> Float[Tensor, "3 H W"]:
+        """The whole picture in 0..1, float32: four times its bytes, made anew at each call. Large photos: ``part``."""
+        return self.part(0, 0, self.width, self.height)
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> Float[Tensor, "3 h w"]:
+        """The pixels from (left, top) to before (right, bottom), sRGB-coded 0..1, float32; cut off at the borders."""
+        inside = self.pixels[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        return inside.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 
 @dataclass(frozen=True)
@@ -127,11 +149,16 @@ class AlignedFace(TensorRecord):
 
     Attributes:
         crop: sRGB-coded, 0..1; outside of the photo it is black.
-        T_photo_crop: homogeneous map of crop pixels to photo pixels (exact, of the resampled picture).
-        trans_params: W, H, s, tx, ty as the official repositories store them (ty with y up), float64.
+        T_photo_crop: homogeneous map of crop pixels to photo pixels (exact, of the resampled picture); with a roll it
+            turns as well (``geometry.frames.scale_of`` is its scale).
+        trans_params: W, H, s, tx, ty as the official repositories store them (ty with y up), float64; of the turned
+            photo where there is a roll.
         camera_crop: the camera of the crop.
-        camera_photo: the equivalent camera of the whole photo: same pose, same face, drawn in place.
+        camera_photo: the equivalent camera of the whole photo: same face, drawn in place; same pose, but for the roll.
         five_crop: the five points in crop pixels.
+        roll: radians, counter-clockwise as the camera sees it, by which the head was rolled in the photo and is turned
+            upright in the crop; 0 for the official crop. Poses and light in the crop are turned back by
+            ``geometry.turning.turn_of_face``.
     """
 
     crop: Float[Tensor, "3 H W"]
@@ -140,6 +167,7 @@ class AlignedFace(TensorRecord):
     camera_crop: Camera
     camera_photo: Camera
     five_crop: Float[Tensor, "5 2"]
+    roll: float = 0.0
 
 
 @dataclass(frozen=True)

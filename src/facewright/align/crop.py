@@ -1,26 +1,39 @@
-"""The Deep3D crop (docs/deep3d.md section 4): scale and place a face by its five points; nothing is rotated.
+"""The Deep3D crop (docs/deep3d.md section 4): scale and place a face by its five points.
 
 A template of the five points in 3D is fitted by an affine camera; the photo is resized so that one decimetre measures
-``rescale`` pixels, and cut so that the template's origin falls on the middle.
+``rescale`` pixels, and cut so that the template's origin falls on the middle. The official rule turns nothing; a head
+rolled by more than ``LEAST_TURN`` is cut, by the same rule, from the photo turned upright about its centre.
 """
 
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
 from facewright.errors import ReconstructionError
 from facewright.geometry.five_points import deep3d_template, five_from_68
-from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous
+from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous, scale_of
+from facewright.geometry.turning import roll_of_five
 from facewright.records import AlignedFace, Camera, Photo
 
+Turn = Literal["auto", "never"]
+"""Whether a crop may be cut from the photo turned upright. ``auto``: where the head is rolled by more than
+``LEAST_TURN``; ``never``: the official rule for every head."""
+
 CROP_RESCALE = 102.0
+LEAST_TURN = math.radians(40.0)
+"""Roll above which the photo is turned, radians."""
 _LEAST_SCALE_PX_PER_DM = 2.0  # eyes 1.2 px apart: below that the points say nothing
 _BICUBIC_REACH = 2  # source pixels on each side, times the shrinking factor
+_BLOCK_PIXELS = 8_000_000  # of a large face, so many are resized at once
 _log = logging.getLogger(__name__)
 
 
@@ -31,11 +44,12 @@ def align_face(
     template: Float[Tensor, "5 3"] | None = None,
     size: int = 224,
     rescale: float = CROP_RESCALE,
+    turn: Turn = "auto",
 ) -> AlignedFace:
     """Bring a face to the networks' frame.
 
-    The crop's pixels equal those of the official repositories: the photo is taken to 8 bits and resized by Pillow's
-    bicubic filter. All numbers are computed in float64; ``T_photo_crop`` and ``trans_params`` stay so.
+    The crop's pixels equal those of the official repositories: the photo's bytes are resized by Pillow's bicubic
+    filter. All numbers are computed in float64; ``T_photo_crop`` and ``trans_params`` stay so.
 
     Args:
         photo: upright photo.
@@ -45,15 +59,51 @@ def align_face(
         size: side of the crop, px.
         rescale: pixels per decimetre in the crop, at the depth of the model's origin. 102 belongs to size 224; EG3D
             uses 300 with size 1024. The crop camera's focal length follows: 1015 px times rescale / 102.
+        turn: "auto" turns the photo upright under heads that are rolled by more than ``LEAST_TURN`` (then
+            ``AlignedFace.roll`` says by how much, and ``geometry.turning.turn_of_face`` takes what is found in the crop
+            to the photo); "never" keeps to the official rule.
 
     Raises:
         ReconstructionError: points that are not finite, coincide, lie on one line, or lie wholly outside of the photo.
     """
     five = _checked_five(points)
-    trans_params = fit_trans_params(
-        five, photo.width, photo.height, template=deep3d_template() if template is None else template, rescale=rescale
+    template = deep3d_template() if template is None else template
+    roll = roll_of_five(five, template)
+    roll = roll if turn == "auto" and abs(roll) > LEAST_TURN else 0.0
+    T_photo_turned, width, height = turned_frame(photo.width, photo.height, roll)
+    five_turned = apply_homogeneous(torch.linalg.inv(T_photo_turned), five)
+    trans_params = fit_trans_params(five_turned, width, height, template=template, rescale=rescale)
+    return crop_by_trans_params(photo, trans_params, five, size=size, rescale=rescale, roll=roll)
+
+
+def turned_frame(width: int, height: int, roll: float) -> tuple[Float[Tensor, "3 3"], int, int]:
+    """The frame of a photo turned upright under a rolled head: about its centre, on a canvas that holds all of it.
+
+    Args:
+        width: of the photo, px.
+        height: of the photo, px.
+        roll: of the head, radians, counter-clockwise as the camera sees it: the photo is turned clockwise by as much.
+
+    Returns:
+        The map of the turned picture's pixels to the photo's, float64, and the turned picture's width and height.
+    """
+    if roll == 0.0:
+        return torch.eye(3, dtype=torch.float64), width, height
+    cosine, sine = math.cos(roll), math.sin(roll)
+    # Quarter turns have no rounding error to enlarge the canvas by.
+    across = math.ceil(abs(width * cosine) + abs(height * sine) - 1e-6)
+    down = math.ceil(abs(width * sine) + abs(height * cosine) - 1e-6)
+    middle_x, middle_y = (across - 1) / 2, (down - 1) / 2
+    # Counter-clockwise with y down: image right goes up.
+    T_photo_turned = torch.tensor(
+        [
+            [cosine, sine, (width - 1) / 2 - cosine * middle_x - sine * middle_y],
+            [-sine, cosine, (height - 1) / 2 + sine * middle_x - cosine * middle_y],
+            [0.0, 0.0, 1.0],
+        ],
+        dtype=torch.float64,
     )
-    return crop_by_trans_params(photo, trans_params, five, size=size, rescale=rescale)
+    return T_photo_turned, across, down
 
 
 def fit_trans_params(
@@ -95,63 +145,73 @@ def crop_by_trans_params(
     *,
     size: int = 224,
     rescale: float = CROP_RESCALE,
+    roll: float = 0.0,
 ) -> AlignedFace:
     """Cut the crop that ``trans_params`` describe; sizes and offsets are truncated towards zero, as officially.
 
     Args:
         photo: the photo that the parameters were fitted to.
-        trans_params: W, H, s, tx, ty.
+        trans_params: W, H, s, tx, ty; of the turned photo (``turned_frame``) where there is a roll.
         five: photo pixels, y down; only carried along.
         size: side of the crop, px.
         rescale: what s was fitted with.
+        roll: of the head, radians, that the photo is turned upright by; 0 for the official crop.
 
     Raises:
         ReconstructionError: the parameters are of another photo, or the crop shows nothing of it.
     """
-    photo_width, photo_height, s, tx, ty = trans_params.tolist()
-    if (round(photo_width), round(photo_height)) != (photo.width, photo.height):
+    T_photo_turned, turned_width, turned_height = turned_frame(photo.width, photo.height, roll)
+    params_width, params_height, s, tx, ty = trans_params.tolist()
+    if (round(params_width), round(params_height)) != (turned_width, turned_height):
         raise ReconstructionError(
-            f"expected crop parameters of a {photo.width} x {photo.height} photo, received those of "
-            f"{photo_width:g} x {photo_height:g}; take the photo that they were made for"
+            f"expected crop parameters of a {turned_width} x {turned_height} photo, received those of "
+            f"{params_width:g} x {params_height:g}; take the photo that they were made for"
         )
-    width, height = int(photo.width * s), int(photo.height * s)
-    left = math.trunc(width / 2 - size / 2 + (tx - photo.width / 2) * s)
-    up = math.trunc(height / 2 - size / 2 + (photo.height / 2 - ty) * s)
+    width, height = int(turned_width * s), int(turned_height * s)
+    left = math.trunc(width / 2 - size / 2 + (tx - turned_width / 2) * s)
+    up = math.trunc(height / 2 - size / 2 + (turned_height / 2 - ty) * s)
     if min(width, height) < 1 or left >= width or up >= height or left <= -size or up <= -size:
         raise ReconstructionError(
             f"expected a face inside the photo, received points around {five.mean(0).tolist()} in "
             f"{photo.width} x {photo.height} pixels; check that the points belong to this photo"
         )
-    crop = _resized_window(photo.srgb, width, height, left, up, size)
+    pixels = photo.pixels.detach().cpu()
+    region = partial(_region, pixels) if roll == 0.0 else partial(_turned_region, pixels, T_photo_turned)
+    window = _resized_window(region, (turned_width, turned_height), (width, height), left, up, size)
+    device = photo.pixels.device
     # Pixel i of a resized row covers [i, i + 1) * W / w of the photo, so its centre lies half a pixel further on.
-    step_x, step_y = photo.width / width, photo.height / height
-    T_photo_crop = torch.tensor(
+    step_x, step_y = turned_width / width, turned_height / height
+    T_turned_crop = torch.tensor(
         [[step_x, 0.0, (left + 0.5) * step_x - 0.5], [0.0, step_y, (up + 0.5) * step_y - 0.5], [0.0, 0.0, 1.0]],
         dtype=torch.float64,
     )
-    camera_crop = _camera(photo, CROP_FOCAL_PX * rescale / CROP_RESCALE, ((size - 1) / 2, (size - 1) / 2), size, size)
-    on_device = T_photo_crop.to(photo.srgb.device)
+    T_photo_crop = (T_photo_turned @ T_turned_crop if roll else T_turned_crop).to(device)
+    middle = torch.full((1,), (size - 1) / 2, device=device)
+    focal = torch.full((1,), CROP_FOCAL_PX * rescale / CROP_RESCALE, device=device)
+    camera_crop = Camera(focal, middle, middle.clone(), size, size, CAMERA_DISTANCE_DM)
     return AlignedFace(
-        crop=crop,
-        T_photo_crop=on_device,
-        trans_params=trans_params.to(photo.srgb.device),
+        crop=(torch.from_numpy(window).permute(2, 0, 1).to(device) / 255.0).contiguous(),
+        T_photo_crop=T_photo_crop,
+        trans_params=trans_params.to(device),
         camera_crop=camera_crop,
-        camera_photo=photo_camera(camera_crop, on_device, photo.width, photo.height),
-        five_crop=apply_homogeneous(torch.linalg.inv(on_device), five.to(on_device)).to(photo.srgb),
+        camera_photo=photo_camera(camera_crop, T_photo_crop, photo.width, photo.height),
+        five_crop=apply_homogeneous(torch.linalg.inv(T_photo_crop), five.to(device)).float(),
+        roll=roll,
     )
 
 
 def photo_camera(camera_crop: Camera, T_photo_crop: Float[Tensor, "3 3"], width: int, height: int) -> Camera:
-    """The camera that draws the same posed face at its place in the whole photo.
+    """The camera that draws the same posed face at its place in the whole photo, upright as the photo is.
+
+    Where the crop was turned, the face is to be turned back for it (``geometry.turning.turn_of_face``).
 
     The resized picture has whole pixels, so the crop is stretched a little differently in x and y (by up to 1 px over
     the whole of it). A camera has one focal length: the geometric mean. On the axis both maps agree; at the rim of a
     face they differ by less than 0.3 crop pixels.
     """
-    step_x, step_y = T_photo_crop[0, 0], T_photo_crop[1, 1]
     centre = torch.stack([camera_crop.cx, camera_crop.cy], -1).to(T_photo_crop)
     cx, cy = apply_homogeneous(T_photo_crop, centre).to(camera_crop.cx).unbind(-1)
-    focal = camera_crop.focal_px * (step_x * step_y).sqrt().to(camera_crop.focal_px)
+    focal = camera_crop.focal_px * scale_of(T_photo_crop).to(camera_crop.focal_px)
     return Camera(focal, cx, cy, width, height, camera_crop.distance_dm)
 
 
@@ -164,33 +224,71 @@ def _checked_five(points: Float[Tensor, "N 2"]) -> Float[Tensor, "5 2"]:
     return five
 
 
-def _camera(photo: Photo, focal_px: float, middle: tuple[float, float], width: int, height: int) -> Camera:
-    focal, cx, cy = (photo.srgb.new_full((1,), value) for value in (focal_px, *middle))
-    return Camera(focal, cx, cy, width, height, CAMERA_DISTANCE_DM)
+def _region(pixels: UInt8[Tensor, "3 H W"], x0: int, y0: int, x1: int, y1: int) -> UInt8[ndarray, "h w 3"]:
+    """A part of a photo."""
+    return pixels[:, y0:y1, x0:x1].permute(1, 2, 0).numpy()
+
+
+def _turned_region(
+    pixels: UInt8[Tensor, "3 H W"], T_photo_turned: Float[Tensor, "3 3"], x0: int, y0: int, x1: int, y1: int
+) -> UInt8[ndarray, "h w 3"]:
+    """A part of the turned photo, resampled (bicubic, black outside) from as little of the photo as it shows."""
+    corners = torch.tensor([[x0, y0], [x1, y0], [x0, y1], [x1, y1]], dtype=torch.float64)
+    seen = apply_homogeneous(T_photo_turned, corners)
+    limit = seen.new_tensor([pixels.shape[2], pixels.shape[1]])
+    reach = _BICUBIC_REACH + 1
+    (left, top), (right, bottom) = (
+        point.clamp_min(0).minimum(limit).long().tolist()
+        for point in (seen.amin(0).floor() - reach, seen.amax(0).ceil() + reach)
+    )
+    if right <= left or bottom <= top:
+        return np.zeros((y1 - y0, x1 - x0, 3), dtype=np.uint8)
+    part = Image.fromarray(np.ascontiguousarray(_region(pixels, left, top, right, bottom)))
+    # Pillow measures from the edges of pixels, and maps the target's places to the source's.
+    a, b, c, d, e, f = T_photo_turned[:2].flatten().tolist()
+    offset_x = a * (x0 - 0.5) + b * (y0 - 0.5) + c + 0.5 - left
+    offset_y = d * (x0 - 0.5) + e * (y0 - 0.5) + f + 0.5 - top
+    size, data = (x1 - x0, y1 - y0), (a, b, offset_x, d, e, offset_y)
+    return np.asarray(part.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BICUBIC))
 
 
 def _resized_window(
-    srgb: Float[Tensor, "3 H W"], width: int, height: int, left: int, up: int, size: int
-) -> Float[Tensor, "3 size size"]:
-    """What resizing the photo to width x height and cutting a square would give, to the bit, at the cost of the square.
+    region: Callable[[int, int, int, int], UInt8[ndarray, "h w 3"]],
+    photo_size: tuple[int, int],
+    resized: tuple[int, int],
+    left: int,
+    up: int,
+    size: int,
+) -> UInt8[ndarray, "size size 3"]:
+    """What resizing the photo and cutting a square would give, to the bit, at the cost of the square.
 
     Pillow filters along rows, rounds to 8 bits, then filters along columns. So only what the window can see is taken
     from the photo, the rest stays black; and of the first pass only the window's columns enter the second.
+
+    Args:
+        region: gives the photo's pixels between two columns and rows (x0, y0, x1, y1).
+        photo_size: width and height, px.
+        resized: width and height that the photo is resized to.
+        left: first column of the square in the resized photo; may lie outside.
+        up: first row.
+        size: side of the square.
     """
-    photo_height, photo_width = srgb.shape[1:]
+    (photo_width, photo_height), (width, height) = photo_size, resized
     first, last = max(left, 0), min(left + size, width)
     x0, x1 = _seen(first, last, photo_width / width, photo_width)
     y0, y1 = _seen(max(up, 0), min(up + size, height), photo_height / height, photo_height)
-    seen = (srgb[:, y0:y1, x0:x1].detach().cpu() * 255.0).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-    strip = Image.new("RGB", (photo_width, y1 - y0))
-    strip.paste(Image.fromarray(np.ascontiguousarray(seen.numpy())), (x0, 0))
-    narrow = strip.resize((width, y1 - y0), Image.Resampling.BICUBIC).crop((first, 0, last, y1 - y0))
     columns = Image.new("RGB", (last - first, photo_height))
-    columns.paste(narrow, (0, y0))
+    rows = max(1, _BLOCK_PIXELS // photo_width)
+    for top in range(y0, y1, rows):
+        bottom = min(top + rows, y1)
+        strip = Image.new("RGB", (photo_width, bottom - top))
+        strip.paste(Image.fromarray(np.ascontiguousarray(region(x0, top, x1, bottom))), (x0, 0))
+        narrow = strip.resize((width, bottom - top), Image.Resampling.BICUBIC).crop((first, 0, last, bottom - top))
+        columns.paste(narrow, (0, top))
     window = columns.resize((last - first, height), Image.Resampling.BICUBIC).crop((0, up, last - first, up + size))
     pixels = np.zeros((size, size, 3), dtype=np.uint8)
     pixels[:, first - left : last - left] = np.asarray(window)
-    return (torch.from_numpy(pixels).permute(2, 0, 1).to(srgb) / 255.0).contiguous()
+    return pixels
 
 
 def _seen(first: int, last: int, step: float, length: int) -> tuple[int, int]:

@@ -171,7 +171,7 @@ def prepared_face(
     """
     limits = settings.limits
     try:
-        aligned = align_face(photo, detection.five)
+        aligned = align_face(photo, detection.five, turn="never")  # as the networks were published
         refusal = None if given is not None else _detection_refusal(detection, limits)
         refusal = refusal or _size_refusal(aligned, limits)
         if refusal is not None:

@@ -22,6 +22,7 @@ from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.pipeline.flow import load_reconstructor
+from facewright.photo import photo_from_array
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.renderer import render
 
@@ -63,7 +64,7 @@ def scene(model: FaceModel, seed: int) -> tuple[Photo, FaceCoefficients, Camera]
     backdrop = torch.nn.functional.interpolate(corners, (SIZE, SIZE), mode="bicubic").clamp(0, 1)
     srgb = srgb_from_linear((picture.image + (1 - picture.mask) * backdrop).clamp(0, 1))
     noise = 0.01 * torch.randn(srgb.shape, generator=generator)
-    return Photo((srgb + noise).clamp(0, 1)[0]), truth, camera
+    return photo_from_array((srgb + noise).clamp(0, 1)[0].permute(1, 2, 0)), truth, camera
 
 
 def vertex_error_mm(vertices: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> float:

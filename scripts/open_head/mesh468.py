@@ -26,6 +26,7 @@ from facewright.geometry.pose import posed_mesh
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
+from facewright.photo import photo_from_array
 from facewright.records import Camera, FaceMesh, Photo
 from facewright.render.renderer import render
 
@@ -79,7 +80,7 @@ def read_render(model: FaceModel, detector: FaceDetector, yaw_deg: float, rng: t
     drawn = render(mesh, camera, sh)
     backdrop = torch.rand(1, 3, 1, 1, generator=rng)
     picture = srgb_from_linear((drawn.image + (1 - drawn.mask) * backdrop).clamp(0, 1))[0]
-    points = read_known_face(Photo(picture), mesh, camera, model, detector)
+    points = read_known_face(photo_from_array(picture.permute(1, 2, 0)), mesh, camera, model, detector)
     if points is None:
         return None
     mm_per_px = 100 * camera.distance_dm / float(camera.focal_px[0])

@@ -16,13 +16,14 @@ from facewright.detect.search import (
     windows,
 )
 from facewright.geometry.frames import apply_homogeneous
+from facewright.photo import photo_from_array
 from facewright.records import Photo
 
 
 def ramp_photo(width: int, height: int) -> Photo:
     """Red tells the column, green the row, blue is 1."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return Photo(torch.stack([columns / width, rows / height, torch.ones(height, width)]))
+    return Photo(torch.stack([columns, rows, torch.full_like(rows, 255)]).clamp(max=255).byte())
 
 
 def shown_places(view: View, photo: Photo) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,7 @@ def shown_places(view: View, photo: Photo) -> tuple[Tensor, Tensor]:
     _, height, width = view.image.shape
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     places = apply_homogeneous(view.T_photo_view, torch.stack([columns, rows], -1) + 0.5)
-    seen = view.image[:2].permute(1, 2, 0) * torch.tensor([photo.width, photo.height])
+    seen = 255 * view.image[:2].permute(1, 2, 0)
     edge = 2 * view.T_photo_view[:2, :2].abs().max()
     size = torch.tensor([photo.width, photo.height])
     inside = ((places > edge) & (places < size - 1 - edge)).all(-1)
@@ -38,7 +39,7 @@ def shown_places(view: View, photo: Photo) -> tuple[Tensor, Tensor]:
     return places[inside], seen[inside]
 
 
-@pytest.mark.parametrize("size", [(320, 200), (200, 320), (101, 97)])
+@pytest.mark.parametrize("size", [(256, 160), (160, 256), (101, 97)])
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_a_view_shows_what_its_map_says(size: tuple[int, int], turns: int) -> None:
     photo = ramp_photo(*size)
@@ -58,14 +59,14 @@ def test_views_have_the_sizes_that_networks_take() -> None:
 
 
 def test_windows_cover_the_view_and_know_their_place() -> None:
-    photo = ramp_photo(500, 300)
-    view = framed(whole(photo))
-    parts = windows(view, 192, 32)
-    assert all(part.image.shape == (3, 192, 192) for part in parts)
+    photo = ramp_photo(250, 240)
+    view = framed(whole(photo, 250))
+    parts = windows(view, 128, 32)
+    assert all(part.image.shape == (3, 128, 128) for part in parts)
     covered = torch.zeros(view.image.shape[1:], dtype=torch.bool)
     for part in parts:
         left, top = (part.T_photo_view - view.T_photo_view)[:2, 2].long().tolist()
-        covered[top : top + 192, left : left + 192] = True
+        covered[top : top + 128, left : left + 128] = True
         expected, seen = shown_places(part, photo)
         torch.testing.assert_close(seen, expected, rtol=0, atol=0.05)
     assert covered.all()
@@ -76,14 +77,22 @@ def test_a_windowed_search_finds_what_a_whole_one_finds(
     detector: FaceDetector, astronaut: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A face that windows share or cut is still one face, in the same place."""
-    small = resized(whole(astronaut), 300).image
+    small = resized(whole(astronaut, 300), 300).image
     canvas = torch.zeros(3, 416, 640)
     canvas[:, 40:340, 200:500] = small
-    photo = Photo(canvas)
+    photo = photo_from_array(canvas.permute(1, 2, 0))
     expected = small_candidates(photo, 16.0, detector)
     monkeypatch.setattr("facewright.detect.search.WINDOW_SIZE", 352)
-    assert len(windows(framed(whole(photo)), 352, 160)) > 2
+    assert len(windows(framed(whole(photo, 640)), 352, 160)) > 2
     found = small_candidates(photo, 16.0, detector)
     assert (expected.scores > 0.5).sum() == (found.scores > 0.5).sum() == 1
     size = expected.boxes[0, 2] - expected.boxes[0, 0]
     assert (found.boxes[0] - expected.boxes[0]).abs().max() < 0.15 * size
+
+
+def test_large_photos_are_averaged_first_and_stay_in_place() -> None:
+    photo = ramp_photo(256, 160)
+    view = whole(photo, 21)
+    assert view.image.shape == (3, 53, 85)
+    expected, seen = shown_places(view, photo)
+    torch.testing.assert_close(seen, expected, rtol=0, atol=0.01)

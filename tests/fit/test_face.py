@@ -27,6 +27,7 @@ from facewright.morphable.container import load_face_model
 from facewright.morphable.toy import toy_face_model
 from facewright.pipeline.evidence import evidence_of, fit_detection
 from facewright.records import FaceCoefficients, FaceDetection, Photo
+from facewright.photo import photo_from_array
 from facewright.render.renderer import render
 
 BACKDROP = 0.2
@@ -53,7 +54,8 @@ def rendered_face(model, seed):
     mesh = posed_mesh(model.decode(truth), truth.pose)
     camera = crop_camera()
     drawn = render(mesh, camera, truth.sh)
-    photo = Photo(srgb_from_linear(drawn.image + (1 - drawn.mask) * BACKDROP)[0].clamp(0, 1))
+    srgb = srgb_from_linear(drawn.image + (1 - drawn.mask) * BACKDROP)[0].clamp(0, 1)
+    photo = photo_from_array(srgb.permute(1, 2, 0))
     landmarks = project_points(mesh.vertices[:, model.annotations.ibug68], camera)[0, :, :2]
     five = five_from_68(landmarks)
     box = torch.cat([landmarks.amin(0), landmarks.amax(0)])

@@ -18,6 +18,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.morphable.toy import toy_face_model
 from facewright.pipeline.evidence import BELIEF_TERM, fit_from
+from facewright.photo import photo_from_array
 from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief, Photo
 from facewright.render.renderer import render
 
@@ -48,7 +49,7 @@ def photo_of(head: FaceModel, truth: FaceCoefficients) -> tuple[Photo, Tensor]:
     drawn = render(mesh, camera, truth.sh)
     linear = drawn.image + (1.0 - drawn.mask) * BACKDROP
     marks = project_points(mesh.vertices[:, head.annotations.ibug68], camera)[0, :, :2]
-    return Photo(srgb_from_linear(linear)[0].clamp(0, 1)), marks
+    return photo_from_array(srgb_from_linear(linear)[0].clamp(0, 1).permute(1, 2, 0)), marks
 
 
 def lost_detection(head: FaceModel, truth: FaceCoefficients) -> FaceDetection:

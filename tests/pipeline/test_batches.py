@@ -11,7 +11,7 @@ import torch
 from facewright.detect import load_face_detector
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.morphable.linear import FaceModel
-from facewright.photo import read_photo
+from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline import batch as batch_module
 from facewright.pipeline.batch import reconstruct_files
 from facewright.pipeline.flow import Failure, Reconstructor
@@ -36,7 +36,7 @@ def reconstructor(toy_model: FaceModel) -> Reconstructor:
 
 @pytest.fixture(scope="module")
 def photos() -> list[Photo]:
-    grey = Photo(torch.full((3, 120, 200), 0.5), "grey.png")
+    grey = photo_from_array(torch.full((120, 200, 3), 0.5), path="grey.png")
     return [read_photo(PORTRAITS / "grace_hopper.jpg"), grey, read_photo(PORTRAITS / "astronaut.jpg")]
 
 
@@ -65,7 +65,7 @@ def test_photos_together_answer_as_alone(reconstructor: Reconstructor, photos: l
 
 
 def test_known_faces_are_not_searched_for(reconstructor: Reconstructor) -> None:
-    noise = Photo(torch.rand(3, 200, 220), "noise.png")
+    noise = photo_from_array(torch.rand(200, 220, 3), path="noise.png")
     face = FaceDetection(torch.tensor([70.0, 70, 130, 150]), 1.0, FIVE)
     flat = FaceDetection(face.box, 1.0, torch.ones(5, 2))
     found = reconstructor.faces_in_batch([noise, noise, noise], detections=[[face, face], [flat], []])

@@ -7,13 +7,13 @@ from facewright.assets import embedded_path
 from facewright.detect import detect_faces, load_face_detector
 from facewright.detect.faces import possible_faces
 from facewright.errors import NoFaceFoundError
-from facewright.photo import read_photo
 from facewright.pipeline import flow as flow_module
 from facewright.pipeline import rnet_estimator as rnet_module
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.rnet_estimator import MOST_DOUBT
 from facewright.records import FaceDetection, Photo
 from facewright.synthetic import open_studio, photograph, plan_scene
+from facewright.photo import photo_from_array, read_photo
 
 DENIED_SEED = 850_068
 """A head turned by more than 60 degrees whose face BlazeFace sees (0.77) and the mesh network denies (0.0002)."""
@@ -39,7 +39,7 @@ def test_a_profile_that_the_detector_denies_is_found(flow: Reconstructor) -> Non
 def test_what_the_network_doubts_is_no_face(
     flow: Reconstructor, monkeypatch: pytest.MonkeyPatch, rng: torch.Generator
 ) -> None:
-    noise = Photo(torch.rand(3, 200, 200, generator=rng))
+    noise = photo_from_array(torch.rand(200, 200, 3, generator=rng))
     claimed = FaceDetection(
         torch.tensor([50.0, 50.0, 150.0, 150.0]),
         0.9,
@@ -62,4 +62,4 @@ def test_candidates_have_five_points_in_order() -> None:
     eyes = (sure.five[0] - sure.five[1]).norm()
     assert (candidates[0].five - sure.five).norm(dim=-1).max() < 0.3 * eyes
     assert [face.score for face in candidates] == sorted((face.score for face in candidates), reverse=True)
-    assert possible_faces(Photo(torch.zeros(3, 64, 64)), detector) == []
+    assert possible_faces(photo_from_array(torch.zeros(64, 64, 3)), detector) == []

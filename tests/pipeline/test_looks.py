@@ -14,11 +14,11 @@ from facewright.errors import AssetNotFoundError, SettingsError, WeightsError
 from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.photo import read_photo
 from facewright.pipeline.estimator import Candidate
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.methods import EMBEDDED_REFINE
 from facewright.pipeline.reconstruction import Reconstruction
+from facewright.photo import photo_from_array, read_photo
 from facewright.records import AlignedFace, FaceDetection, Photo
 from facewright.regress import weights as weights_module
 from facewright.regress.rnet import RNet, RNetPrediction
@@ -52,7 +52,7 @@ def photo(landmarks: Tensor) -> Photo:
     """A dot at each of three landmarks, on black."""
     row, column = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     dots = [torch.exp(-((column - x) ** 2 + (row - y) ** 2) / 50.0) for x, y in landmarks[list(MARKS)].tolist()]
-    return Photo(torch.stack(dots))
+    return photo_from_array(torch.stack(dots, -1))
 
 
 class DotNet(RNet):

@@ -174,5 +174,6 @@ def test_the_pose_is_a_rotation(studio: Studio) -> None:
 
 def test_records_move_together(studio: Studio) -> None:
     scene: Scene = photograph(studio, frontal(studio))
-    assert scene.to(torch.float64).photo.srgb.dtype == torch.float64
+    assert scene.to(torch.float64).landmarks.dtype == torch.float64
+    assert torch.equal(scene.to(torch.float64).photo.pixels, scene.photo.pixels)
     assert scene.to(torch.float64).seed == scene.seed

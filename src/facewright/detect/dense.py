@@ -12,6 +12,7 @@ from torch import Tensor
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.detect.networks import FaceMeshNet
 from facewright.detect.suppression import Candidates
+from facewright.geometry.pixels import reduced_part
 from facewright.records import Photo
 
 SQUARE_PER_FACE = 1.5
@@ -69,11 +70,8 @@ def cut_square(photo: Photo, T_photo_square: Float[Tensor, "3 3"], size: int) ->
     left, top = (int(v) for v in low)
     right, bottom = min(int(high[0]), photo.width), min(int(high[1]), photo.height)
     if right <= left or bottom <= top:
-        return photo.srgb.new_zeros(3, size, size)
-    region = photo.srgb[:, top:bottom, left:right]
-    # padded so that every px of the photo lies in a full cell of the shrunk picture
-    region = F.pad(region, (0, -(right - left) % shrink, 0, -(bottom - top) % shrink))
-    region = F.avg_pool2d(region, shrink) if shrink > 1 else region
+        return across.new_zeros(3, size, size)
+    region = reduced_part(photo, left, top, right, bottom, shrink).to(across)
     steps = (torch.arange(size).to(across) + 0.5) / size
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1) @ across.T + corner
     # photo px to edge-measured px of the region, to the -1..1 of grid_sample
@@ -118,7 +116,8 @@ def read_candidates(
     """
     counts = [len(group) for group in candidates]
     if not sum(counts):
-        return [(photo.srgb.new_zeros(0, 468, 3), photo.srgb.new_zeros(0)) for photo in photos]
+        nothing = network.weight.new_zeros(0)
+        return [(nothing.reshape(0, 468, 3), nothing) for _ in photos]
     repeated = [photo for photo, count in zip(photos, counts, strict=True) for _ in range(count)]
     squares = torch.cat([squares_of_candidates(group) for group in candidates])
     points, presence = read_mesh(repeated, squares, network, mirrored=mirrored and passes == 1)

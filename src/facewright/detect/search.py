@@ -13,6 +13,7 @@ from facewright.detect.detector import FaceDetector
 from facewright.detect.networks import BlazeFaceFull, BlazeFaceShort
 from facewright.detect.suppression import Candidates, joined, weighted_nms
 from facewright.geometry.frames import apply_homogeneous
+from facewright.geometry.pixels import reduced_part
 from facewright.records import Photo
 
 SHORT_SIZE, COARSE_SIZE, FINE_SIZE = 128, 192, 384
@@ -23,6 +24,10 @@ SMALLEST_FOUND = 16.0
 
 WINDOW_SIZE, WINDOW_SHARE = 1376, 160
 """Largest picture that goes through a network at once, px, a multiple of 32; and what neighbours share of one."""
+
+AMPLE_SIDES = 4
+"""How much longer than what is asked a photo stays when it is averaged before it is shrunk: bilinear shrinking of what
+is left is then nearly what it would be of the whole."""
 
 CANDIDATE_SCORE = 0.3
 """Weaker answers are not looked at again."""
@@ -58,14 +63,24 @@ class Views:
     fine: View
 
 
-def whole(photo: Photo) -> View:
-    """The photo itself."""
-    return View(photo.srgb, photo.srgb.new_tensor([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]))
+def whole(photo: Photo, longer_side: int) -> View:
+    """The photo itself, to be shrunk to this side; large ones are averaged on the way to no less than ``AMPLE_SIDES``.
+
+    Args:
+        photo: of any size.
+        longer_side: px, of what is made of it.
+    """
+    factor = max(1, max(photo.width, photo.height) // (AMPLE_SIDES * longer_side))
+    # whole squares only: what is left over at the right and lower border is less than one of them
+    right, bottom = (side // factor * factor or side for side in (photo.width, photo.height))
+    image = reduced_part(photo, 0, 0, right, bottom, factor)
+    return View(image, image.new_tensor([[factor, 0, -0.5], [0, factor, -0.5], [0, 0, 1]]))
 
 
 def views_of(photo: Photo) -> Views:
     """Make the views of the first passes; each is shrunk from the next larger one, so a large photo is read once."""
-    fine = resized(whole(photo), min(FINE_SIZE, max(COARSE_SIZE, photo.width, photo.height)))
+    side = min(FINE_SIZE, max(COARSE_SIZE, photo.width, photo.height))
+    fine = resized(whole(photo, side), side)
     return Views(
         far=framed(resized(fine, SHORT_SIZE // 2), SHORT_SIZE),
         short=framed(resized(fine, SHORT_SIZE), SHORT_SIZE),
@@ -176,7 +191,7 @@ def turned_candidates(views: list[Views], detector: FaceDetector) -> list[Candid
 def small_candidates(photo: Photo, smallest_px: float, detector: FaceDetector) -> Candidates:
     """Small faces of one photo, down to a width of ``smallest_px`` photo px."""
     size = round(max(photo.width, photo.height) * min(1.0, SMALLEST_FOUND / smallest_px))
-    parts = windows(framed(resized(whole(photo), size)), WINDOW_SIZE, WINDOW_SHARE)
+    parts = windows(framed(resized(whole(photo, size), size)), WINDOW_SIZE, WINDOW_SHARE)
     return _agreed(*([found] for part in parts for found in candidates_in([part], detector.full)))[0]
 
 

@@ -261,9 +261,7 @@ def _in_bands(image: Image.Image, convert: Callable[[Image.Image], ndarray]) -> 
     return pixels
 
 
-def _laid_on(
-    image: Image.Image, alpha: Image.Image, background: tuple[float, float, float]
-) -> UInt8[ndarray, "H W 3"]:
+def _laid_on(image: Image.Image, alpha: Image.Image, background: tuple[float, float, float]) -> UInt8[ndarray, "H W 3"]:
     pixels = np.zeros((image.height, image.width, 3), np.uint8)
     behind = 255.0 * np.array(background, np.float32)
     for top in range(0, image.height, _BAND_ROWS):

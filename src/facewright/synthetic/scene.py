@@ -86,12 +86,12 @@ def photograph(studio: Studio, plan: ScenePlan, *, oversampling: int = 2) -> Sce
         view = _View(studio, plan, oversampling)
         linear, face_seen, cover = view.exposed()
         picture = take_picture(linear.numpy(), plan.lens, stream(plan.seed, NOISE_STREAM))
-        srgb = torch.from_numpy(picture).permute(2, 0, 1).float() / 255.0
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)
         landmarks, visible = view.landmarks(cover)
         share = view.share_hidden(face_seen)
     eye_px = MEAN_EYE_DISTANCE_DM * float(plan.camera.focal_px[0]) / plan.camera.distance_dm
     return Scene(
-        Photo(srgb.contiguous(), path=f"scene-{plan.seed}"),
+        Photo(pixels, path=f"scene-{plan.seed}"),
         plan.coefficients,
         plan.camera,
         landmarks,

@@ -24,8 +24,8 @@ from facewright.geometry.mesh import surrounding_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.photo import read_photo
 from facewright.pipeline.evidence import FACING, fit_detection
+from facewright.photo import photo_from_array, read_photo
 from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
 from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM
 from facewright.train.make import Rejection
@@ -297,7 +297,7 @@ def _skin(
 ) -> UInt8[ndarray, "W W"]:
     """The posterior that a pixel's colour is skin, inside the face; or the mask that is given, cut like the photo."""
     if given is not None and given.skin is not None:
-        mask = Photo(given.skin.expand(3, -1, -1))
+        mask = photo_from_array(given.skin[..., None].expand(-1, -1, 3))
         rescale = CROP_RESCALE * card.crop_size / CROP_SIZE
         attention = crop_by_trans_params(mask, params, five, size=len(face), rescale=rescale).crop[0]
     else:

@@ -87,7 +87,7 @@ def synthetic_sample(studio: Studio, seed: int, crop_size: int) -> TrainingSampl
     rng = stream(seed, _FRAMING_STREAM)
     five = _detected(five_from_68(marks), plan, rng)
     rescale = CROP_RESCALE * crop_size / CROP_SIZE
-    photo = Photo(torch.from_numpy(picture).permute(2, 0, 1).float() / 255.0)
+    photo = Photo(torch.from_numpy(picture).permute(2, 0, 1))
     params = fit_trans_params(five, photo.width, photo.height, template=deep3d_template(), rescale=rescale)
     window = crop_by_trans_params(photo, params, five, size=crop_size + 2 * margin, rescale=rescale)
     T_crop_photo = torch.linalg.inv(window.T_photo_crop)

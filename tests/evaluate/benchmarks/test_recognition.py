@@ -101,7 +101,7 @@ def _photo_of(name: str):
 
     from facewright.records import Photo
 
-    return lambda: Photo(torch.zeros(3, 4, 4), name)
+    return lambda: Photo(torch.zeros(3, 4, 4, dtype=torch.uint8), name)
 
 
 def test_pairs_are_read_line_by_line(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_perfect_method_passes_every_likeness_test(studio: Studio, monkeypatch
         scene = photograph(studio, plan, oversampling=1)  # pyright: ignore[reportArgumentType]
         name = f"{scene.photo.path}-{len(known)}"
         known[name] = truth_of(studio, scene)
-        return replace(scene, photo=Photo(scene.photo.srgb, name))
+        return replace(scene, photo=Photo(scene.photo.pixels, name))
 
     monkeypatch.setattr(likeness, "photograph", remembered)
     plan = LikenessPlan(mirrored=0, people=2, album=2, expressions=2, turns=True, clips=1, frames=3)

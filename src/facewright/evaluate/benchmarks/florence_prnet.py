@@ -31,7 +31,7 @@ from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.container import load_face_model
 from facewright.morphable.readers.obj import ObjMesh, read_obj
-from facewright.photo import read_photo
+from facewright.photo import photo_from_array, read_photo
 from facewright.records import Camera, FaceMesh, Photo
 from facewright.render.lighting import PLAIN_SHADING
 from facewright.render.renderer import render
@@ -153,7 +153,8 @@ def _rendered(person: _Person, pitch: float, yaw: float) -> tuple[Photo, Surface
     camera = Camera(torch.tensor([FOCAL_PX]), middle, middle, SIZE_PX, SIZE_PX, DISTANCE_DM)
     mesh = FaceMesh(vertices, normals, person.mesh.albedo / PLAIN_SHADING, person.mesh.faces, albedo_space="display")
     rendering = render(mesh, camera, torch.zeros(1, 9, 3))
-    photo = Photo((rendering.image + 0.5 * (1.0 - rendering.mask))[0].clamp(0.0, 1.0))
+    picture = (rendering.image + 0.5 * (1.0 - rendering.mask))[0].clamp(0.0, 1.0)
+    photo = photo_from_array(picture.permute(1, 2, 0))
 
     def to_pixels(points: Float[Tensor, "1 N 3"]) -> Float[ndarray, "N 3"]:
         flat = project_points(points, camera)[0].double().numpy()

@@ -144,7 +144,7 @@ def _mirror_figures(method: Measurable, studio: Studio, photos: list[tuple[Photo
     face = studio.face_vertices
     marks, shapes = [], []
     for photo, straight in photos:
-        flipped = Photo(photo.srgb.flip(-1), photo.path)
+        flipped = Photo(photo.pixels.flip(-1), photo.path)
         try:
             other = method.estimate(flipped, method.find(flipped))
         except (NoFaceFoundError, ReconstructionError):

@@ -10,12 +10,14 @@ from PIL import Image
 
 from facewright.align import align_face, deep3d_template
 from facewright.align.crop import crop_by_trans_params, fit_trans_params
+from facewright.align.official import official_points_from_pixels, photo_points_from_mat
 from facewright.errors import ReconstructionError
 from facewright.geometry.frames import apply_homogeneous, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
+from facewright.geometry.turning import turned_pose
 from facewright.morphable.linear import FaceModel
 from facewright.photo import photo_from_array, read_photo
-from facewright.records import AlignedFace, Photo
+from facewright.records import AlignedFace, Camera, Photo, Pose
 
 # Numbers of the official alignment on twelve of its example photographs: s0, s, tx, ty, w, h, left, up.
 OFFICIAL = {
@@ -264,3 +266,86 @@ def test_parameters_of_another_photo_are_refused() -> None:
     params = fit_trans_params(five, 120, 100, template=deep3d_template())
     with pytest.raises(ReconstructionError, match="120 x 100"):
         crop_by_trans_params(noise_photo(100, 120), params, five)
+
+
+# ------------------------------------------------------------------------------------------------------ turned heads
+
+
+def ramp_photo(width: int = 250, height: int = 240) -> Photo:
+    """Red is the column, green the row."""
+    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+    return photo_from_array(np.stack([columns, rows, 0 * rows], -1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("roll", [0.7, -1.0, math.pi / 2, -math.pi / 2, 2.5, math.pi])
+@pytest.mark.parametrize("scale", [40.0, 90.0, 190.0])
+def test_a_rolled_head_is_cut_upright_and_finds_back(roll: float, scale: float) -> None:
+    five = template_seen(scale, (0.0, 0.0, roll), (125.0, 120.0))
+    face = align_face(ramp_photo(), five)
+    assert math.remainder(face.roll - roll, 2 * math.pi) == pytest.approx(0.0, abs=1e-6)
+    upright = face.five_crop[1] - face.five_crop[0]
+    assert abs(float(upright[1])) < 0.2
+    assert float(upright[0]) > 60.0
+    torch.testing.assert_close(apply_homogeneous(face.T_photo_crop, face.five_crop.double()), five, rtol=0, atol=1e-4)
+    ys, xs = np.mgrid[30:194:5, 30:194:5]
+    crop_points = torch.from_numpy(np.stack([xs, ys], -1).reshape(-1, 2)).double()
+    place = apply_homogeneous(face.T_photo_crop, crop_points)
+    inside = (place > 14).all(1) & (place[:, 0] < 235) & (place[:, 1] < 225)
+    told = face.crop[:2, ys.ravel(), xs.ravel()].T.double() * 255
+    error = (told - place)[inside]
+    assert int(inside.sum()) > 100
+    assert float(error.mean(0).abs().max()) < 0.1
+    assert float(error.abs().max()) < 1.7  # three roundings to 8 bits
+
+
+@pytest.mark.parametrize("scale", [500.0, 1100.0])
+def test_a_large_rolled_head_is_made_smaller_first_and_finds_back(scale: float) -> None:
+    columns, rows = np.meshgrid(np.arange(2500) // 10, np.arange(2000) // 10)
+    photo = photo_from_array(np.stack([columns, rows, 0 * rows], -1).astype(np.uint8))
+    face = align_face(photo, template_seen(scale, (0.0, 0.0, 1.2), (1250.0, 1000.0)))
+    ys, xs = np.mgrid[40:184:5, 40:184:5]
+    crop_points = torch.from_numpy(np.stack([xs, ys], -1).reshape(-1, 2)).double()
+    place = apply_homogeneous(face.T_photo_crop, crop_points)
+    inside = (place > 100).all(1) & (place[:, 0] < 2400) & (place[:, 1] < 1900)
+    told = face.crop[:2, ys.ravel(), xs.ravel()].T.double() * 255
+    error = (told - (place - 4.5) / 10)[inside]
+    assert int(inside.sum()) > 300
+    assert float(error.mean(0).abs().max()) < 0.05
+    assert float(error.abs().max()) < 1.7
+
+
+def test_small_rolls_and_parity_keep_the_official_rule() -> None:
+    photo = noise_photo(300, 280)
+    for degrees in (-34.0, 10.0, 34.0):
+        five = template_seen(80.0, (0.0, 0.0, math.radians(degrees)), (150.0, 140.0))
+        assert align_face(photo, five).roll == 0.0
+    five = template_seen(80.0, (0.0, 0.0, math.radians(36.0)), (150.0, 140.0))
+    assert align_face(photo, five).roll != 0.0
+    official = align_face(photo, five, turn="never")
+    assert official.roll == 0.0
+    np.testing.assert_array_equal(as_bytes(official.crop), official_crop(photo, official)[0])
+
+
+@pytest.mark.parametrize("roll", [1.3, -2.0, math.pi])
+def test_a_turned_crops_face_is_drawn_in_place_by_the_photos_camera(toy_model: FaceModel, roll: float) -> None:
+    face = align_face(noise_photo(300, 240), template_seen(63.0, (0.0, 0.0, roll), (150.3, 117.9)))
+    in_crop = Pose(torch.tensor([[0.1, -0.4, 0.15]]), torch.tensor([[0.05, -0.1, 0.3]]))
+    in_photo = turned_pose(in_crop, face.roll)
+
+    def seen(pose: Pose, camera: Camera) -> torch.Tensor:
+        return project_points(pose_points(toy_model.mean_shape[None], pose.angles, pose.translation), camera)[0, :, :2]
+
+    there = apply_homogeneous(face.T_photo_crop, seen(in_crop, face.camera_crop).double())
+    # One focal length for a crop that is stretched a little differently in x and y.
+    torch.testing.assert_close(seen(in_photo, face.camera_photo).double(), there, rtol=0, atol=0.6)
+
+
+def test_points_of_a_turned_crops_file_come_back_to_the_photo() -> None:
+    face = align_face(noise_photo(300, 240), template_seen(63.0, (0.0, 0.0, 2.0), (150.3, 117.9)))
+    points = torch.rand(68, 2, generator=torch.Generator().manual_seed(0)).double() * 200
+    stored = {
+        "trans_params": face.trans_params.numpy()[None],
+        "lm_68p": official_points_from_pixels(points).numpy(),
+        "T_photo_crop": face.T_photo_crop.numpy(),
+    }
+    torch.testing.assert_close(photo_points_from_mat(stored), apply_homogeneous(face.T_photo_crop, points))

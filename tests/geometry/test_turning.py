@@ -10,7 +10,7 @@ from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.geometry.turning import roll_of_five, turn_of_face, turned_light, turned_pose
 from facewright.morphable.linear import FaceModel
-from facewright.records import FaceCoefficients
+from facewright.records import FaceCoefficients, Pose
 from facewright.render.lighting import sh_shading
 
 ROLLS = (-math.pi, -2.2, -0.7, 0.3, math.pi / 2, 3.0)
@@ -24,7 +24,8 @@ def some_face(model: FaceModel, rng: torch.Generator) -> FaceCoefficients:
 @pytest.mark.parametrize("roll", ROLLS)
 def test_the_pose_is_turned_about_the_cameras_axis(roll: float, rng: torch.Generator) -> None:
     angles, translation = torch.randn(7, 3, generator=rng).double(), torch.randn(7, 3, generator=rng).double()
-    there, moved = turned_pose(angles, translation, roll)
+    turned = turned_pose(Pose(angles, translation), roll)
+    there, moved = turned.angles, turned.translation
     about_z = rotation_from_angles(torch.tensor([0.0, 0.0, roll], dtype=torch.float64))
     torch.testing.assert_close(rotation_from_angles(there), about_z @ rotation_from_angles(angles))
     torch.testing.assert_close(moved, translation @ about_z.T)

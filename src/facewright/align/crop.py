@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -21,6 +22,7 @@ from torch import Tensor
 from facewright.errors import ReconstructionError
 from facewright.geometry.five_points import deep3d_template, five_from_68
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous, scale_of
+from facewright.geometry.pixels import reduced_part
 from facewright.geometry.turning import roll_of_five
 from facewright.records import AlignedFace, Camera, Photo
 
@@ -32,11 +34,13 @@ CROP_RESCALE = 102.0
 LEAST_TURN = math.radians(35.0)
 """Roll above which the photo is turned, radians.
 
-Measured with the embedded network on 14 portraits turned by 20, 30, 40, 50, 60, 90 degrees: its landmarks leave those of
-the upright portrait by 1.5, 1.9, 2.7, 6.5, 19, 55 % of the face's size unturned, by 0.3 % or less turned.
+Measured with the embedded network on 14 portraits turned by 20, 30, 40, 50, 60, 90 degrees: its landmarks leave those
+of the upright portrait by 1.5, 1.9, 2.7, 6.5, 19, 55 % of the face's size unturned, by 0.3 % or less turned.
 """
 _LEAST_SCALE_PX_PER_DM = 2.0  # eyes 1.2 px apart: below that the points say nothing
 _BICUBIC_REACH = 2  # source pixels on each side, times the shrinking factor
+_CANVAS_STEP = 64
+_AMPLE = 4  # a turned photo is halved before it is turned as long as it stays so much larger than its crop
 _BLOCK_PIXELS = 8_000_000  # of a large face, so many are resized at once
 _log = logging.getLogger(__name__)
 
@@ -83,6 +87,8 @@ def align_face(
 def turned_frame(width: int, height: int, roll: float) -> tuple[Float[Tensor, "3 3"], int, int]:
     """The frame of a photo turned upright under a rolled head: about its centre, on a canvas that holds all of it.
 
+    The canvas is filled up to whole multiples of 64 px at the right and below, so that it can be halved and halved.
+
     Args:
         width: of the photo, px.
         height: of the photo, px.
@@ -107,6 +113,7 @@ def turned_frame(width: int, height: int, roll: float) -> tuple[Float[Tensor, "3
         ],
         dtype=torch.float64,
     )
+    across, down = (-(-side // _CANVAS_STEP) * _CANVAS_STEP for side in (across, down))
     return T_photo_turned, across, down
 
 
@@ -179,9 +186,13 @@ def crop_by_trans_params(
             f"expected a face inside the photo, received points around {five.mean(0).tolist()} in "
             f"{photo.width} x {photo.height} pixels; check that the points belong to this photo"
         )
-    pixels = photo.pixels.detach().cpu()
-    region = partial(_region, pixels) if roll == 0.0 else partial(_turned_region, pixels, T_photo_turned)
-    window = _resized_window(region, (turned_width, turned_height), (width, height), left, up, size)
+    if roll == 0.0:
+        region, source_size = partial(_region, photo), (turned_width, turned_height)
+    else:
+        factor = next((k for k in (64, 32, 16, 8, 4, 2) if s * _AMPLE * k <= 1.0), 1)
+        region = partial(_turned_region, photo, T_photo_turned, factor)
+        source_size = (turned_width // factor, turned_height // factor)
+    window = _resized_window(region, source_size, (width, height), left, up, size)
     device = photo.pixels.device
     # Pixel i of a resized row covers [i, i + 1) * W / w of the photo, so its centre lies half a pixel further on.
     step_x, step_y = turned_width / width, turned_height / height
@@ -228,32 +239,36 @@ def _checked_five(points: Float[Tensor, "N 2"]) -> Float[Tensor, "5 2"]:
     return five
 
 
-def _region(pixels: UInt8[Tensor, "3 H W"], x0: int, y0: int, x1: int, y1: int) -> UInt8[ndarray, "h w 3"]:
+def _region(photo: Photo, x0: int, y0: int, x1: int, y1: int) -> UInt8[ndarray, "h w 3"]:
     """A part of a photo."""
-    return pixels[:, y0:y1, x0:x1].permute(1, 2, 0).numpy()
+    return photo.pixels[:, y0:y1, x0:x1].detach().permute(1, 2, 0).cpu().numpy()
 
 
 def _turned_region(
-    pixels: UInt8[Tensor, "3 H W"], T_photo_turned: Float[Tensor, "3 3"], x0: int, y0: int, x1: int, y1: int
+    photo: Photo, T_photo_turned: Float[Tensor, "3 3"], factor: int, x0: int, y0: int, x1: int, y1: int
 ) -> UInt8[ndarray, "h w 3"]:
-    """A part of the turned photo, resampled (bicubic, black outside) from as little of the photo as it shows."""
-    corners = torch.tensor([[x0, y0], [x1, y0], [x0, y1], [x1, y1]], dtype=torch.float64)
-    seen = apply_homogeneous(T_photo_turned, corners)
-    limit = seen.new_tensor([pixels.shape[2], pixels.shape[1]])
-    reach = _BICUBIC_REACH + 1
-    (left, top), (right, bottom) = (
-        point.clamp_min(0).minimum(limit).long().tolist()
-        for point in (seen.amin(0).floor() - reach, seen.amax(0).ceil() + reach)
-    )
+    """A part of the turned photo, bicubic, black outside; photo and turned photo are made smaller by a factor."""
+    # Edges, not centres, of pixels: there a smaller picture is a plain multiple.
+    T_edges = T_photo_turned.clone()
+    T_edges[:2, 2] += 0.5 - T_photo_turned[:2, :2].sum(1) / 2
+    T_edges[:2, 2] /= factor
+    seen = apply_homogeneous(T_edges, torch.tensor([[x0, y0], [x1, y0], [x0, y1], [x1, y1]], dtype=torch.float64))
+    low, high = seen.amin(0).floor() - _BICUBIC_REACH, seen.amax(0).ceil() + _BICUBIC_REACH
+    left, top = (factor * int(v) for v in low.clamp_min(0.0))
+    right, bottom = (min(factor * int(v), side) for v, side in zip(high, (photo.width, photo.height), strict=True))
     if right <= left or bottom <= top:
         return np.zeros((y1 - y0, x1 - x0, 3), dtype=np.uint8)
-    part = Image.fromarray(np.ascontiguousarray(_region(pixels, left, top, right, bottom)))
-    # Pillow measures from the edges of pixels, and maps the target's places to the source's.
-    a, b, c, d, e, f = T_photo_turned[:2].flatten().tolist()
-    offset_x = a * (x0 - 0.5) + b * (y0 - 0.5) + c + 0.5 - left
-    offset_y = d * (x0 - 0.5) + e * (y0 - 0.5) + f + 0.5 - top
-    size, data = (x1 - x0, y1 - y0), (a, b, offset_x, d, e, offset_y)
-    return np.asarray(part.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BICUBIC))
+    if factor == 1:
+        part = np.ascontiguousarray(_region(photo, left, top, right, bottom))
+    else:
+        reduced = reduced_part(photo, left, top, right, bottom, factor).cpu()
+        part = (reduced * 255.0).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    # Centres again, from the part's own corners; OpenCV's filter rounds where Pillow's affine one cuts decimals off.
+    T_part = T_edges[:2].clone()
+    T_part[:, 2] += T_edges[:2, :2] @ T_edges.new_tensor([x0 + 0.5, y0 + 0.5]) - 0.5
+    T_part[:, 2] -= T_edges.new_tensor([left, top]) / factor
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(part, T_part.numpy(), (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
 def _resized_window(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from facewright.errors import ReconstructionError
 from facewright.files import written_whole
+from facewright.geometry.frames import apply_homogeneous
 
 _LARGEST = 1e6
 """No photo's side, place or scale comes near, in pixels."""
@@ -107,11 +108,16 @@ def photo_points_from_mat(contents: Mapping[str, Any]) -> Float[Tensor, "N 2"]:
     """Landmarks of a loaded official .mat file in photo pixels (y down): 68 if there are, else the five points.
 
     Of the official spellings, ``lm68`` and ``lm_5p`` have y down in the crop (row = 223 - y), ``lm_68p`` has y up.
+    Files of this project that hold a turned crop say so by its map, ``T_photo_crop``.
 
     Raises:
         ReconstructionError: no landmarks or no crop parameters.
     """
     params = trans_params_from_mat(contents)
+    if "T_photo_crop" in contents and "lm_68p" in contents:
+        T_photo_crop = torch.from_numpy(np.array(contents["T_photo_crop"], dtype=np.float64).reshape(3, 3))
+        up = torch.from_numpy(np.array(contents["lm_68p"], dtype=np.float64).reshape(-1, 2))
+        return apply_homogeneous(T_photo_crop, pixels_from_official_points(up))
     for key, is_up in (("lm68", False), ("lm_68p", True), ("lm_5p", False)):
         if key in contents:
             points = torch.from_numpy(np.array(contents[key], dtype=np.float64).reshape(-1, 2))

@@ -1,5 +1,7 @@
 """Parts of a photo as floating point: no more of it, and no finer, than is looked at."""
 
+import cv2
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +14,7 @@ _BLOCK_PIXELS = 4_000_000
 def reduced_part(photo: Photo, left: int, top: int, right: int, bottom: int, factor: int = 1) -> Float[Tensor, "3 h w"]:
     """Pixels of a photo from (left, top) to before (right, bottom), each square of ``factor`` px averaged to one.
 
-    Taken in bands of rows, so that a large photo never lies in memory as floating point.
+    Taken in bands of rows: a large photo never lies in memory as floating point.
 
     Args:
         photo: the picture.
@@ -23,15 +25,20 @@ def reduced_part(photo: Photo, left: int, top: int, right: int, bottom: int, fac
         factor: side of the averaged squares. Squares that reach over ``right`` or ``bottom`` count black there.
 
     Returns:
-        sRGB-coded 0..1, float32; ceil of the part's sides over ``factor``.
+        sRGB-coded 0..1, float32, on the photo's device; ceil of the part's sides over ``factor``.
     """
     if factor == 1:
         return photo.part(left, top, right, bottom)
-    rows = max(1, _BLOCK_PIXELS // max(1, (right - left) * factor)) * factor
+    pixels = photo.pixels.detach().permute(1, 2, 0)
+    columns = -(-(right - left) // factor)
+    rows = max(1, _BLOCK_PIXELS // (columns * factor * factor)) * factor
     bands = []
     for first in range(top, bottom, rows):
-        last = min(first + rows, bottom)
-        band = photo.part(left, first, right, last)
-        band = torch.nn.functional.pad(band, (0, -(right - left) % factor, 0, -(last - first) % factor))
-        bands.append(torch.nn.functional.avg_pool2d(band, factor))
-    return torch.cat(bands, 1)
+        band = pixels[first : min(first + rows, bottom), left:right].cpu().numpy()
+        height, width = band.shape[:2]
+        if height % factor or width % factor:
+            band = np.pad(band, ((0, -height % factor), (0, -width % factor), (0, 0)))
+        size = (columns, len(band) // factor)
+        bands.append(cv2.resize(band.astype(np.float32, order="C"), size, interpolation=cv2.INTER_AREA))
+    averaged = torch.from_numpy(np.concatenate(bands)).to(photo.pixels.device)
+    return averaged.permute(2, 0, 1).contiguous().div_(255.0)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.records import FaceCoefficients
+from facewright.records import FaceCoefficients, Pose
 
 # Basis functions of ``render.lighting.sh_basis`` that are k sin(m a) and k cos(m a) of the angle a about z, by order m.
 _SINE_COSINE_ORDER = ((1, 3, 1), (5, 7, 1), (4, 8, 2))
@@ -28,25 +28,23 @@ def turn_of_face(coefficients: FaceCoefficients, roll: float) -> FaceCoefficient
     """
     if roll == 0.0:
         return coefficients
-    angles, translation = turned_pose(coefficients.angles, coefficients.translation, roll)
-    return replace(coefficients, angles=angles, translation=translation, sh=turned_light(coefficients.sh, roll))
+    pose = turned_pose(coefficients.pose, roll)
+    light = turned_light(coefficients.sh, roll)
+    return replace(coefficients, angles=pose.angles, translation=pose.translation, sh=light)
 
 
-def turned_pose(
-    angles: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"], roll: float
-) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
-    """Angles of Rz(roll) R and Rz(roll) t: R = Rz Ry Rx, so that the turn is added to the last angle, within -pi..pi.
+def turned_pose(pose: Pose, roll: float) -> Pose:
+    """Rz(roll) R and Rz(roll) t: since R = Rz Ry Rx, the turn is added to the last angle, kept within -pi..pi.
 
     Args:
-        angles: radians about x, y, z.
-        translation: dm.
+        pose: in the frame of one camera.
         roll: radians, counter-clockwise as the camera sees it.
     """
-    pitch, yaw, z = angles.unbind(-1)
-    x, y, depth = translation.unbind(-1)
+    pitch, yaw, z = pose.angles.unbind(-1)
+    x, y, depth = pose.translation.unbind(-1)
     sine, cosine = math.sin(roll), math.cos(roll)
-    turned = torch.stack([pitch, yaw, torch.remainder(z + roll + math.pi, 2 * math.pi) - math.pi], -1)
-    return turned, torch.stack([cosine * x - sine * y, sine * x + cosine * y, depth], -1)
+    angles = torch.stack([pitch, yaw, torch.remainder(z + roll + math.pi, 2 * math.pi) - math.pi], -1)
+    return Pose(angles, torch.stack([cosine * x - sine * y, sine * x + cosine * y, depth], -1))
 
 
 def turned_light(sh: Float[Tensor, "*B 9 C"], roll: float) -> Float[Tensor, "*B 9 C"]:

@@ -16,6 +16,7 @@ from facewright.files import FileSet
 from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import project_points
 from facewright.geometry.mesh import vertex_normals
+from facewright.geometry.turning import turned_light, turned_pose
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.face import FaceInPhoto
 from facewright.pipeline.texture import face_texture, lit_vertex_colors, vertex_colors
@@ -235,21 +236,28 @@ def npz_content(face: FaceInPhoto) -> dict[str, torch.Tensor]:
 
 
 def mat_content(face: FaceInPhoto) -> dict[str, Any]:
-    """The official keys (docs/deep3d.md section 9) of the face in its crop; without coefficients those of the mesh."""
-    mesh, camera = face.mesh_world, face.aligned.camera_crop
-    rendering = render(mesh, camera, face.sh, antialias=False)
+    """The official keys (docs/deep3d.md section 9) of the face in its crop; without coefficients those of the mesh.
+
+    Where the crop is turned, its map to the photo lies beside them.
+    """
+    aligned = face.aligned
+    light = None if face.light is None else turned_light(face.light, -aligned.roll)
+    in_crop = replace(face, pose=turned_pose(face.pose, -aligned.roll), light=light) if aligned.roll else face
+    mesh, camera = in_crop.mesh_world, aligned.camera_crop
+    rendering = render(mesh, camera, in_crop.sh, antialias=False)
     ids = face.topology.annotations.ibug68
     if ids is None:
         raise ExportError("the official .mat expects a mesh with an iBUG-68 table, this one has none; leave out mat")
-    return official_mat(
-        coefficients=None if face.morphable is None else face.coefficients,
+    content = official_mat(
+        coefficients=None if face.morphable is None else in_crop.coefficients,
         vertices_world=mesh.vertices[0],
         albedo_srgb=display_from_albedo(mesh.albedo[0], mesh.albedo_space),
-        colors_srgb=lit_vertex_colors(mesh, face.sh)[0],
+        colors_srgb=lit_vertex_colors(mesh, in_crop.sh)[0],
         landmarks_crop=project_points(mesh.vertices[:, ids], camera)[0, :, :2],
-        five_crop=face.aligned.five_crop,
-        crop=face.aligned.crop,
+        five_crop=aligned.five_crop,
+        crop=aligned.crop,
         rendering_srgb=display_picture(rendering, mesh),
         mask=rendering.mask[0],
-        trans_params=face.aligned.trans_params,
+        trans_params=aligned.trans_params,
     )
+    return content if aligned.roll == 0.0 else content | {"T_photo_crop": aligned.T_photo_crop.cpu().numpy()}

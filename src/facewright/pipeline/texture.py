@@ -5,13 +5,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright.geometry.color import display_from_albedo
-from facewright.geometry.frames import project_points
+from facewright.geometry.frames import project_points, window_camera
+from facewright.geometry.pixels import reduced_part
 from facewright.pipeline.face import FaceInPhoto
-from facewright.records import FaceMesh
+from facewright.records import Camera, FaceMesh
 from facewright.render.completion import complete_texture, guess_texture, mirror_texels
 from facewright.render.lighting import sh_shading
 from facewright.render.sampling import sample_texture
 from facewright.render.texture import bake_texture
+
+AMPLE_PX = 2
+"""Pixels of the photo per texel along each side that a texture is read from; more would be averaged anyway."""
+BORDER_PX = 8
+"""What is read of the photo around the face."""
 
 
 def lit_vertex_colors(mesh_world: FaceMesh, sh: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B V 3"]:
@@ -49,14 +55,29 @@ def face_texture(face: FaceInPhoto, size: int) -> tuple[Float[Tensor, "3 S S"], 
     mesh = face.mesh_world
     if mesh.uv is None or mesh.faces_uv is None:
         raise ValueError("expected a mesh with texture coordinates, received one without; take vertex colours instead")
+    part, camera = _around(face, mesh, size)
     texture, visibility = bake_texture(
-        face.photo.srgb, mesh.vertices[0], mesh.normals[0], face.camera, mesh.faces, mesh.uv, mesh.faces_uv, size
+        part, mesh.vertices[0], mesh.normals[0], camera, mesh.faces, mesh.uv, mesh.faces_uv, size
     )
     fallback = guess_texture(mesh, face.sh, visibility)
     mirror = face.topology.annotations.mirror
     partners = None if mirror is None else mirror_texels(mesh.faces, mesh.uv, mesh.faces_uv, mirror, size)
     completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
     return completed, _vertex_colors(completed, mesh)
+
+
+def _around(face: FaceInPhoto, mesh: FaceMesh, size: int) -> tuple[Float[Tensor, "3 h w"], Camera]:
+    """The photo's part that shows a posed face, no finer than ``AMPLE_PX`` pixels a texel, and the camera of it."""
+    photo, camera = face.photo, face.camera
+    outline = project_points(mesh.vertices, camera)[0, :, :2]
+    limit = outline.new_tensor([photo.width - 1, photo.height - 1])
+    low, high = outline.amin(0).floor() - BORDER_PX, outline.amax(0).ceil() + BORDER_PX
+    (left, top), (right, bottom) = ((corner.clamp_min(0).minimum(limit)).long().tolist() for corner in (low, high))
+    factor = max(1, int((high - low).max()) // (AMPLE_PX * size))
+    # whole squares, so that none is darkened by what is not there
+    width, height = max(1, (right + 1 - left) // factor), max(1, (bottom + 1 - top) // factor)
+    part = reduced_part(photo, left, top, left + width * factor, top + height * factor, factor)
+    return part.to(mesh.vertices), window_camera(camera, left, top, 1 / factor, width, height)
 
 
 def _vertex_colors(texture: Float[Tensor, "3 S S"], mesh: FaceMesh) -> Float[Tensor, "V 3"]:

@@ -18,13 +18,22 @@ from facewright.export.pictures import (
 from facewright.export.sheets import contact_sheet
 from facewright.geometry.color import albedo_from_display, display_from_albedo
 from facewright.geometry.frames import crop_camera, pose_points, project_points, window_camera
+from facewright.geometry.pixels import reduced_part
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.face import FaceInPhoto
-from facewright.records import Camera, FaceMesh, Rendering
+from facewright.records import Camera, FaceMesh, Photo, Rendering
 from facewright.render.lighting import PLAIN_SHADING
 from facewright.render.renderer import render, render_attributes, render_normals
 
 TILE_PX = 384
+AMPLE_TILES = 4
+"""How much longer than a tile what is shrunk to it may be; more is averaged first."""
+OVERLAY_PX = 4096
+"""Longer side of the largest overlay."""
+BAND_PIXELS = 1_000_000
+"""So many pixels of an overlay are rendered at once."""
+BAND_SHARED = 2
+"""Rows that neighbouring bands both render: silhouettes and rims are smoothed with what lies beside them."""
 WINDOW_MARGIN = 0.12
 """Of a sheet's window around the head, as a fraction of the head."""
 
@@ -40,31 +49,38 @@ CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 
 
 def overlay_of_faces(faces: Sequence[FaceInPhoto]) -> Float[Tensor, "3 H W"]:
-    """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp."""
-    picture = faces[0].photo.srgb
+    """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp.
+
+    Photos longer than ``OVERLAY_PX`` are made smaller by a whole number.
+    """
+    photo = faces[0].photo
+    factor = -(-max(photo.width, photo.height) // OVERLAY_PX)
+    width, height = max(1, photo.width // factor), max(1, photo.height // factor)
+    picture = reduced_part(photo, 0, 0, width * factor, height * factor, factor)
     for face in sorted(faces, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
-        picture = _drawn_in_place(picture, face)
+        _draw_in_place(picture, face, window_camera(face.camera, 0.0, 0.0, 1 / factor, width, height))
     return picture
 
 
-def _drawn_in_place(picture: Float[Tensor, "3 H W"], face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
-    """The picture with one face drawn. Only the face's part of it is rendered: photos may have a hundred megapixels."""
-    mesh, camera = face.mesh_world, face.camera
+def _draw_in_place(picture: Float[Tensor, "3 H W"], face: FaceInPhoto, camera: Camera) -> None:
+    """Draw one face into the picture that a camera sees: only its part is rendered, in bands of bounded size."""
+    mesh = face.mesh_world
     outline = project_points(mesh.vertices, camera)[0, :, :2]
     size = outline.new_tensor([camera.width, camera.height])
     low = torch.minimum((outline.amin(0).floor() - 2.0).clamp_min(0.0), size)
     high = torch.maximum(torch.minimum(outline.amax(0).ceil() + 3.0, size), low)
     (left, top), (right, bottom) = low.int().tolist(), high.int().tolist()
     if right == left or bottom == top:
-        return picture  # it lies outside
-    window = window_camera(camera, float(left), float(top), 1.0, right - left, bottom - top)
-    rendering = render(mesh, window, face.sh)
-    opacity = rendering.mask[0] * bare_skin(face, window)
-    drawn = picture.clone()
-    drawn[:, top:bottom, left:right] = overlay(
-        picture[:, top:bottom, left:right], display_picture(rendering, mesh), opacity
-    )
-    return drawn
+        return  # it lies outside
+    rows = max(1, BAND_PIXELS // (right - left))
+    for first in range(top, bottom, rows):
+        last = min(first + rows, bottom)
+        above, below = max(first - BAND_SHARED, top), min(last + BAND_SHARED, bottom)
+        window = window_camera(camera, float(left), float(above), 1.0, right - left, below - above)
+        rendering = render(mesh, window, face.sh)
+        own = slice(first - above, last - above)
+        shown, opacity = display_picture(rendering, mesh)[:, own], (rendering.mask[0] * bare_skin(face, window))[:, own]
+        picture[:, first:last, left:right] = overlay(picture[:, first:last, left:right], shown, opacity)
 
 
 def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
@@ -133,22 +149,24 @@ def _window(face: FaceInPhoto) -> tuple[Camera, Float[Tensor, "3 T T"]]:
     left, top = ((low + high) / 2.0 - side / 2.0 + 0.5).tolist()
     scale = TILE_PX / side
     window = window_camera(camera, left, top, scale, TILE_PX, TILE_PX)
-    return window, _resampled(face.photo.srgb, left, top, side)
+    return window, _resampled(face.photo, left, top, side).to(outline)
 
 
-def _resampled(photo: Float[Tensor, "3 H W"], left: float, top: float, side: float) -> Float[Tensor, "3 T T"]:
+def _resampled(photo: Photo, left: float, top: float, side: float) -> Float[Tensor, "3 T T"]:
     """The square of the photo at tile size: cut, shrunk with antialiasing, then placed to a fraction of a pixel."""
-    height, width = photo.shape[1:]
-    x0, y0 = max(0, int(left) - 2), max(0, int(top) - 2)
-    x1, y1 = min(width, int(left + side) + 3), min(height, int(top + side) + 3)
-    part = photo[None, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    factor = max(1, int(side) // (AMPLE_TILES * TILE_PX))
+    x0, y0 = (min(max(0, int(v) - 2), end - 1) for v, end in ((left, photo.width), (top, photo.height)))
+    x1, y1 = min(photo.width, int(left + side) + 3), min(photo.height, int(top + side) + 3)
+    columns, rows = max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor)
+    part = reduced_part(photo, x0, y0, x0 + columns * factor, y0 + rows * factor, factor)[None]
+    left, top, side, x0, y0 = (v / factor for v in (left, top, side, x0, y0))
     shrink = min(1.0, TILE_PX / side)
     if shrink < 1.0:
         size = [max(1, round(part.shape[2] * shrink)), max(1, round(part.shape[3] * shrink))]
         small = torch.nn.functional.interpolate(part, size=size, mode="bilinear", antialias=True)
     else:
         small = part
-    step = (torch.arange(TILE_PX).to(photo) + 0.5) * side / TILE_PX
+    step = (torch.arange(TILE_PX).to(part) + 0.5) * side / TILE_PX
     columns = (step + left - x0) / part.shape[3] * 2.0 - 1.0
     rows = (step + top - y0) / part.shape[2] * 2.0 - 1.0
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], -1)[None]

@@ -24,8 +24,8 @@ from facewright.geometry.mesh import surrounding_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.evidence import FACING, fit_detection
 from facewright.photo import photo_from_array, read_photo
+from facewright.pipeline.evidence import FACING, fit_detection
 from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
 from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM
 from facewright.train.make import Rejection

@@ -28,3 +28,20 @@ def deep3d_template() -> Float[Tensor, "5 3"]:
 def five_from_68(points: Float[Tensor, "*B 68 D"]) -> Float[Tensor, "*B 5 D"]:
     """The five points out of iBUG-68 points, 2D or 3D, as officially taken (docs/deep3d.md section 4)."""
     return torch.stack([points[..., list(of), :].mean(-2) for of in FIVE_OF_68], -2)
+
+
+def facing_of_five(five: Float[Tensor, "5 2"], template: Float[Tensor, "5 3"]) -> float:
+    """How far five points show a face from the front: 1 from the front, 0 in profile, -1 from behind, that is mirrored.
+
+    The area that the affine camera of the template gives to its x-y plane, over what the camera's rows allow. Points
+    with left and right, x and y, or up and down exchanged come out negative. 0 for points that span nothing.
+
+    Args:
+        five: pixels, y down.
+        template: the five points in the model frame, dm, y up.
+    """
+    y_up = five.double().cpu() * torch.tensor([1.0, -1.0], dtype=torch.float64)
+    spread = (template - template.mean(0)).double().cpu()
+    rows = (torch.linalg.pinv(spread) @ (y_up - y_up.mean(0))).T
+    lengths = float(rows.norm(dim=1).prod())
+    return float(torch.linalg.det(rows[:, :2])) / lengths if lengths > 0 else 0.0

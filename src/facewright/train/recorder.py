@@ -91,7 +91,7 @@ class Recorder:
         if sheet is None:
             return
         write_png(self.folder.path / "sheets" / f"step_{report.step:08d}.png", sheet)
-        self.board.add_image("faces", sheet.numpy(), report.step)
+        self.board.add_image("faces", sheet.cpu().numpy(), report.step)
 
     def _save(self) -> None:
         save_checkpoint(self.folder.checkpoints, self.training.checkpoint(), self.settings.keep_checkpoints)

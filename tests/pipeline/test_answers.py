@@ -1,0 +1,43 @@
+"""An answer is held against what was seen."""
+
+import math
+
+import pytest
+import torch
+
+from facewright.geometry.five_points import deep3d_template
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.pipeline.answers import MOST_ANSWER_DOUBT, MOST_POINT_ERROR, contradiction, point_error
+
+
+def seen(angles: tuple[float, float, float], scale: float = 90.0) -> torch.Tensor:
+    turned = deep3d_template().float() @ rotation_from_angles(torch.tensor([angles]))[0].T
+    return torch.stack([200 + scale * turned[:, 0], 150 - scale * turned[:, 1]], -1)
+
+
+def test_the_error_is_a_share_of_the_eye_distance_at_any_size() -> None:
+    for scale in (20.0, 400.0):
+        five = seen((0.0, 0.0, 0.0), scale)
+        eyes = (five[1] - five[0]).norm()
+        assert point_error(five + torch.tensor([0.1, 0.0]) * eyes, five) == pytest.approx(0.1, rel=0.05)
+
+
+def test_what_was_seen_passes_and_an_upright_head_on_a_turned_face_does_not() -> None:
+    for yaw in (0.0, 0.8, 1.4):
+        upright = seen((0.1, yaw, 0.0))
+        assert contradiction(upright + 2.0, upright, doubt=0.01) is None
+        for roll in (math.pi / 2, math.pi, -math.pi / 2):
+            turned = seen((0.1, yaw, roll))
+            found = contradiction(upright - upright.mean(0) + turned.mean(0), turned)
+            assert found is not None
+            assert found.point_error > MOST_POINT_ERROR
+            assert "within 20%" in found.reason
+
+
+def test_doubt_and_nonsense_are_no_answers() -> None:
+    five = seen((0.0, 0.0, 0.0))
+    found = contradiction(five, five, doubt=1.5 * MOST_ANSWER_DOUBT)
+    assert found is not None
+    assert "doubt" in found.reason
+    assert contradiction(five, five, doubt=math.nan) is not None
+    assert contradiction(five * math.nan, five) is not None

@@ -11,7 +11,7 @@ MOST_POINT_ERROR = 0.2
 The size is the root mean square distance of the detector's five points from their middle, times ``SIZE_TO_EYES``: the
 eye distance of a face seen from the front, and hardly less in profile, where the eyes fall together.
 """
-SIZE_TO_EYES = 1.05
+SIZE_TO_EYES = 1.584
 MOST_ANSWER_DOUBT = 0.04
 """Most doubt of a network about its landmarks, as a share of the crop, with which its answer is kept."""
 

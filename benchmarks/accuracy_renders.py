@@ -23,6 +23,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.pipeline.flow import load_reconstructor
 from facewright.photo import photo_from_array
+from facewright.pipeline.flow import load_reconstructor
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.renderer import render
 

@@ -30,7 +30,7 @@ def seen_face(model: FaceModel, size: float) -> tuple[Photo, FaceDetection]:
     mesh[MESH_TO_IBUG68] = torch.cat([marks[:, :2], torch.zeros(68, 1)], -1)
     five = torch.stack([marks[[36, 39], :2].mean(0), marks[[42, 45], :2].mean(0), *marks[[30, 48, 54], :2]])
     box = torch.cat([marks[:, :2].amin(0), marks[:, :2].amax(0)])
-    return Photo(torch.full((3, 224, 224), 0.5)), FaceDetection(box, 1.0, five, mesh, 1.0)
+    return Photo(torch.full((3, 224, 224), 128, dtype=torch.uint8)), FaceDetection(box, 1.0, five, mesh, 1.0)
 
 
 @pytest.mark.parametrize("prior", ["normal", "box"])

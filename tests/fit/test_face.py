@@ -25,9 +25,9 @@ from facewright.geometry.pose import posed_mesh
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.morphable.container import load_face_model
 from facewright.morphable.toy import toy_face_model
-from facewright.pipeline.evidence import evidence_of, fit_detection
-from facewright.records import FaceCoefficients, FaceDetection, Photo
 from facewright.photo import photo_from_array
+from facewright.pipeline.evidence import evidence_of, fit_detection
+from facewright.records import FaceCoefficients, FaceDetection
 from facewright.render.renderer import render
 
 BACKDROP = 0.2

@@ -17,8 +17,8 @@ from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.morphable.toy import toy_face_model
-from facewright.pipeline.evidence import BELIEF_TERM, fit_from
 from facewright.photo import photo_from_array
+from facewright.pipeline.evidence import BELIEF_TERM, fit_from
 from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief, Photo
 from facewright.render.renderer import render
 

@@ -83,7 +83,7 @@ def test_one_bad_face_costs_its_photo_nothing(
 ) -> None:
     """It is named; the others are written; the photo is neither done nor failed."""
     picture = tmp_path / "two.png"
-    noise = Photo(torch.rand(3, 200, 220), str(picture))
+    noise = photo_from_array(torch.rand(200, 220, 3), path=str(picture))
     good = FaceDetection(torch.tensor([70.0, 70, 130, 150]), 1.0, FIVE)
     flat = FaceDetection(good.box, 1.0, torch.ones(5, 2))
     (kept,) = reconstructor.faces_in(noise, detections=[flat, good])

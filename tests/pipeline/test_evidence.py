@@ -9,7 +9,7 @@ import torch
 from facewright.align import align_face, five_from_68
 from facewright.errors import ReconstructionError
 from facewright.fit import FitPlan, FitSettings
-from facewright.geometry.frames import apply_homogeneous, crop_camera, project_points
+from facewright.geometry.frames import apply_homogeneous, crop_camera, project_points, scale_of
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.evidence import (
@@ -49,7 +49,7 @@ def seen(model: FaceModel, *, mesh_score: float = 1.0) -> tuple[AlignedFace, Fac
     glue = model.annotations.mesh468
     mesh = None if glue is None else glue.of(pixels) * torch.tensor([1.0, 1.0, 101.5])
     detection = FaceDetection(torch.zeros(4), 1.0, five, mesh, 0.0 if mesh is None else mesh_score)
-    return align_face(Photo(torch.zeros(3, 300, 260)), five), detection
+    return align_face(Photo(torch.zeros(3, 300, 260, dtype=torch.uint8)), five), detection
 
 
 def belief_of(count: int = 68) -> LandmarkBelief:
@@ -67,7 +67,7 @@ def test_the_dense_points_come_first_and_the_five_take_over_in_doubt(head: FaceM
     assert mesh.depth is not None
     T_crop_photo = torch.linalg.inv(aligned.T_photo_crop)
     torch.testing.assert_close(mesh.pixels, apply_homogeneous(T_crop_photo, detection.mesh[:, :2]))
-    torch.testing.assert_close(mesh.depth, detection.mesh[:, 2] * float(T_crop_photo[0, 0]))
+    torch.testing.assert_close(mesh.depth, detection.mesh[:, 2] * float(scale_of(T_crop_photo)))
     trust = head.annotations.mesh468_trust
     assert trust is not None
     torch.testing.assert_close(mesh.precision, trust / 9.0)

@@ -7,13 +7,13 @@ from facewright.assets import embedded_path
 from facewright.detect import detect_faces, load_face_detector
 from facewright.detect.faces import possible_faces
 from facewright.errors import NoFaceFoundError
+from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline import flow as flow_module
 from facewright.pipeline import rnet_estimator as rnet_module
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.rnet_estimator import MOST_DOUBT
-from facewright.records import FaceDetection, Photo
+from facewright.records import FaceDetection
 from facewright.synthetic import open_studio, photograph, plan_scene
-from facewright.photo import photo_from_array, read_photo
 
 DENIED_SEED = 850_068
 """A head turned by more than 60 degrees whose face BlazeFace sees (0.77) and the mesh network denies (0.0002)."""

@@ -14,11 +14,11 @@ from facewright.errors import AssetNotFoundError, SettingsError, WeightsError
 from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline.estimator import Candidate
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.methods import EMBEDDED_REFINE
 from facewright.pipeline.reconstruction import Reconstruction
-from facewright.photo import photo_from_array, read_photo
 from facewright.records import AlignedFace, FaceDetection, Photo
 from facewright.regress import weights as weights_module
 from facewright.regress.rnet import RNet, RNetPrediction
@@ -175,7 +175,7 @@ def test_results_come_with_the_crop_of_the_last_look(
 ) -> None:
     """Through the front door, several faces in several photos: each result's camera is that of its own crop."""
     flow = rnet_flow(toy_model, detector, DotNet(toy_model, shape68, crop_size=112), looks=2)
-    moved = Photo(photo.srgb.roll(-40, 2), "moved")
+    moved = Photo(photo.pixels.roll(-40, 2), "moved")
     gone = landmarks - torch.tensor([40.0, 0.0])
     found = flow.faces_in_batch(
         [photo, moved],

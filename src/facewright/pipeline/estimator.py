@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.align import Turn
 from facewright.errors import FacewrightError
 from facewright.morphable.linear import FaceModel, MorphableFace
 from facewright.records import (
@@ -107,8 +108,8 @@ class Estimator(Protocol):
         """Doubt (``Estimate.doubt``) up to which an answer is a face; None if it knows no doubts."""
         ...
 
-    def crop(self, photo: Photo, five: Float[Tensor, "5 2"]) -> AlignedFace:
-        """The crop that it wants of the face with these five points, photo pixels.
+    def crop(self, photo: Photo, five: Float[Tensor, "5 2"], *, turn: Turn = "auto") -> AlignedFace:
+        """The crop that it wants of the face with these five points, photo pixels; ``turn`` as ``align_face`` has it.
 
         Raises:
             ReconstructionError: the points span no face in the photo.

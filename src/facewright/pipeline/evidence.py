@@ -21,7 +21,7 @@ from facewright.fit import (
     prior_of,
 )
 from facewright.fit.motion import LinearPoints
-from facewright.geometry.frames import apply_homogeneous
+from facewright.geometry.frames import apply_homogeneous, scale_of
 from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief
 
@@ -83,7 +83,7 @@ def evidence_of(
         points = [_sparse(POINTS_TERM, _known(plan, plan.five), five, SIGMA_FIVE_PX)]
     else:
         mesh = apply_homogeneous(T_crop_photo, detection.mesh[:, :2])
-        depth = detection.mesh[:, 2] * T_crop_photo[0, 0].to(detection.mesh)
+        depth = detection.mesh[:, 2] * scale_of(T_crop_photo).to(detection.mesh)
         if plan.dense is None:
             # The mesh's jaw line has another meaning than iBUG's.
             sigmas = mesh.new_tensor([SIGMA_JAW_PX] * 17 + [SIGMA_68_PX] * 51)

@@ -40,9 +40,9 @@ class FitEstimator:
         """See ``Estimator``."""
         return {"fit": asdict(self.fit)}
 
-    def crop(self, photo: Photo, five: Float[Tensor, "5 2"]) -> AlignedFace:
+    def crop(self, photo: Photo, five: Float[Tensor, "5 2"], *, turn: align.Turn = "auto") -> AlignedFace:
         """See ``Estimator``."""
-        return align.align_face(photo, five)
+        return align.align_face(photo, five, turn=turn)
 
     def estimates(self, candidates: Sequence[Candidate], *, finish: bool = True) -> list[Estimate | FacewrightError]:
         """See ``Estimator``."""

@@ -15,6 +15,7 @@ from facewright.detect.faces import distinct_faces, possible_faces
 from facewright.errors import FacewrightError, NoFaceFoundError, SettingsError
 from facewright.fit import FitSettings
 from facewright.geometry.frames import apply_homogeneous
+from facewright.geometry.turning import turned_light, turned_pose
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import subdivide_face_model
@@ -173,7 +174,8 @@ class Reconstructor:
     def _seen_by_method(self, photo: Photo) -> list[FaceDetection]:
         """Candidates in which the method is sure of the landmarks."""
         most = self.estimator.most_doubt
-        cut = [attempt(self._candidate, photo, face) for face in possible_faces(photo, self.detector)]
+        # Upright candidates: points that nobody confirmed are not trusted to say how a head is rolled.
+        cut = [attempt(self._candidate, photo, face, "never") for face in possible_faces(photo, self.detector)]
         candidates = [candidate for candidate in cut if isinstance(candidate, Candidate)]
         faces = []
         for candidate, answer in zip(candidates, self.estimator.estimates(candidates, finish=False), strict=True):
@@ -184,19 +186,20 @@ class Reconstructor:
             faces.append(replace(candidate.detection, box=box, five=align.five_from_68(points)))
         return distinct_faces(faces)
 
-    def _candidate(self, photo: Photo, face: FaceDetection) -> Candidate:
-        return Candidate(photo, face, self.estimator.crop(photo, face.five))
+    def _candidate(self, photo: Photo, face: FaceDetection, turn: align.Turn = "auto") -> Candidate:
+        return Candidate(photo, face, self.estimator.crop(photo, face.five, turn=turn))
 
     def _reconstruction(self, photo: Photo, face: FaceDetection, answer: Estimate) -> Reconstruction:
+        roll = answer.aligned.roll  # from the crop's frame to the photo's
         return Reconstruction(
             photo,
             face,
             answer.aligned,
             answer.topology,
             answer.mesh,
-            answer.pose,
+            turned_pose(answer.pose, roll) if roll else answer.pose,
             self.method,
-            answer.light,
+            None if answer.light is None else turned_light(answer.light, roll),
             answer.morphable,
             answer.belief,
             self.weights,

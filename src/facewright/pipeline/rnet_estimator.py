@@ -64,10 +64,10 @@ class RNetEstimator:
         """See ``Estimator``: a network knows its doubts if it sees landmarks."""
         return None if self.rnet.landmark_head is None else MOST_DOUBT
 
-    def crop(self, photo: Photo, five: Float[Tensor, "5 2"]) -> AlignedFace:
+    def crop(self, photo: Photo, five: Float[Tensor, "5 2"], *, turn: align.Turn = "auto") -> AlignedFace:
         """At least ``CROP_SIZE`` wide, a whole multiple of what R-Net sees."""
         size = self.rnet.crop_size * -(-CROP_SIZE // self.rnet.crop_size)
-        return align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE)
+        return align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE, turn=turn)
 
     def estimates(self, candidates: Sequence[Candidate], *, finish: bool = True) -> list[Estimate | FacewrightError]:
         """See ``Estimator``."""

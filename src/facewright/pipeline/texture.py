@@ -16,6 +16,8 @@ from facewright.render.texture import bake_texture
 
 AMPLE_PX = 2
 """Pixels of the photo per texel along each side that a texture is read from; more would be averaged anyway."""
+VERTICES_PX = 1024
+"""Size of a texture that would be no finer than the vertices."""
 BORDER_PX = 8
 """What is read of the photo around the face."""
 
@@ -35,11 +37,11 @@ def vertex_colors(face: FaceInPhoto) -> Float[Tensor, "V 3"]:
     mesh = face.mesh_world
     if face.light is not None:
         return lit_vertex_colors(mesh, face.light)[0]
-    places = project_points(mesh.vertices, face.camera)[0, :, :2]
-    size = places.new_tensor([face.photo.width, face.photo.height])
+    part, camera = _around(face, mesh, VERTICES_PX)
+    places = project_points(mesh.vertices, camera)[0, :, :2]
+    size = places.new_tensor([camera.width, camera.height])
     grid = ((2.0 * places + 1.0) / size - 1.0)[None, None]
-    picture = face.photo.srgb[None].to(places)
-    read = torch.nn.functional.grid_sample(picture, grid, padding_mode="border", align_corners=False)[0, :, 0].T
+    read = torch.nn.functional.grid_sample(part[None], grid, padding_mode="border", align_corners=False)[0, :, 0].T
     seen = face.visibility
     if not bool(seen.any()):
         return lit_vertex_colors(mesh, face.sh)[0]
@@ -77,7 +79,7 @@ def _around(face: FaceInPhoto, mesh: FaceMesh, size: int) -> tuple[Float[Tensor,
     # whole squares, so that none is darkened by what is not there
     width, height = max(1, (right + 1 - left) // factor), max(1, (bottom + 1 - top) // factor)
     part = reduced_part(photo, left, top, left + width * factor, top + height * factor, factor)
-    return part.to(mesh.vertices), window_camera(camera, left, top, 1 / factor, width, height)
+    return part.to(mesh.vertices), window_camera(camera, float(left), float(top), 1 / factor, width, height)
 
 
 def _vertex_colors(texture: Float[Tensor, "3 S S"], mesh: FaceMesh) -> Float[Tensor, "V 3"]:

@@ -29,7 +29,7 @@ from facewright.evaluate.landmarks import (
     nme_68,
     yaw_bins,
 )
-from facewright.evaluate.methods import Measurable
+from facewright.evaluate.methods import Measurable, facts_of
 from facewright.evaluate.pose import AFLW2000, FACEWRIGHT
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric

@@ -13,7 +13,7 @@ from facewright.errors import BenchmarkError, FacewrightError
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.descriptors import SignedRootPca
 from facewright.evaluate.evaluation import CaseRecorder, Evaluation, Progress
-from facewright.evaluate.methods import Measurable
+from facewright.evaluate.methods import Measurable, facts_of
 from facewright.evaluate.predictions import PhotoOfFace
 from facewright.evaluate.results import Better, Case, Figure, Metric
 from facewright.evaluate.verification import RocCurve, best_threshold, cosine_similarity, roc_curve

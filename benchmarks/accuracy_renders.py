@@ -21,7 +21,6 @@ from facewright.geometry.similarity import apply_similarity, similarity_from_poi
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.pipeline.flow import load_reconstructor
 from facewright.photo import photo_from_array
 from facewright.pipeline.flow import load_reconstructor
 from facewright.records import Camera, FaceCoefficients, Photo

@@ -51,12 +51,13 @@ from facewright.render.rasterizers import Backend, rasterize
 from facewright.render.renderer import render, render_depth, render_normals
 from facewright.render.visibility import vertex_visibility
 from facewright.train.arcface import ArcFace
+from facewright.train.course import rows
 from facewright.train.loop import make_optimizer
 from facewright.train.losses.presets import PRESETS
 from facewright.train.losses.supervised import SupervisedWeights
 from facewright.train.objective import make_objective
 from facewright.train.settings import OptimizerSettings
-from facewright.train.sheets import first_of, training_sheet
+from facewright.train.sheets import training_sheet
 from facewright.train.skin import skin_attention
 from tests.train.pictures import draw_batch, some_faces
 
@@ -269,7 +270,7 @@ def train(device: str, folder: Path) -> dict[str, Any]:
     objective = make_objective(
         model, CROP_PX, weak=weak, supervised=SupervisedWeights(), weak_on_synthetic=True, embedder=embedder
     )
-    optimizer = make_optimizer(net, OptimizerSettings())
+    optimizer = make_optimizer(net, OptimizerSettings(), lambda name: name.startswith("backbone."))
     for group in optimizer.param_groups:
         group["lr"] = 1e-3
     losses = objective(net.predict(batch.crops), batch)
@@ -277,7 +278,7 @@ def train(device: str, folder: Path) -> dict[str, Any]:
     optimizer.step()
     save_weights(net, WeightsCard("toy"), folder / "net.safetensors")
     with torch.no_grad():
-        answer, some = net.eval().predict(batch.crops), first_of(batch, 2)
+        answer, some = net.eval().predict(batch.crops), rows(batch, torch.arange(2))
         training_sheet(net.predict(some.crops), some, model, heading="a step")
     read = load_weights(folder / "net.safetensors").to(device)
     return {"losses": losses, "net": net, "answer": answer, "read": read, "skin": skin_attention(batch.crops)}

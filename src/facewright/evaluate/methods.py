@@ -183,11 +183,10 @@ class FlowMethod:
         """Name of its network's weights; empty without a network."""
         return self.flow.weights
 
-    @cached_property
+    @property
     def face_model(self) -> FaceModel | None:
         """Of the flow; on the CPU, where everything is measured."""
-        model = self.flow.face_model
-        return model if model is None or self._on_cpu else deepcopy(model).cpu()
+        return self._face_model
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -211,6 +210,11 @@ class FlowMethod:
         face = self.flow.faces_in(photo, detections=[detection])[0]
         found = MeasuredFace(face.topology, face.mesh, face.pose, face.camera, face.morphable)
         return found if self._on_cpu else found.to("cpu")
+
+    @cached_property
+    def _face_model(self) -> FaceModel | None:
+        model = self.flow.face_model
+        return model if model is None or self._on_cpu else deepcopy(model).cpu()
 
     @property
     def _on_cpu(self) -> bool:

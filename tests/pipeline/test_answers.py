@@ -7,7 +7,7 @@ import torch
 
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.rotations import rotation_from_angles
-from facewright.pipeline.answers import MOST_ANSWER_DOUBT, MOST_POINT_ERROR, contradiction, point_error
+from facewright.pipeline.answers import MOST_ANSWER_DOUBT, MOST_POINT_ERROR, SURE_DOUBT, contradiction, point_error
 
 
 def seen(angles: tuple[float, float, float], scale: float = 90.0) -> torch.Tensor:
@@ -41,3 +41,12 @@ def test_doubt_and_nonsense_are_no_answers() -> None:
     assert "doubt" in found.reason
     assert contradiction(five, five, doubt=math.nan) is not None
     assert contradiction(five * math.nan, five) is not None
+    assert contradiction(five * math.nan, five, doubt=0.0) is not None
+
+
+def test_a_network_that_is_sure_may_contradict_the_detector() -> None:
+    five = seen((0.0, 1.3, 0.0))
+    away = five + 0.4 * (five[3] - five[0]).norm()
+    assert contradiction(away, five, doubt=0.9 * SURE_DOUBT) is None
+    assert contradiction(away, five, doubt=1.1 * SURE_DOUBT) is not None
+    assert contradiction(away, five) is not None

@@ -1,19 +1,25 @@
 """Every answer is held against what was seen: a face must lie where the detector saw it."""
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
 MOST_POINT_ERROR = 0.2
-"""Farthest that the five points of an answer may lie from the detector's on average, as a share of the face's size.
+"""Farthest that the five points of an answer may lie from those seen, on average, as a share of the face's size.
 
-The size is the root mean square distance of the detector's five points from their middle, times ``SIZE_TO_EYES``: the
-eye distance of a face seen from the front, and hardly less in profile, where the eyes fall together.
+Right answers on 15 photographs, four orientations each: 0.010 in the middle, 0.022 at most. On 59 drawn scenes to 0.41,
+all above 0.12 in heads that are turned away: there the detector errs (the answers were within 4 % of the truth), as a
+network that is sure of its own landmarks may say.
 """
 SIZE_TO_EYES = 1.584
-MOST_ANSWER_DOUBT = 0.04
-"""Most doubt of a network about its landmarks, as a share of the crop, with which its answer is kept."""
+"""Eye distances in the root mean square distance of the five points from their middle, seen from the front; hardly
+fewer in profile, where the eyes fall together."""
+SURE_DOUBT, MOST_ANSWER_DOUBT = 0.02, 0.03
+"""Doubt of a network about its landmarks, as a share of the crop, up to which it may contradict the detector, and with
+which its answer is kept at all. Right answers on the same pictures: 0.008 in the middle, 0.013 at most; the two wrong
+ones, a profile turned by 90 and 180 degrees: 0.034 and 0.067."""
 
 
 @dataclass(frozen=True)
@@ -22,33 +28,34 @@ class Contradiction:
 
     Attributes:
         point_error: mean distance of the answer's five points from those that were seen, as a share of the face's size.
-        doubt: of the network about its landmarks, as a share of the crop; 0 where nothing doubts.
+        doubt: of the network about its landmarks, as a share of the crop; None of methods that know no doubts.
         reason: for people.
     """
 
     point_error: float
-    doubt: float
+    doubt: float | None
     reason: str
 
 
 def contradiction(
-    five_of_answer: Float[Tensor, "5 2"], five_seen: Float[Tensor, "5 2"], *, doubt: float = 0.0
+    five_of_answer: Float[Tensor, "5 2"], five_seen: Float[Tensor, "5 2"], *, doubt: float | None = None
 ) -> Contradiction | None:
     """What speaks against an answer; None if nothing does.
 
     Args:
         five_of_answer: eye centres, nose tip and mouth corners of the reconstruction, photo pixels.
         five_seen: those that the detector found or a person marked.
-        doubt: mean deviation of the network's landmarks as a share of the crop; 0 for methods that know none.
+        doubt: mean deviation of the network's landmarks as a share of the crop; None for methods that know no doubts.
     """
     error = point_error(five_of_answer, five_seen)
     reasons = []
-    if not error <= MOST_POINT_ERROR:  # also where it is not a number
+    is_sure = doubt is not None and doubt <= SURE_DOUBT
+    if not error <= (math.inf if is_sure else MOST_POINT_ERROR):  # nor where it is not a number
         reasons.append(
             f"expected eyes, nose and mouth within {MOST_POINT_ERROR:.0%} of the face's size from where they were "
             f"seen, received {error:.0%}"
         )
-    if not doubt <= MOST_ANSWER_DOUBT:
+    if doubt is not None and not doubt <= MOST_ANSWER_DOUBT:
         reasons.append(
             f"expected landmarks that are sure to {MOST_ANSWER_DOUBT:.1%} of the crop, received a doubt of {doubt:.1%}"
         )

@@ -191,7 +191,7 @@ def turned_candidates(views: list[Views], detector: FaceDetector) -> list[Candid
 def small_candidates(photo: Photo, smallest_px: float, detector: FaceDetector) -> Candidates:
     """Small faces of one photo, down to a width of ``smallest_px`` photo px."""
     size = round(max(photo.width, photo.height) * min(1.0, SMALLEST_FOUND / smallest_px))
-    ample = whole(photo, size // 2)  # this picture is large: half as ample as the others
+    ample = whole(photo, max(1, size // 2))  # this picture is large: half as ample as the others
     parts = windows(framed(resized(ample, size)), WINDOW_SIZE, WINDOW_SHARE)
     return _agreed(*([found] for part in parts for found in candidates_in([part], detector.full)))[0]
 

@@ -16,7 +16,7 @@ def rnet_estimator(model: FaceModel, rnet: RNet, *, looks: int = 1, weights: str
 def rnet_flow(
     model: FaceModel, detector: FaceDetector, rnet: RNet, *, looks: int = 1, weights: str = ""
 ) -> Reconstructor:
-    return Reconstructor(detector, rnet_estimator(model, rnet, looks=looks, weights=weights))
+    return Reconstructor(detector, rnet_estimator(model, rnet, looks=looks, weights=weights), check=None)
 
 
 def fit_flow(model: FaceModel, detector: FaceDetector) -> Reconstructor:

@@ -1,7 +1,7 @@
 """What is measured: anything that turns a photo and a detected face into a face mesh."""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -238,7 +238,7 @@ def load_method(
     """
     named = "fit" if name == MEAN else name
     flow = load_reconstructor(face_model=face_model, method=named, weights=weights, refine=refine, device=device)
-    method = FlowMethod(flow.method, flow)
+    method = FlowMethod(flow.method, replace(flow, check=None))
     return baseline_of(method) if name == MEAN else method
 
 
@@ -251,7 +251,7 @@ def baseline_of(method: FlowMethod) -> FlowMethod:
     flow = method.flow
     model = flow.face_model or load_face_model().to(flow.device)
     held = FitSettings(id_sigma=0.0, exp_sigma=0.0, tex_sigma=0.0, light_sigma=0.0, photometric_observations=0.0)
-    return FlowMethod(MEAN, Reconstructor(flow.detector, FitEstimator(model, FitPlan.of(model), held)))
+    return FlowMethod(MEAN, Reconstructor(flow.detector, FitEstimator(model, FitPlan.of(model), held), check=None))
 
 
 def surface_mm(estimate: MeasuredFace, *, expression: bool) -> Surface:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.pipeline.face import FaceInPhoto
+
 MOST_POINT_ERROR = 0.2
 """Farthest that the five points of an answer may lie from those seen, on average, as a share of the face's size.
 
@@ -70,3 +72,12 @@ def point_error(five: Float[Tensor, "5 2"], five_seen: Float[Tensor, "5 2"]) -> 
     seen = five_seen.double()
     size = SIZE_TO_EYES * (seen - seen.mean(0)).square().sum(-1).mean().sqrt()
     return float((five.to(seen) - seen).norm(dim=-1).mean() / size)
+
+
+def speaks_against(face: FaceInPhoto) -> str | None:
+    """Why a face is not believed, for people; None if nothing speaks against it, or nothing can be compared."""
+    if face.topology.annotations.ibug68 is None:
+        return None
+    doubt = None if face.belief is None else float(face.belief.sigma_px.mean()) / face.aligned.camera_crop.width
+    found = contradiction(face.five_points, face.detection.five, doubt=doubt)
+    return None if found is None else found.reason

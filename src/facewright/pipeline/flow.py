@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -12,21 +12,22 @@ from facewright import align
 from facewright import photo as photo_door
 from facewright.detect import FaceDetector, detect_faces_in_batch, load_face_detector
 from facewright.detect.faces import distinct_faces, possible_faces
-from facewright.errors import FacewrightError, NoFaceFoundError, SettingsError
+from facewright.errors import FacewrightError, NoFaceFoundError, ReconstructionError, SettingsError
 from facewright.fit import FitSettings
 from facewright.geometry.frames import apply_homogeneous
 from facewright.geometry.turning import turned_light, turned_pose
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import subdivide_face_model
+from facewright.pipeline.answers import speaks_against
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate, Estimator
-from facewright.pipeline.methods import MethodParts, load_estimator
+from facewright.pipeline.methods import FALLBACK, METHODS, MethodParts, load_estimator
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import FaceDetection, Photo
 
 FacesChoice = Literal["all", "largest"]
-Stage = Literal["read", "detect", "align", "estimate", "write"]
+Stage = Literal["read", "detect", "align", "estimate", "check", "write"]
 """Where a face or a photo can fail."""
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,14 @@ class Reconstructor:
     Attributes:
         detector: finds faces.
         estimator: the method that reconstructs them.
+        check: why an answer is not believed, None if it is; None believes all, as measurements want to.
+        fallback: the method whose answer is taken where the first one's is not believed; None: there is none.
     """
 
     detector: FaceDetector
     estimator: Estimator
+    check: Callable[[Reconstruction], str | None] | None = speaks_against
+    fallback: Estimator | None = None
 
     @property
     def device(self) -> torch.device:
@@ -155,8 +160,11 @@ class Reconstructor:
             if isinstance(answer, FacewrightError):
                 results.append(Failure(n, k, "estimate", answer))
                 continue
-            found_face = self._reconstruction(photos[n], face, answer)
-            results.append(replace(found_face, seconds=each | answer.seconds, input=n, face=k))
+            found_face = attempt(self._believed, self._reconstruction(photos[n], face, answer))
+            if isinstance(found_face, FacewrightError):
+                results.append(Failure(n, k, "check", found_face))
+                continue
+            results.append(replace(found_face, seconds=each | found_face.seconds, input=n, face=k))
         return sorted(results, key=lambda result: (result.input, result.face or 0))
 
     def find_faces(self, photos: Sequence[Photo]) -> list[list[FaceDetection]]:
@@ -186,6 +194,24 @@ class Reconstructor:
             faces.append(replace(candidate.detection, box=box, five=align.five_from_68(points)))
         return distinct_faces(faces)
 
+    def _believed(self, found: Reconstruction) -> Reconstruction:
+        """The face, or the other method's, if nothing speaks against it.
+
+        Raises:
+            ReconstructionError: it contradicts what was seen.
+        """
+        against = None if self.check is None else self.check(found)
+        if against is None:
+            return found
+        if self.fallback is None:
+            raise ReconstructionError(f"an answer that contradicts what was seen: {against}")
+        other = replace(self, estimator=self.fallback, fallback=None)
+        (second,) = other.faces_in_batch([found.photo], detections=[[found.detection]])
+        if isinstance(second, Failure):
+            raise second.error
+        log.warning("%s: method %r instead of %r: %s", found.photo.path, other.method, self.method, against)
+        return second
+
     def _candidate(self, photo: Photo, face: FaceDetection, turn: align.Turn = "auto") -> Candidate:
         return Candidate(photo, face, self.estimator.crop(photo, face.five, turn=turn))
 
@@ -204,6 +230,7 @@ class Reconstructor:
             answer.belief,
             self.weights,
             answer.residuals,
+            answer.seconds,
         )
 
 
@@ -246,7 +273,9 @@ def load_reconstructor(
     decoder = subdivide_face_model(model).to(device) if subdivide else None
     model = model.to(device)
     parts = MethodParts(model, decoder or model, fit or FitSettings(), weights, refine)
-    return Reconstructor(load_face_detector().to(device), load_estimator(method, parts))
+    estimator = load_estimator(method, parts)
+    fallback = None if estimator.method == FALLBACK else METHODS[FALLBACK].load(replace(parts, weights=None))
+    return Reconstructor(load_face_detector().to(device), estimator, fallback=fallback)
 
 
 def reconstruct(

@@ -86,6 +86,9 @@ METHODS: dict[str, Method] = {
 }
 """What ``auto`` tries comes first."""
 
+FALLBACK = "fit"
+"""The method that needs nothing: taken where there are no weights, and where another's answer is not believed."""
+
 AUTO = "auto"
 """The method that goes by the weights that are there."""
 
@@ -119,7 +122,7 @@ def load_estimator(name: str, parts: MethodParts) -> Estimator:
 def _automatic(parts: MethodParts) -> str:
     if parts.weights is not None:
         return _method_of(parts.weights)
-    return next((name for name, method in METHODS.items() if parts.face_model.name in method.embedded), "fit")
+    return next((name for name, method in METHODS.items() if parts.face_model.name in method.embedded), FALLBACK)
 
 
 def _method_of(weights: str | os.PathLike[str]) -> str:

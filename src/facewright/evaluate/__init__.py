@@ -14,7 +14,7 @@ Metrics are pure functions of numpy arrays (float64 inside, mm where a name ends
 ``scan_protocol``     ``scan_errors`` by one of ``SCAN_PROTOCOLS`` (tran2017, genova2018, deng2019, ganfit2019);
                       ``vertex_errors`` in one topology (FaceWarehouse, synthetic truth)
 ``region_errors``     ``realy_errors``: regions, rigid and non-rigid (``nonrigid.deform_onto``); ``mean_of_regions``
-``reconstruction``    ``reconstruction_nme`` (PRNet's Florence, two readings), ``rmse_3d_mm``
+``paired_points``     ``reconstruction_nme`` (PRNet's Florence, two readings), ``rmse_3d_mm``
 ``depth``             ``frontal_depth_mm``, ``depth_errors`` (RMSE, log10, relative)
 ``images``            ``photometric_errors``, ``mask_iou``
 ``pooled``            ``PooledDistances``: median, mean, std of all vertices of all scans, in constant memory

@@ -73,7 +73,8 @@ Scene = Callable[[str, Path], dict[str, Any]]
 def photograph() -> Photo:
     """A bundled portrait, on the CPU as the photo's door gives it, at a third of its size."""
     photo = read_photo(embedded_path("photos/astronaut.jpg"))
-    return Photo(torch.nn.functional.avg_pool2d(photo.srgb[None], 2)[0], photo.path)
+    halved = torch.nn.functional.avg_pool2d(photo.srgb[None], 2)[0]
+    return Photo((halved * 255.0).round().to(torch.uint8), photo.path)
 
 
 @cache
@@ -106,7 +107,7 @@ def detect(device: str, _: Path) -> dict[str, Any]:
     """Networks on the device; a photo on the CPU, where its faces are then found, unless the flow is asked."""
     flow, photo = flow_on(device), photograph()
     assert {tensor.device.type for tensor in tensors_in(detect_faces(photo, flow.detector))} == {"cpu"}
-    on_its_side = Photo(photo.srgb.rot90(1, (1, 2)).contiguous())
+    on_its_side = Photo(photo.pixels.rot90(1, (1, 2)).contiguous())
     (turned,) = flow.find_faces([on_its_side])
     assert turned
     return {"turned": turned, "possible": possible_faces(photo.to(device), flow.detector)}

@@ -13,7 +13,7 @@ import torch
 from numpy import ndarray
 
 from facewright.errors import AssetNotFoundError, FaceModelError
-from facewright.morphable.container import load_face_model, save_face_model
+from facewright.morphable.container import _model_from_arrays, _read, load_face_model, save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import Annotations, Embedding
 from tests.morphable.model_tensors import tensors_of
@@ -210,6 +210,13 @@ def test_a_single_array_is_no_model(tmp_path: Path) -> None:
 def test_an_absent_file_is_named_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(AssetNotFoundError, match=r"expected a face model file.*none at .*nowhere\.npz.*open"):
         load_face_model(tmp_path / "nowhere.npz")
+
+
+def test_masks_of_no_known_kind_are_refused(toy_model: FaceModel, tmp_path: Path) -> None:
+    save_face_model(toy_model, tmp_path / "m.npz")
+    arrays, metadata = _read(tmp_path / "m.npz")
+    with pytest.raises(FaceModelError, match=r"expected no array '\.\./x'"):
+        _model_from_arrays(arrays | {"../x": np.zeros(len(toy_model.mean_shape), np.float32)}, metadata, tmp_path)
 
 
 def test_a_bad_model_is_not_written(toy_model: FaceModel, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ _INDICES = {
 _OPTIONAL = {"uv", "faces_uv", "ibug68", "five", "contours", "mirror"} | {name for name in _SHAPES if "468" in name}
 _OPTIONAL |= {"mesh468_corners"}
 _PADDED = {"five", "contours"}
+_ROOMS = {"region", "face_part"}
+"""Arrays ``<room>/<name>``: one per mask."""
 _MOST_METADATA = 16 << 20
 _VALID_METADATA = {"albedo_space": ("linear", "display"), "exp_prior": ("normal", "box"), "unit": ("dm",)}
 
@@ -252,7 +254,7 @@ def _check_types(arrays: dict[str, NpyHeader], path: Path) -> None:
     if missing:
         raise FaceModelError(f"{path}: expected the arrays {sorted(missing)}, received none of that name; {_REBUILD}")
     for name, array in arrays.items():
-        shape = (None,) if "/" in name else known.get(name)
+        shape = (None,) if name.partition("/")[0] in _ROOMS and "/" in name else known.get(name)
         kinds = {"face_part": "b"}.get(name.split("/")[0], "iu" if name in _INDICES else "f")
         if shape is None:
             raise FaceModelError(f"{path}: expected no array {name!r}; the file is of another kind or newer: upgrade")

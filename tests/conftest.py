@@ -52,7 +52,7 @@ def shared_dir() -> Path:
 @pytest.fixture(scope="session")
 def on_fake_device() -> Iterator[Callable[..., Any]]:
     """Call a function in a process that knows ``fake_device``; what it returns or raises comes back."""
-    # Not forked: a device must be known before autograd first counts the devices, which other tests may have made it do.
+    # Not forked: it must be known before autograd first counts the devices, which other tests may have made it do.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=fake_device.register) as aside:
         yield lambda function, *arguments: aside.submit(function, *arguments).result()

@@ -16,8 +16,11 @@ from scipy.sparse.linalg import eigsh
 
 LIGHTNESS = (24.0, 74.0)
 """L* of human skin, darkest to lightest."""
-LUMINANCE_MEAN, LUMINANCE_SD = 0.235, 0.073
+LUMINANCE_MEAN, LUMINANCE_SD = 0.28, 0.10
 """Skin's luminance Y is drawn from a Gaussian cut at that range: a linear model in linear RGB can hold just that."""
+TYPOLOGY = ("very_light", "light", "intermediate", "tan", "brown", "dark")
+TYPOLOGY_DEG = (55.0, 41.0, 28.0, 10.0, -30.0)
+"""Classes of skin by individual typology angle, atan((L* - 50) / b*), and the angles between them (Chardon 1991)."""
 ROOM = 2.3
 """Standard deviations between the mean albedo and black or white, at least: one value in a hundred is clamped."""
 BLOCKS = {"skin": 8, "hair": 12, "eyes": 4, "mouth": 2}
@@ -317,6 +320,9 @@ def sample_report(
         "clamped_share_all": float(outside.mean()),
         "worst_undershoot_face": float(samples[:, bare].min()),
     }
+    angle = np.degrees(np.arctan2(tone[:, 0] - 50.0, tone[:, 2]))
+    for name, low, high in zip(TYPOLOGY, [*TYPOLOGY_DEG, -90.0], [90.0, *TYPOLOGY_DEG], strict=True):
+        report[f"sampled_skin_{name}"] = float(((angle > low) & (angle <= high)).mean())
     for name, values in {"L": tone[:, 0], "a": tone[:, 1], "b": tone[:, 2]}.items():
         for share in (2, 50, 98):
             report[f"sampled_skin_{name}_p{share:02d}"] = float(np.percentile(values, share))

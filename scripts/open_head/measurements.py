@@ -6,6 +6,9 @@ Sources (all works of the US government or of its contractors, public):
             RespiratorUsersData-all-subjects), unweighted: it draws on all population groups on purpose.
   ANSUR     US Army 1988, 1,774 men and 2,208 women; Gordon et al. 1989, NATICK/TR-89/044 (ADA225094), page of the PDF.
   ANSUR II  US Army 2012, 4,082 men and 1,986 women; Gordon et al. 2014, NATICK/TR-15/007 (ADA611869).
+Where surveys with calipers are silent, distances and depths on the mean heads of two openly licensed models:
+  ICT       ICT-FaceKit Light (University of Southern California, MIT).
+  canonical MediaPipe's canonical face (Apache-2.0).
 """
 
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ class Measurement:
         first: a vertex of `base.obj`, or "pupil".
         second: the same; "mirror" is the mirror image of ``first``.
         axis: coordinate along which it is taken (1 up, 2 to the front) of a level head; None is the straight distance.
-        male: mean and standard deviation, mm.
+        male: mean and standard deviation, mm; no deviation where only the mean of everybody is set.
         female: the same.
         source: survey and column or page of the PDF.
     """
@@ -34,8 +37,8 @@ class Measurement:
     first: int | str
     second: int | str
     axis: int | None
-    male: tuple[float, float]
-    female: tuple[float, float]
+    male: tuple[float, float | None]
+    female: tuple[float, float | None]
     source: str
 
 
@@ -75,8 +78,8 @@ BRIDGE = (131, 201)
 STRAIGHT = "about 1 mm before the straight line from sellion to pronasale"
 
 APPEARANCE = (
-    Measurement("eye fissure length", 13365, 13377, None, (27.5, 1.5), (26.9, 1.4), "between the visible lid margins"),
-    Measurement("eye fissure height", 13353, 13370, None, (9.6, 1.1), (10.2, 1.1), "with relaxed lids"),
+    Measurement("eye fissure length", 13365, 13377, None, (29.3, 1.6), (28.7, 1.5), "visible lid margins"),
+    Measurement("eye fissure height", 13353, 13370, None, (8.8, 0.8), (9.2, 0.8), "with relaxed lids"),
     Measurement("upper lip height", *UPPER_LIP, None, (9.2, 1.6), (9.0, 1.5), "the red only, all populations"),
     Measurement("lower lip height", *LOWER_LIP, None, (10.6, 1.7), (10.2, 1.6), "the red only, all populations"),
     Measurement("upper nose bridge to back of head", BRIDGE[0], BACK_OF_HEAD, 2, (206.0, 7.4), (197.0, 6.9), STRAIGHT),
@@ -87,13 +90,38 @@ APPEARANCE = (
 """Calibrated too, but not claimed: what surveys with calipers do not take, and what the table covers already."""
 
 
+def _everybody(name: str, first: int, second: int | str, axis: int | None, mean: float, source: str) -> Measurement:
+    """A measurement of which only the mean of men and women together is set: people differ in it as they are drawn."""
+    return Measurement(name, first, second, axis, (mean, None), (mean, None), source)
+
+
+OPEN_MEANS = "ICT {}, canonical {}"
+INNER_CANTHUS, OUTER_CANTHUS, UPPER_LID, BROW, BRIDGE_TOP, NOSE_BASE = 13365, 13377, 13353, 6998, 133, 7096
+PROPORTIONS = (
+    _everybody("inner canthal distance", INNER_CANTHUS, "mirror", None, 35.4, "Bouhadana et al. 2022"),
+    _everybody("sellion before outer canthus", SELLION, OUTER_CANTHUS, 2, 21.3, OPEN_MEANS.format(21.3, 20.6)),
+    _everybody("sellion before upper lid", SELLION, UPPER_LID, 2, 14.0, "canonical 15.1"),
+    _everybody("brow before outer canthus", BROW, OUTER_CANTHUS, 2, 13.0, OPEN_MEANS.format(12.2, 12.9)),
+    _everybody("brow above upper lid", BROW, UPPER_LID, 1, 21.8, OPEN_MEANS.format(23.8, 21.8)),
+    _everybody("upper lip before mouth corner", UPPER_LIP[1], CHEILION, 2, 17.0, OPEN_MEANS.format(16.5, 17.0)),
+    _everybody("breadth of the nose's base", NOSE_BASE, "mirror", None, 25.8, OPEN_MEANS.format(25.1, 28.1)),
+    _everybody("top of the bridge to subnasale", BRIDGE_TOP, SUBNASALE, None, 47.5, "n-sn in surveys: 47 to 55"),
+)
+"""What the source's mean head lacked most: its eyes lie too far apart and in front, its face is flat. Bouhadana et al.
+pooled 67 studies of 22,638 people (Plast. Reconstr. Surg. Glob. Open 10:e4268); 35.4 is the mean of their Africans
+(38.5), Asians (36.4) and Whites (31.4), the three populations that the heads are drawn from."""
+
+EVERYTHING = MEASUREMENTS + APPEARANCE + PROPORTIONS
+"""All that the heads are calibrated to."""
+
+
 def published(sex: str, measurements: tuple[Measurement, ...] = MEASUREMENTS) -> tuple[np.ndarray, np.ndarray]:
-    """Means and standard deviations, dm."""
-    values = np.array([getattr(measurement, sex) for measurement in measurements]) / 100.0
+    """Means and standard deviations, dm; NaN where no deviation is set."""
+    values = np.array([getattr(measurement, sex) for measurement in measurements], float) / 100.0
     return values[:, 0], values[:, 1]
 
 
-FRAME_NOD_DEG = -1.6
+FRAME_NOD_DEG = -1.0
 """A level head (tragion and lower orbit at one height: the Frankfurt plane) nods by this angle into the model frame."""
 
 

@@ -28,12 +28,13 @@ def write_report(path: Path, model: FaceModel, topology: HeadTopology, heads: np
 
 
 def _tables(model: FaceModel, topology: HeadTopology, heads: np.ndarray, male: np.ndarray) -> list[str]:
-    mean = model.mean_shape.double().numpy()
+    size = len(topology.vertices)  # the refined model's new vertices follow behind
+    mean = model.mean_shape[:size].double().numpy()
     calipers = Calipers(topology, mean)
     drawn = calipers(heads) * 100.0
     people = [drawn[male], drawn[~male]]
     scores = np.random.default_rng(SEED).standard_normal((GAUSSIAN_SAMPLES, model.id_basis.shape[2]))
-    samples = mean + np.einsum("vck,nk->nvc", model.id_basis.double().numpy(), scores, optimize=True)
+    samples = mean + np.einsum("vck,nk->nvc", model.id_basis[:size].double().numpy(), scores, optimize=True)
     gaussian = calipers(samples) * 100.0
     lines = [
         "| mm | men: published | men: drawn | women: published | women: drawn | source |",

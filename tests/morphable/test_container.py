@@ -108,6 +108,21 @@ def edit_metadata(arrays: dict[str, ndarray], **changes: object) -> None:
     arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
 
 
+def test_a_file_of_format_1_says_what_to_do(annotated: FaceModel, tmp_path: Path) -> None:
+    for stated in ({}, {"format": 1}, {"format": 3}):
+        save_face_model(annotated, tmp_path / "m.npz")
+        damage(tmp_path / "m.npz", lambda arrays, stated=stated: restated(arrays, stated))
+        with pytest.raises(FaceModelError, match=r"format 2, received format [13].*model import"):
+            load_face_model(tmp_path / "m.npz")
+
+
+def restated(arrays: dict[str, ndarray], stated: dict[str, int]) -> None:
+    """Replace the format that the metadata state."""
+    metadata = json.loads(arrays["metadata"].tobytes())
+    del metadata["format"]
+    arrays["metadata"] = np.frombuffer(json.dumps(metadata | stated).encode(), np.uint8)
+
+
 def with_nan(array: ndarray) -> ndarray:
     return np.where(np.arange(array.size).reshape(array.shape) == 5, np.nan, array).astype(array.dtype)
 

@@ -3,8 +3,8 @@
 Arrays: ``mean_shape``, ``id_basis``, ``exp_basis``, ``mean_albedo``, ``albedo_basis``, ``faces``, ``uv``, ``faces_uv``;
 annotations ``ibug68``, ``five``, ``contours``, ``mirror``, ``mesh468_corners``, ``mesh468_weights``, ``mesh468_trust``,
 ``region/<name>``, ``face_part/<name>``. A basis is float32, float16, or int8 with ``<name>_scale`` per mode.
-``metadata`` is UTF-8 JSON: name, version, licence, source, unit, axes, albedo_space, exp_prior, exp_names, sha256 of
-the arrays, and whatever else the model's metadata hold.
+``metadata`` is UTF-8 JSON: format (2), name, version, licence, source, unit, axes, albedo_space, exp_prior, exp_names,
+sha256 of the arrays, and whatever else the model's metadata hold.
 """
 
 import hashlib
@@ -29,6 +29,9 @@ from facewright.untrusted import NpyHeader, parse_json, read_npz, reading
 
 BasisStorage = Literal["float32", "float16", "int8"]
 """How bases are kept: exactly, to 11 bits, or to 1/254 of each mode's own range."""
+
+FORMAT = 2
+"""Written as ``format`` into the metadata, and asked for on reading; files of format 1 did not say it."""
 
 EMBEDDED = {"open": "open_head.npz"}
 """Names of the face models that ship with the package."""
@@ -76,6 +79,7 @@ def save_face_model(model: FaceModel, path: str | os.PathLike[str], *, bases: Ba
     """
     arrays = _arrays_from_model(model, bases)
     metadata = {"unit": "dm", "axes": "x to the subject's left, y up, z out of the face"} | model.metadata
+    metadata["format"] = FORMAT
     metadata |= {"exp_names": list(model.exp_names), "albedo_space": model.albedo_space}
     metadata |= {"exp_prior": "box" if model.exp_is_box else "normal", "sha256": _digest(arrays)}
     _model_from_arrays(arrays, metadata, Path(path))  # whatever is written loads again
@@ -294,6 +298,12 @@ def _check_ids(arrays: dict[str, ndarray], path: Path) -> None:
 
 
 def _check_metadata(metadata: dict[str, Any], exp_names: Any, num_exp: int, path: Path) -> None:
+    if metadata.get("format") != FORMAT:
+        raise FaceModelError(
+            f"{path}: expected a face model of format {FORMAT}, received format {metadata.get('format', 1)!r}; make "
+            "it again with `facewright model import`; for the head of this package say --face-model open. Coefficients "
+            "and networks of an older head need the release that they were made with"
+        )
     if not isinstance(metadata.get("name"), str) or not metadata["name"]:
         raise FaceModelError(f"{path}: expected a name in the metadata, received {metadata.get('name')!r}; {_REBUILD}")
     for key, valid in _VALID_METADATA.items():

@@ -85,7 +85,11 @@ def main(arguments: Arguments) -> int:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         model, _ = import_face_model(write_full_bfm_front(Path(folder)))
-        save_weights(RNet(model.layout), WeightsCard(face_model=model.name), Path(folder) / "rnet.safetensors")
+        save_weights(
+            RNet(model.layout),
+            WeightsCard(model.name, face_model_edition=model.edition),
+            Path(folder) / "rnet.safetensors",
+        )
         rnet = load_weights(Path(folder) / "rnet.safetensors")
     estimator = RNetEstimator(rnet, model, FitPlan.of(model), FitSettings())
     reconstructor = Reconstructor(load_face_detector(), estimator)

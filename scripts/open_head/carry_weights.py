@@ -145,7 +145,8 @@ def main(arguments: Arguments) -> None:
     card = read_card(arguments.weights)
     version = new.metadata["version"]
     recipe = f"{card.recipe}; last layers carried over to version {version} of the head by least squares"
-    save_weights(net, replace(card, recipe=recipe, figures={}), arguments.out, half=True)
+    card = replace(card, face_model_edition=new.edition, recipe=recipe, figures={})
+    save_weights(net, card, arguments.out, half=True)
 
 
 if __name__ == "__main__":

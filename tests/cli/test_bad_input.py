@@ -29,9 +29,9 @@ PORTRAIT = embedded_path("photos/astronaut.jpg")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Options of a run that spends no time on the fit: an untrained network answers with the mean face."""
     weights = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    save_weights(
-        RNet(load_face_model("open").layout, architecture="resnet18", width=0.0625), WeightsCard("open"), weights
-    )
+    head = load_face_model("open")
+    card = WeightsCard(head.name, face_model_edition=head.edition)
+    save_weights(RNet(head.layout, architecture="resnet18", width=0.0625), card, weights)
     return ("reconstruct", "--method", "rnet", "--weights", str(weights))
 
 

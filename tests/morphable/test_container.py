@@ -153,6 +153,8 @@ def with_nan(array: ndarray) -> ndarray:
         (lambda a: a.update(mean_shape=np.array(["a"] * 3)), "floating-point"),
         (lambda a: edit_metadata(a, name=""), "expected a name"),
         (lambda a: edit_metadata(a, unit="mm"), "unit"),
+        (lambda a: edit_metadata(a, edition="2"), "'edition': expected a whole number from 1, received '2'"),
+        (lambda a: edit_metadata(a, edition=0), "edition"),
         (lambda a: edit_metadata(a, albedo_space="sRGB"), "albedo_space"),
         (lambda a: edit_metadata(a, exp_names=["jawOpen"]), "exp_names"),
         (lambda a: edit_metadata(a, exp_names=7), "exp_names"),

@@ -41,6 +41,18 @@ def test_the_whole_document_is_read(toy_model: FaceModel, tmp_path: Path) -> Non
     assert (camera.width, camera.height) == (640, 480)
 
 
+def test_coefficients_of_another_edition_of_the_model_are_refused(toy_model: FaceModel, tmp_path: Path) -> None:
+    path, content = tmp_path / "me.json", document(toy_model)
+    for said, fits in (({}, True), ({"face_model_edition": 1}, True), ({"face_model_edition": 2}, False)):
+        content["faces"][0] |= {"face_model": toy_model.name} | said
+        path.write_text(json.dumps(content))
+        if fits:
+            read_coefficients(path, toy_model)
+        else:
+            with pytest.raises(CoefficientsError, match="edition 1 of face model 'toy', received those of edition 2"):
+                read_coefficients(path, toy_model)
+
+
 def face_set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
     def change(content: dict[str, Any]) -> None:
         holder = content["faces"][0]

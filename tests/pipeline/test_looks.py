@@ -22,7 +22,7 @@ from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import AlignedFace, FaceDetection, Photo
 from facewright.regress import weights as weights_module
 from facewright.regress.rnet import RNet, RNetPrediction
-from facewright.regress.weights import EMBEDDED_WEIGHTS, WeightsCard, save_weights
+from facewright.regress.weights import EMBEDDED_WEIGHTS, WeightsCard, describe_weights, save_weights
 from tests.pipeline.flows import rnet_flow, rnet_of
 
 HEIGHT, WIDTH, SCALE_PX = 420, 500, 120.0
@@ -191,9 +191,11 @@ def test_results_come_with_the_crop_of_the_last_look(
         torch.testing.assert_close(face.landmarks.mean(0), marks.mean(0), atol=8.0, rtol=0)
 
 
-def tiny_weights(model: FaceModel, path: Path, *, name: str, landmark_head: bool = True) -> Path:
+def tiny_weights(
+    model: FaceModel, path: Path, *, name: str, landmark_head: bool = True, edition: int | None = None
+) -> Path:
     net = RNet(model.layout, architecture="resnet18", width=0.0625, crop_size=32, landmark_head=landmark_head)
-    save_weights(net, WeightsCard(name), path)
+    save_weights(net, WeightsCard(name, face_model_edition=model.edition if edition is None else edition), path)
     return path
 
 
@@ -247,6 +249,19 @@ def test_brought_weights_keep_to_their_own_method(open_weights: Path, tmp_path: 
     assert facts_of(load_reconstructor(weights=open_weights, refine=2))[3] == 2
     blind = tiny_weights(load_face_model(), tmp_path / "blind.safetensors", name="open", landmark_head=False)
     assert facts_of(load_reconstructor(weights=blind))[2] == 1
+
+
+def test_weights_for_the_open_head_of_old_are_refused(tmp_path: Path) -> None:
+    old = tiny_weights(load_face_model(), tmp_path / "old.safetensors", name="open", edition=1)
+    with pytest.raises(WeightsError, match="made for edition 1 of face model 'open', and edition 2 is to decode it"):
+        load_reconstructor(weights=old)
+
+
+def test_the_embedded_networks_are_for_the_embedded_head() -> None:
+    head = load_face_model()
+    for name in EMBEDDED_WEIGHTS:
+        card = describe_weights(name)
+        assert (card["face_model"], card["face_model_edition"]) == (head.name, head.edition) == ("open", 2)
 
 
 def test_other_face_models_have_no_network_unless_one_is_brought(

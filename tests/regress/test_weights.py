@@ -1,5 +1,6 @@
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,6 +96,29 @@ def test_weights_for_another_face_model_are_refused_by_name(saved, layout, name,
         load_weights(saved, layout=layout, face_model=name)
 
 
+def test_weights_for_another_edition_of_the_face_model_are_refused(net, saved, tmp_path):
+    with pytest.raises(
+        WeightsError, match=r"for edition 1 of face model 'toy', and edition 2 .* give weights made for"
+    ):
+        load_weights(saved, face_model="toy", edition=2)
+    assert load_weights(saved, face_model="toy", edition=1).layout == LAYOUT
+    newer = tmp_path / "newer.safetensors"
+    save_weights(net, replace(CARD, face_model_edition=2), newer)
+    assert read_card(newer).face_model_edition == 2
+    assert load_weights(newer, face_model="toy", edition=2).layout == LAYOUT
+    with pytest.raises(WeightsError, match="for edition 2 of face model 'toy', and edition 1"):
+        load_weights(newer, face_model="toy", edition=1)
+
+
+def test_a_card_that_names_no_edition_is_of_the_first(saved):
+    card = describe_weights(saved)
+    del card["face_model_edition"]
+    save_file(load_file(saved), saved, metadata={"format": FORMAT, "card": json.dumps(card)})
+    assert load_weights(saved, edition=1).layout == LAYOUT
+    with pytest.raises(WeightsError, match="edition 1 of face model"):
+        load_weights(saved, edition=2)
+
+
 def test_a_missing_file_names_the_command(tmp_path):
     with pytest.raises(AssetNotFoundError, match="weights import"):
         load_weights(tmp_path / "none.safetensors")
@@ -144,6 +168,8 @@ def test_foreign_safetensors_are_sent_to_the_importer(saved):
         ({"template": "other"}, "template to be one of deep3d-five-102, received 'other'"),
         ({"landmark_head": 1}, "landmark_head to be true or false"),
         ({"face_model": ""}, "face_model"),
+        ({"face_model_edition": "2"}, "face_model_edition"),
+        ({"face_model_edition": 0}, "face_model_edition"),
         ({"light": "blue"}, "light to be one of color, white"),
         ({"seed": "3"}, "seed"),
         ({"figures": {"nme": float("nan")}}, "figures"),

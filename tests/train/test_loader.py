@@ -179,9 +179,11 @@ def test_shares_become_rows() -> None:
 def test_what_cannot_be_mixed_is_refused(datasets: list[DataSet]) -> None:
     synthetic, photographs = datasets
     other = replace(synthetic, card=replace(SYNTHETIC, face_model="another"))
+    older = replace(synthetic, card=replace(SYNTHETIC, face_model_edition=2))
     finer = replace(synthetic, card=replace(SYNTHETIC, layout=replace(LAYOUT, exp=9)))
     for sets, options, message in (
-        ([synthetic, other], {}, "one face_model, received"),
+        ([synthetic, other], {}, "one face model, received"),
+        ([synthetic, older], {}, "'toy, edition 1', 'toy, edition 2'"),
         ([synthetic, finer], {}, "expected truth of"),
         ([synthetic, replace(photographs, shards=())], {}, "data sets with samples"),
         ([], {"shares": None}, "received none"),

@@ -317,6 +317,9 @@ def test_data_of_another_face_model_or_template_is_refused(toy_model: FaceModel,
     other = DataCard("synthetic", face_model="open", layout=toy_model.layout)
     with pytest.raises(TrainingError, match="a holds truth for face model 'open'"):
         train(settings, tmp_path / "run", source=stream, cards=[other, *CARDS])
+    older = DataCard("synthetic", face_model="toy", face_model_edition=2, layout=toy_model.layout)
+    with pytest.raises(TrainingError, match=r"'toy', edition 2, .*'toy', edition 1, .*make the data again"):
+        train(settings, tmp_path / "run", source=stream, cards=[older, *CARDS])
     strange = DataCard("photographs", template="another-crop")
     with pytest.raises(TrainingError, match="one crop template, received another-crop, deep3d-five-102"):
         train(settings, tmp_path / "run", source=stream, cards=[*CARDS, strange])

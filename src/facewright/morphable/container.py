@@ -3,8 +3,8 @@
 Arrays: ``mean_shape``, ``id_basis``, ``exp_basis``, ``mean_albedo``, ``albedo_basis``, ``faces``, ``uv``, ``faces_uv``;
 annotations ``ibug68``, ``five``, ``contours``, ``mirror``, ``mesh468_corners``, ``mesh468_weights``, ``mesh468_trust``,
 ``region/<name>``, ``face_part/<name>``. A basis is float32, float16, or int8 with ``<name>_scale`` per mode.
-``metadata`` is UTF-8 JSON: format (2), name, version, licence, source, unit, axes, albedo_space, exp_prior, exp_names,
-sha256 of the arrays, and whatever else the model's metadata hold.
+``metadata`` is UTF-8 JSON: format (2), name, version, edition (of the coefficients; 1 if absent), licence, source,
+unit, axes, albedo_space, exp_prior, exp_names, sha256 of the arrays, and whatever else the model's metadata hold.
 """
 
 import hashlib
@@ -311,6 +311,11 @@ def _check_metadata(metadata: dict[str, Any], exp_names: Any, num_exp: int, path
             raise FaceModelError(
                 f"{path}: metadata {key!r}: expected one of {valid}, received {metadata.get(key)!r}; {_REBUILD}"
             )
+    edition = metadata.get("edition", 1)
+    if type(edition) is not int or edition < 1:
+        raise FaceModelError(
+            f"{path}: metadata 'edition': expected a whole number from 1, received {edition!r:.80}; {_REBUILD}"
+        )
     are_names = isinstance(exp_names, list) and all(isinstance(name, str) for name in exp_names)
     if not are_names or len(exp_names) not in (0, num_exp):
         received = f"{len(exp_names)} entries" if isinstance(exp_names, list) else repr(exp_names)

@@ -34,7 +34,7 @@ class FaceModel(nn.Module):
         mean_albedo: RGB, coded as ``metadata["albedo_space"]`` says.
         albedo_basis: the same per unit coefficient.
         topology: triangles, texture coordinates, landmarks, masks, names of the expression modes.
-        metadata: JSON-able: name, version, licence, source, albedo_space, exp_prior, ...
+        metadata: JSON-able: name, version, edition, licence, source, albedo_space, exp_prior, ...
     """
 
     mean_shape: Float[Tensor, "V 3"]
@@ -101,6 +101,11 @@ class FaceModel(nn.Module):
     def name(self) -> str:
         """Name of the model, as weights files quote it."""
         return str(self.metadata.get("name", "unnamed"))
+
+    @property
+    def edition(self) -> int:
+        """Of its coefficients, as weights files quote it: raised when the same ones come to mean other faces."""
+        return int(self.metadata.get("edition", 1))
 
     @property
     def layout(self) -> CoefficientLayout:

@@ -127,6 +127,11 @@ def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
             f"{path}: expected coefficients of face model {model.name!r}, received those of {entry['face_model']!r}; "
             "pass that model with --face-model"
         )
+    if "face_model" in entry and (edition := entry.get("face_model_edition", 1)) != model.edition:
+        raise CoefficientsError(
+            f"{path}: expected coefficients of edition {model.edition} of face model {model.name!r}, received those of "
+            f"edition {edition!r:.40}, which mean other faces; reconstruct the photo again"
+        )
     parts = {name: _row(entry["coefficients"][name], 1) for name in ("id", "exp", "tex")}
     parts["sh"] = _row(entry["coefficients"].get("sh", np.zeros((9, 3))), 2)
     if pose := entry.get("pose"):

@@ -67,7 +67,9 @@ def load_rnet(parts: MethodParts) -> Estimator:
     """
     model, weights = parts.face_model, parts.weights
     assert weights is not None  # the table says that it takes some
-    rnet = load_weights(weights, layout=model.layout, face_model=model.name, kind="rnet").to(model.mean_shape.device)
+    rnet = load_weights(weights, layout=model.layout, face_model=model.name, edition=model.edition, kind="rnet").to(
+        model.mean_shape.device
+    )
     usual = EMBEDDED_REFINE if weights in EMBEDDED_WEIGHTS else 0
     return RNetEstimator(
         rnet,

@@ -198,6 +198,7 @@ def coefficients_document(model: FaceModel, coefficients: FaceCoefficients) -> d
         "coefficients": {"id": c.id[0], "exp": c.exp[0], "tex": c.tex[0], "sh": c.sh[0]},
         "expression": {name: float(c.exp[0, k]) for k, name in enumerate(model.exp_names) if name},
         "face_model": model.name,
+        "face_model_edition": model.edition,
     }
 
 

@@ -15,6 +15,7 @@ DEEP3D_CROPS = "deep3d-five-102"
 CROP_SIZES = (16, 4096)
 """Least and largest side of a network's crops, px."""
 MOST_COEFFICIENTS = 100_000
+MOST_EDITIONS = 1_000_000
 MOST_WIDTH = 8.0
 """Largest factor on a trunk's channels: twice that of any known network."""
 LONGEST_TEXT = 100_000

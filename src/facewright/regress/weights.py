@@ -19,6 +19,7 @@ from facewright.records import CoefficientLayout
 from facewright.regress.cards import (
     CROP_SIZES,
     DEEP3D_CROPS,
+    MOST_EDITIONS,
     Card,
     Entry,
     Kind,
@@ -47,6 +48,7 @@ class WeightsCard:
     Attributes:
         face_model: name of the face model that the coefficients belong to; crops and variants of it are called
             ``<face_model>-...`` and fit too.
+        face_model_edition: of its coefficients (``FaceModel.edition``); a card that does not say is of the first.
         template: landmark template and scale of the crops.
         light: ``color`` or ``white`` (trained with one light colour: the three channels are equal).
         training_data: what it was trained on.
@@ -59,6 +61,7 @@ class WeightsCard:
     """
 
     face_model: str
+    face_model_edition: int = 1
     template: str = DEEP3D_CROPS
     light: str = "color"
     training_data: str = ""
@@ -72,6 +75,7 @@ class WeightsCard:
 
 _PROVENANCE: Mapping[str, Entry] = {
     "face_model": text(empty=False, needed=True),
+    "face_model_edition": whole(1, MOST_EDITIONS, needed=False),
     "light": one_of(("color", "white"), needed=False),
     **{name: text() for name in ("training_data", "recipe", "commit", "licence", "source")},
     "seed": Entry("a whole number or null", lambda value: value is None or type(value) is int, needed=False),
@@ -166,6 +170,7 @@ def load_weights(
     *,
     layout: CoefficientLayout | None = None,
     face_model: str | None = None,
+    edition: int | None = None,
     kind: str | None = None,
 ) -> Any:
     """Read a network, in float32, ready to predict (evaluation mode).
@@ -176,6 +181,7 @@ def load_weights(
         path: weights file, or the name of an embedded one.
         layout: of the face model that will decode the coefficients; not checked if None.
         face_model: name of that model; not checked if None.
+        edition: of that model's coefficients; not checked if None.
         kind: that the network must be of, by its name in ``KINDS``; any if None.
 
     Returns:
@@ -183,11 +189,12 @@ def load_weights(
 
     Raises:
         AssetNotFoundError: no such file.
-        WeightsError: malformed, of another kind of network, or for another face model; the message names both.
+        WeightsError: malformed, of another kind of network, or for another face model or edition of it; the message
+            names both.
     """
     path = weights_path(path)
     card = describe_weights(path)
-    _check_fit(path, card, layout, face_model, kind)
+    _check_fit(path, card, layout, face_model, edition, kind)
     found = KINDS[card["kind"]]
     with safe_open(path, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -270,6 +277,7 @@ def _check_fit(
     card: Card,
     layout: CoefficientLayout | None,
     face_model: str | None,
+    edition: int | None,
     kind: str | None,
 ) -> None:
     if kind is not None and card["kind"] != kind:
@@ -280,6 +288,13 @@ def _check_fit(
         raise WeightsError(
             f"{path} was made for face model {made_for!r}, and face model {face_model!r} is to decode it; "
             f"give --face-model the {made_for!r} file, or weights made for {face_model!r}"
+        )
+    made_in = card.get("face_model_edition", 1)
+    if edition is not None and edition != made_in:
+        raise WeightsError(
+            f"{path} was made for edition {made_in} of face model {made_for!r}, and edition {edition} is to decode it, "
+            f"in which the same coefficients mean other faces; give weights made for edition {edition}, or "
+            f"--face-model a {made_for!r} file of edition {made_in}"
         )
     if layout is not None and asdict(layout) != card.get("layout"):
         raise WeightsError(

@@ -39,11 +39,13 @@ class BatchNeeds:
     Attributes:
         crop_size: side of the crops, px.
         face_model: that truth must belong to; empty where none is looked at.
+        face_model_edition: of its coefficients.
         layout: of that truth.
     """
 
     crop_size: int
     face_model: str = ""
+    face_model_edition: int = 1
     layout: CoefficientLayout | None = None
 
 

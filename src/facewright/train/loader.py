@@ -264,8 +264,9 @@ def _check_kinds(datasets: Sequence[DataSet]) -> None:
     empty = [str(data.folder) for data in datasets if not len(data)]
     if empty or not datasets:
         raise TrainingDataError(f"expected data sets with samples, received {empty or 'none'}; make them first")
-    for what in ("template", "face_model"):
-        named = {getattr(data.card, what) for data in datasets} - {""}
+    cards = [data.card for data in datasets]
+    models = {f"{card.face_model}, edition {card.face_model_edition}" for card in cards if card.face_model}
+    for what, named in {"template": {card.template for card in cards}, "face model": models}.items():
         if len(named) > 1:
             raise TrainingDataError(f"expected data sets of one {what}, received {sorted(named)}; train on one of them")
 

@@ -32,9 +32,10 @@ class RNetCourse(Course):
     def __init__(self, net: RNet, objective: Objective, start: str = "") -> None:
         model = objective.model
         self.net, self.objective, self.layout = net, objective, net.layout
-        self.needs = BatchNeeds(net.crop_size, model.name, model.layout)
+        self.needs = BatchNeeds(net.crop_size, model.name, model.edition, model.layout)
         self.card = WeightsCard(
             face_model=model.name,
+            face_model_edition=model.edition,
             recipe=f"from {Path(start).name}" if start else "",
             licence=str(model.metadata.get("licence", "")),
         )

@@ -152,10 +152,13 @@ def check_cards(cards: list[DataCard], course: Course, settings: TrainSettings[A
     """
     needs, (_, kind) = course.needs, kind_of(course.net)
     for card, folder in zip(cards, settings.data.folders, strict=True):
-        if needs.layout and card.layout and (card.face_model, card.layout) != (needs.face_model, needs.layout):
+        found = card.face_model, card.face_model_edition, card.layout
+        wanted = needs.face_model, needs.face_model_edition, needs.layout
+        if needs.layout and card.layout and found != wanted:
+            given, asked = (f"{name!r}, edition {edition}, with {layout}" for name, edition, layout in (found, wanted))
             raise TrainingError(
-                f"{folder} holds truth for face model {card.face_model!r} with {card.layout}, and {needs.face_model!r} "
-                f"with {needs.layout} is to be trained; give the --face-model that the data was made with"
+                f"{folder} holds truth for face model {given}, and {asked} is to be trained; give the --face-model "
+                "that the data was made with, or make the data again"
             )
     templates = sorted({card.template for card in cards}) or [kind.templates[0]]
     if len(templates) > 1:

@@ -60,6 +60,7 @@ class DataCard:
         margin: of the windows, px.
         template: landmark template and scale of the crops.
         face_model: name of the model that the truth belongs to; empty without truth.
+        face_model_edition: of its coefficients; data that do not say are of the first.
         layout: of the truth; None without.
         source: what it was made from, for weight cards.
     """
@@ -69,6 +70,7 @@ class DataCard:
     margin: int = round(STORED_CROP_SIZE * MARGIN_SHARE)
     template: str = "deep3d-five-102"
     face_model: str = ""
+    face_model_edition: int = 1
     layout: CoefficientLayout | None = None
     source: str = ""
 

@@ -92,7 +92,7 @@ def start_trunk(net: RNet, path: str) -> None:
 
 
 def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
-    start: RNet = load_weights(path, layout=model.layout, face_model=model.name, kind="rnet")
+    start: RNet = load_weights(path, layout=model.layout, face_model=model.name, edition=model.edition, kind="rnet")
     trunk, given = net.backbone, start.backbone
     longer = isinstance(trunk, DlibTrunk) and isinstance(given, DlibTrunk) and len(trunk.blocks) < len(given.blocks)
     alike = (start.width, start.input_coding) == (net.width, net.input_coding)

@@ -72,6 +72,7 @@ def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open") -> Da
         crop_size,
         round(crop_size * MARGIN_SHARE),
         face_model=model.name,
+        face_model_edition=model.edition,
         layout=model.layout,
         source=f"pictures of the face model {model.name!r} drawn by facewright.synthetic; no photographs",
     )

@@ -23,7 +23,7 @@ SOURCE = ROOT / "src" / "facewright"
 # Lower lines know nothing of higher ones; rooms on one line know nothing of each other.
 FLOORS = (
     ("errors",),
-    ("records",),
+    ("records", "bounds"),
     ("files", "provenance", "untrusted"),
     ("geometry", "photo", "assets"),
     ("detect", "align", "regress", "morphable", "render", "export"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from facewright.errors import TrainingError
-from facewright.train.bounds import bounded, check_bounds
+from facewright.bounds import bounded, check_bounds
 from facewright.train.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -226,7 +226,7 @@ def test_every_setting_of_every_preset_is_walked() -> None:
     check_bounds(Outer())
     for wrong in (Outer(Inner(0.0)), Outer(Inner(1.5)), Outer(Inner(math.nan)), Outer(counts=(1, -2))):
         with pytest.raises(TrainingError, match=r"--rate above 0, at most 1|--counts of at least 0"):
-            check_bounds(wrong)
+            check_bounds(wrong, TrainingError)
     for settings in RUN_PRESETS.values():
         check_bounds(settings)
 

@@ -77,14 +77,24 @@ def picture(
     if photo is None:
         rendering = render(mesh, crop_camera(size=size_px, like=mesh.vertices), coefficients.sh)
         return on_backdrop(display_picture(rendering, mesh), rendering.mask[0])
+    camera = require_camera(camera, photo)
+    rendering = render(mesh, camera.to(mesh.vertices.device), coefficients.sh)
+    return overlay(photo.srgb.to(mesh.vertices.device), display_picture(rendering, mesh), rendering.mask[0])
+
+
+def require_camera(camera: Camera | None, photo: Photo) -> Camera:
+    """The camera, if it is of a photo like this one.
+
+    Raises:
+        ExportError: there is none, or it is of a photo of another size.
+    """
     if camera is None or (camera.width, camera.height) != (photo.width, photo.height):
         known = "none" if camera is None else f"that of a {camera.width} x {camera.height} photo"
         raise ExportError(
             f"expected the camera of the {photo.width} x {photo.height} photo, received {known}; "
             "the .json of that photo's reconstruction has it"
         )
-    rendering = render(mesh, camera.to(mesh.vertices.device), coefficients.sh)
-    return overlay(photo.srgb.to(mesh.vertices.device), display_picture(rendering, mesh), rendering.mask[0])
+    return camera
 
 
 def _document(

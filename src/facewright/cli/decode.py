@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from facewright.cli.console import DONE, say
+from facewright.cli.console import DONE, CommandError, say
 from facewright.export.asset import Unit
-from facewright.export.formats import export_mesh
+from facewright.export.formats import MESH_FORMATS, export_mesh, format_of
 from facewright.morphable.container import load_face_model
 from facewright.pipeline.coefficient_files import read_coefficients
 from facewright.pipeline.outputs import model_asset
@@ -31,6 +31,7 @@ class Decode:
 
     def run(self) -> int:
         """Decode and write."""
+        format_of(self.out, MESH_FORMATS, error=CommandError)
         model = load_face_model(self.face_model)
         coefficients = read_coefficients(self.coefficients, model, face=self.face)
         export_mesh(model_asset(model, coefficients, 0, name=self.out.stem), self.out, units=self.units)

@@ -8,7 +8,8 @@ import torch
 import tyro
 
 from facewright.apps.edit import frontalise, light_from_direction, neutralise, relight, transfer_expression
-from facewright.apps.edited_files import EDITED_FORMATS, write_edited
+from facewright.apps.edited_files import EDITED_FORMATS, require_camera, write_edited
+from facewright.bounds import bounded
 from facewright.cli.console import DONE, CommandError, say
 from facewright.export.formats import format_of
 from facewright.morphable.container import load_face_model
@@ -37,7 +38,7 @@ class Edit:
     """Turn it to the camera."""
     light_of: Path | None = None
     """Put it in the light of this face."""
-    light_from: tuple[float, float, float] | None = None
+    light_from: tuple[float, float, float] | None = bounded(None, least=-1e6, most=1e6)
     """Light it from this direction: x image right, y up, z to the camera."""
     photo: Path | None = None
     """Draw the .png on this photo, which must be the one of the face's .json; else on a dark ground."""
@@ -45,7 +46,7 @@ class Edit:
     """The model that the coefficients belong to."""
     face: int = 0
     """Which face of a file with several."""
-    size: int = 512
+    size: int = bounded(512, least=16, most=8192)
     """Side of the .png without --photo, px."""
 
     def run(self) -> int:
@@ -55,6 +56,8 @@ class Edit:
         edited = self._edited(model, read_coefficients(self.coefficients, model, face=self.face))
         camera = read_camera(self.coefficients, face=self.face)
         photo = None if self.photo is None else read_photo(self.photo)
+        if photo is not None:
+            require_camera(camera, photo)  # before anything is written
         for path in self.out:
             write_edited(path, model, edited, camera=camera, photo=photo, size_px=self.size)
             say(path)
@@ -65,6 +68,8 @@ class Edit:
             raise CommandError("expected files to write, received none: --out face.glb face.png")
         for path in self.out:
             format_of(path, EDITED_FORMATS, error=CommandError)
+        if self.photo is not None and all(format_of(path, EDITED_FORMATS).content != "picture" for path in self.out):
+            raise CommandError("expected a .png in --out, which --photo is for; received none")
         if self.neutral and self.expression_of is not None:
             raise CommandError("expected --neutral or --expression-of, received both")
         if self.light_of is not None and self.light_from is not None:

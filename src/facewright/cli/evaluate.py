@@ -1,13 +1,15 @@
 """``facewright evaluate``: measure a method as the benchmarks do; compare two results."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from facewright.bounds import bounded
 from facewright.cli.console import DONE, CommandError, complain, progress_bar, say
+from facewright.cli.threads import MOST_THREADS
 from facewright.evaluate.benchmarks.aflw2000 import FileLandmarks, MethodLandmarks, evaluate_aflw2000
 from facewright.evaluate.benchmarks.bu3dfe import evaluate_bu3dfe
 from facewright.evaluate.benchmarks.facewarehouse import Region, evaluate_facewarehouse
@@ -30,6 +32,11 @@ from facewright.evaluate.report.markdown import table_lines
 from facewright.evaluate.report.tables import figure_table, published_table
 from facewright.evaluate.results import read_result
 from facewright.morphable.container import load_face_model
+from facewright.pipeline.methods import AUTO, MOST_ROUNDS
+
+
+FILES = "files"
+LEAST_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -38,17 +45,25 @@ class _Measured:
 
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
-    method: str = "auto"
+    method: str = AUTO
     """``rnet``, ``fit``, ``auto`` (R-Net where there are weights for the face model, else the fit), or ``mean``: the
     mean head, which is measured beside any method anyway."""
     weights: str | None = None
     """R-Net weights: a file (.safetensors), or ``open`` or ``fast``: embedded, for the open head."""
-    refine: int | None = None
+    refine: int | None = bounded(None, most=MOST_ROUNDS)
     """Rounds of the fit after R-Net. Default: 1 after embedded weights, 0 after others."""
     face_model: str = "open"
     """``open`` or the file of an imported model."""
     device: str = "cpu"
     """Torch device."""
+    threads: int = bounded(1, least=1, most=MOST_THREADS)
+    """Of the processor. One gives the same numbers on every machine."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is loaded."""
+        for option, value in (("--weights", self.weights), ("--refine", self.refine)):
+            if self.method == MEAN and value is not None:
+                raise CommandError(f"expected no {option} with --method {MEAN}, which has no use for it; received {value}")
 
     def flow(self) -> FlowMethod:
         """The method, loaded."""
@@ -102,14 +117,20 @@ class LikenessPictures:
 class Synthetic(_Measured):
     """People who do not exist: complete truth, nothing to obtain. A few minutes for --n 200."""
 
-    n: int = 200
+    n: int = bounded(200, least=1)
     """Scenes."""
     scenes: SceneKind = "full"
     """``full``: whatever photographs bring; ``plain``: large, sharp, bare, fairly frontal faces."""
-    size: int = 0
+    size: int = bounded(0, most=4096)
     """Side of the pictures, px; 0: 640, or 400 for plain scenes."""
     likeness: LikenessPictures = field(default_factory=LikenessPictures)
     """Pictures for the likeness tests."""
+
+    def check(self) -> None:
+        """Refuse pictures in which no face could be found."""
+        super().check()
+        if 0 < self.size < LEAST_SIZE:
+            raise CommandError(f"expected --size of 0 or at least {LEAST_SIZE}, received {self.size}")
 
     def run(self) -> int:
         """Measure."""
@@ -131,7 +152,7 @@ class _OnData(_Measured):
     """The benchmark's folder, in its official layout."""
     predictions: Path | None = None
     """Folder of another program's results; --method is not run then."""
-    label: str = "files"
+    label: str = FILES
     """Name of the method that made the predictions."""
 
     def meshes(self, *, mm_per_unit: float = 1.0) -> MeshSource:
@@ -139,6 +160,15 @@ class _OnData(_Measured):
         if self.predictions is not None:
             return FileMeshes(self._folder(), self.label, mm_per_unit)
         return MeanHead(load_face_model(self.face_model)) if self.method == MEAN else MethodMeshes(self.flow())
+
+    def check(self) -> None:
+        """Refuse what the predictions' files, or their absence, leave no use for."""
+        super().check()
+        if self.predictions is None and self.label != FILES:
+            raise CommandError("expected --label beside --predictions, whose name it is; received it alone")
+        given = {"--method": self.method != AUTO, "--weights": self.weights is not None, "--refine": self.refine is not None}
+        for option in (option for option, is_given in given.items() if is_given and self.predictions is not None):
+            raise CommandError(f"expected --predictions or {option}, received both: files are measured as they are")
 
     def _folder(self) -> Path:
         if self.predictions is None or not self.predictions.is_dir():
@@ -177,7 +207,7 @@ class Now(_OnData):
     """The test scans are hidden: only their owners can measure them."""
     metrical: bool = False
     """Keep the predicted scale."""
-    unit_mm: float = 1.0
+    unit_mm: float = bounded(1.0, above=0, most=1e6)
     """Millimetres per unit of the predictions' files."""
     limit: int = 0
     """At most so many pictures; 0 for all."""
@@ -227,7 +257,7 @@ class Micc(_OnData):
     """Whose protocol; figures of two presets are never comparable."""
     frames: int = 20
     """Per video, evenly spread; 0 for all."""
-    unit_mm: float = 1.0
+    unit_mm: float = bounded(1.0, above=0, most=1e6)
     """Millimetres per unit of the predictions' files."""
 
     def run(self) -> int:
@@ -249,7 +279,7 @@ class FaceWarehouse(_OnData):
     """Which vertices count."""
     own_scale: bool = False
     """Similarity instead of rigid alignment."""
-    unit_mm: float = 1.0
+    unit_mm: float = bounded(1.0, above=0, most=1e6)
     """Millimetres per unit of truth and predictions."""
 
     def run(self) -> int:
@@ -273,7 +303,7 @@ class FaceWarehouse(_OnData):
 class Bu3dfe(_OnData):
     """BU-3DFE: point-to-plane RMSE as in Deng 2019."""
 
-    unit_mm: float = 1.0
+    unit_mm: float = bounded(1.0, above=0, most=1e6)
     """Millimetres per unit of the predictions' files."""
     limit: int = 0
     """At most so many scans; 0 for all."""
@@ -346,7 +376,7 @@ class Ytf(_Recognition):
 class Ijba(_Recognition):
     """IJB-A: the same on templates, 1:1 and 1:N."""
 
-    splits: tuple[int, ...] = tuple(range(1, 11))
+    splits: tuple[int, ...] = bounded(tuple(range(1, 11)), least=1, most=10)
     """Numbers of the splits."""
 
     def run(self) -> int:
@@ -366,6 +396,9 @@ class Compare:
     """A.json"""
     second: Annotated[Path, tyro.conf.Positional]
     """B.json"""
+
+    def check(self) -> None:
+        """Nothing to refuse before they are read."""
 
     def run(self) -> int:
         """Print the differences."""
@@ -390,23 +423,6 @@ Benchmark = (
 )
 
 
-_LEAST = dict(n=1, size=0, limit=0, frames=0, mirrored=0, people=0, album=0, expressions=0, clips=0)
-
-
-def require_possible_counts(options: object) -> None:
-    """Refuse numbers of which there can be no so many, before anything is loaded.
-
-    Raises:
-        CommandError: one is too small; it is named.
-    """
-    for entry in fields(options) if is_dataclass(options) else ():
-        value = getattr(options, entry.name)
-        if is_dataclass(value):
-            require_possible_counts(value)
-        elif isinstance(value, int) and value < _LEAST.get(entry.name, value):
-            raise CommandError(f"expected --{entry.name} of {_LEAST[entry.name]} or more, received {value}")
-
-
 @dataclass(frozen=True)
 class Evaluate:
     """Measure a method as the benchmarks do, with intervals, the mean head and published figures beside it."""
@@ -415,5 +431,5 @@ class Evaluate:
 
     def run(self) -> int:
         """Run the chosen benchmark."""
-        require_possible_counts(self.benchmark)
+        self.benchmark.check()
         return self.benchmark.run()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 import tyro
 
+from facewright.bounds import bounded
 from facewright.cli.console import DONE, out_console, progress_bar, say
 from facewright.export.formats import export_mesh
 from facewright.export.json import format_json, plain
@@ -40,7 +41,7 @@ class ModelSample:
     """Folder for ``sample_000.glb`` and so on."""
     face_model: str = "open"
     """``open`` or a file."""
-    count: int = 4
+    count: int = bounded(4, least=1, most=100_000)
     """How many."""
     seed: int = 0
     """Same seed, same people."""

@@ -1,23 +1,23 @@
 """``facewright reconstruct``: photographs to 3D faces."""
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 from rich.markup import escape
 from rich.table import Table
 
+from facewright.bounds import bounded
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
+from facewright.cli.threads import MOST_THREADS
 from facewright.export.formats import ALL_FORMATS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, load_reconstructor
+from facewright.pipeline.methods import MOST_ROUNDS
 from facewright.pipeline.outputs import OutputOptions
 
-TEXTURE_SIZES = (16, 8192)
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
 
@@ -35,7 +35,7 @@ class Reconstruct:
     weights: str | None = None
     """Weights of the method's network, made for the face model: a file (.safetensors), or ``open`` or ``fast``, which
     are embedded R-Nets for the open head. Default: ``open``; ``fast`` is for video."""
-    refine: int | None = None
+    refine: int | None = bounded(None, most=MOST_ROUNDS)
     """Rounds of the fit after a network. Default: 1 after embedded weights, 0 after others."""
     faces: FacesChoice = "all"
     """All faces of a photo, or only the largest."""
@@ -48,16 +48,18 @@ class Reconstruct:
     results ``<name>.mat``, to use instead of the detector."""
     subdivide: bool = False
     """Write meshes after one Loop subdivision of the face model: four times the triangles, smoother."""
-    texture_size: int = 1024
+    texture_size: int = bounded(1024, least=16, most=8192)
     """Side of the texture, px."""
-    max_megapixels: float = 200.0
+    max_megapixels: float = bounded(200.0, least=LEAST_MEGAPIXELS, most=MOST_MEGAPIXELS)
     """Refuse larger photos before decoding them."""
     device: str = "cpu"
     """Torch device: cpu, cuda, mps."""
+    threads: int = bounded(1, least=1, most=MOST_THREADS)
+    """Of the processor. One gives the same numbers on every machine; for speed, start several programs."""
     resume: bool = False
     """Go on where a run before stopped: what it has done with the same settings and the same photos is kept."""
     quiet: bool = False
-    """No progress bar and no summary; failures are still named on stderr."""
+    """No progress bar and no summary; warnings and failures are still named on stderr."""
 
     def run(self) -> int:
         """Reconstruct all photos."""
@@ -106,22 +108,6 @@ class Reconstruct:
             )
         if self.landmarks is not None and not self.landmarks.is_dir():
             raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")
-        for name, value, low, high in (
-            ("--texture-size", self.texture_size, *TEXTURE_SIZES),
-            ("--max-megapixels", self.max_megapixels, LEAST_MEGAPIXELS, MOST_MEGAPIXELS),
-            ("--refine", self.refine or 0, 0, math.inf),
-        ):
-            if not low <= value <= high:
-                raise CommandError(f"expected {name} to be {low} to {high}, received {value}")
-        _require_device(self.device)
-
-
-def _require_device(name: str) -> None:
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise CommandError(f"expected a torch device that this machine has, received {name!r}: {first_line}") from error
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 
 import tyro
 
+from facewright.bounds import bounded
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
 from facewright.train.make import MakingReport, make_data
 from facewright.train.photo_folders import open_photo_folder
-from facewright.train.processes import take_one_thread
 from facewright.train.quality import QualityLimits
 from facewright.train.samples import STORED_CROP_SIZE
 
 PHOTOS_PER_SHARD = 64
 """What a kill can cost at most, in each process."""
+MOST_CROP_SIZE = 2048
+"""Of stored crops, px."""
 MOST_NAMED = 20
 """Failures named on the terminal; the report names all."""
 
@@ -27,13 +29,13 @@ class TrainSynthesize:
 
     out: Path
     """Folder of the data."""
-    count: int
+    count: int = bounded(least=1)
     """Scenes."""
     first_seed: int = 0
     """Seed of the first scene; data of different ranges have no scene in common."""
-    workers: int = os.cpu_count() or 1
+    workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
     """Processes."""
-    crop_size: int = STORED_CROP_SIZE
+    crop_size: int = bounded(STORED_CROP_SIZE, least=32, most=MOST_CROP_SIZE)
     """Side of the stored crops, px."""
 
     def run(self) -> int:
@@ -42,12 +44,11 @@ class TrainSynthesize:
         from facewright.train.synthetic import SceneSampler, data_card
 
         seeds = range(self.first_seed, self.first_seed + self.count)
-        if self.count < 1 or self.first_seed < 0 or seeds.stop > HELD_OUT_SEED:
+        if seeds.stop > HELD_OUT_SEED:
             raise CommandError(
                 f"expected one or more seeds in 0 .. {HELD_OUT_SEED - 1} (higher ones are for measuring), received "
                 f"--first-seed {self.first_seed} --count {self.count}"
             )
-        take_one_thread()
         card, sampler = data_card(self.crop_size), SceneSampler(crop_size=self.crop_size)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
@@ -65,9 +66,9 @@ class TrainPrepare:
     """Folder of photographs (with its subfolders; in the official layout too), or an official ``datalist/train``."""
     out: Path
     """Folder of the data."""
-    workers: int = os.cpu_count() or 1
+    workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
     """Processes."""
-    crop_size: int = STORED_CROP_SIZE
+    crop_size: int = bounded(STORED_CROP_SIZE, least=32, most=MOST_CROP_SIZE)
     """Side of the stored crops, px: what the largest network will want."""
     faces: Literal["all", "largest"] = "all"
     """Of each photo."""
@@ -80,7 +81,6 @@ class TrainPrepare:
         from facewright.train.prepare import PhotoSampler, PrepareSettings, photo_card  # takes its time to load
 
         folder = open_photo_folder(self.photos)
-        take_one_thread()
         settings = PrepareSettings(self.crop_size, self.faces, self.limits)
         sampler = PhotoSampler(folder.root, settings)
         with progress_bar("prepare") as progress:

@@ -7,6 +7,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from facewright.bounds import bounded
 from facewright.cli.console import DONE, error_console, out_console, say
 from facewright.export.json import format_json, plain
 from facewright.regress.importers import convert_weights
@@ -59,7 +60,7 @@ class WeightsExportOnnx:
     """Weights file (.safetensors), or the name of an embedded one: open, fast."""
     out: Path
     """File to write (.onnx)."""
-    opset: int = OPSETS[0]
+    opset: int = bounded(OPSETS[0], least=OPSETS[0], most=OPSETS[-1])
     """Version of the ONNX operators."""
     half: bool = False
     """Store float16: half the size, results change by a thousandth or two of their range."""

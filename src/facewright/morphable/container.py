@@ -121,7 +121,7 @@ def _read(path: Path) -> tuple[dict[str, ndarray], dict[str, Any]]:
     if not path.is_file():
         raise AssetNotFoundError(
             f"expected a face model file, found none at {path}; give the path of an .npz made by `facewright model "
-            f"convert`, or a name out of {sorted(EMBEDDED)}"
+            f"import KIND`, or a name out of {sorted(EMBEDDED)}"
         )
     with reading(path, FaceModelError, "a whole .npz of plain arrays", _REBUILD):
         arrays = read_npz(path, check=lambda headers: _check_file(headers, path))

@@ -128,10 +128,12 @@ class Reconstructor:
             without any, a ``Failure``, which costs the others nothing.
 
         Raises:
-            SettingsError: ``faces`` is none of its choices.
+            SettingsError: ``faces`` is none of its choices, or what is given is no photo.
         """
-        if faces not in get_args(FacesChoice):
-            raise SettingsError(f"expected faces out of {', '.join(get_args(FacesChoice))}, received {faces!r}")
+        _require_choice(faces)
+        for photo in photos:
+            if not isinstance(photo, Photo):
+                raise SettingsError(f"expected a Photo, as read_photo or photo_from_array make it, received {photo!r}")
         if not photos:
             return []
         photos = [photo.to(self.device) for photo in photos]
@@ -234,6 +236,29 @@ class Reconstructor:
         )
 
 
+def _require_choice(faces: object) -> None:
+    if faces not in get_args(FacesChoice):
+        raise SettingsError(f"expected faces out of {', '.join(get_args(FacesChoice))}, received {faces!r}")
+
+
+def _require_paths(**settings: object) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+            raise SettingsError(f"expected {name} to be a name or the path of a file, received {value!r}")
+
+
+def _require_device(name: object) -> None:
+    """It must hold numbers, which torch's ``meta`` does not."""
+    try:
+        if not isinstance(name, str | torch.device):
+            raise TypeError("it is given by its name")
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        message = f"expected a torch device that this machine has, received device {name!r}: {first_line}"
+        raise SettingsError(message) from error
+
+
 def _no_face(photo: Photo) -> NoFaceFoundError:
     return NoFaceFoundError(
         f"expected a face in {photo.path or 'the photo'} ({photo.width}x{photo.height} px), found none; "
@@ -264,11 +289,15 @@ def load_reconstructor(
         subdivide: decode results with the face model after one Loop subdivision: four times the triangles, smoother.
 
     Raises:
-        SettingsError: no such method, or settings that it would ignore.
+        SettingsError: no such method or device, a setting that is none, or one that the method would ignore.
         AssetNotFoundError: a file is missing, or a method that needs weights has none.
         FaceModelError: the face model file is malformed.
         WeightsError: the weights are malformed, or made for another face model or method.
     """
+    _require_paths(face_model=face_model, **({} if weights is None else {"weights": weights}))
+    _require_device(device)
+    if refine is not None and type(refine) is not int:
+        raise SettingsError(f"expected refine to be a whole number of rounds or None, received {refine!r}")
     model = load_face_model(face_model)
     decoder = subdivide_face_model(model).to(device) if subdivide else None
     model = model.to(device)
@@ -307,6 +336,7 @@ def reconstruct(
         FaceModelError: the face model file is malformed.
         SettingsError, AssetNotFoundError, WeightsError: see ``load_reconstructor``.
     """
+    _require_choice(faces)
     picture = photo if isinstance(photo, Photo) else photo_door.read_photo(photo)
     flow = load_reconstructor(face_model=face_model, method=method, weights=weights, refine=refine, device=device)
     return flow.faces_in(picture, faces=faces)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facewright.bounds import check_number
 from facewright.errors import AssetNotFoundError, SettingsError, WeightsError
 from facewright.fit import FitPlan, FitSettings
 from facewright.morphable.linear import FaceModel
@@ -91,6 +92,9 @@ METHODS: dict[str, Method] = {
 FALLBACK = "fit"
 """The method that needs nothing: taken where there are no weights, and where another's answer is not believed."""
 
+MOST_ROUNDS = 100
+"""Of the fit after a network; it has settled long before."""
+
 AUTO = "auto"
 """The method that goes by the weights that are there."""
 
@@ -108,10 +112,10 @@ def load_estimator(name: str, parts: MethodParts) -> Estimator:
         AssetNotFoundError: no such weights, or none for a method that needs some.
         WeightsError: they are for another method, or do not fit the face model.
     """
-    if parts.refine is not None and parts.refine < 0:
-        raise SettingsError(f"expected 0 or more rounds to refine, received {parts.refine}")
+    if parts.refine is not None:
+        check_number("refine", parts.refine, SettingsError, most=MOST_ROUNDS)
     chosen = _automatic(parts) if name == AUTO else name
-    if chosen not in METHODS:
+    if not isinstance(chosen, str) or chosen not in METHODS:
         raise SettingsError(f"expected a method out of {', '.join((AUTO, *METHODS))}, received {name!r}")
     method = METHODS[chosen]
     if parts.refine is not None and not method.refines:

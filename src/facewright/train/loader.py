@@ -23,7 +23,7 @@ from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
-from facewright.train.bounds import bounded
+from facewright.bounds import bounded
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 

@@ -106,7 +106,8 @@ def make_fabric(settings: TrainSettings[Any]) -> "Fabric":
         raise MissingExtraError(f"training expects lightning-fabric, which is not installed: {INSTALL}") from error
     wanted = settings.device
     kind = wanted.partition(":")[0] if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+    known = kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())
+    if not known or (":" in wanted and not wanted.partition(":")[2].isdecimal()):
         raise TrainingError(f"expected a --device of auto, cpu or cuda that is there; received {wanted}")
     world, local = world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     devices: Any = [int(wanted.partition(":")[2])] if ":" in wanted and world == 1 else local

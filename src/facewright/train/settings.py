@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_origin
 import tyro
 
 from facewright.errors import MissingExtraError, TrainingError
-from facewright.train.bounds import bounded, check_bounds
+from facewright.bounds import bounded, check_bounds
 from facewright.train.loader import CropJitter
 
 Precision = Literal["32", "bf16-mixed"]
@@ -124,7 +124,7 @@ def check_settings(settings: TrainSettings[Any], world: int = 1) -> None:
     Raises:
         TrainingError: naming the setting, what it may be, and what it was.
     """
-    check_bounds(settings)
+    check_bounds(settings, TrainingError)
     data, parts = settings.data, world * settings.accumulate
     checks = [
         (len(data.folders) > 0, "at least one folder as --data", "none"),

@@ -324,6 +324,52 @@ def test_annotations_are_real_and_nothing_is_global() -> None:
     assert_nowhere(unreal)
 
 
+PROCESS_WIDE = {
+    "torch.set_num_threads",
+    "torch.set_num_interop_threads",
+    "torch.set_default_dtype",
+    "torch.set_default_device",
+    "np.random.seed",
+    "random.seed",
+    "cv2.setNumThreads",
+    "numba.set_num_threads",
+    "signal.signal",
+    "logging.basicConfig",
+    "os.chdir",
+    "os.putenv",
+    "os.environ.update",
+    "os.environ.pop",
+    "os.environ.setdefault",
+    "warnings.simplefilter",
+    "warnings.filterwarnings",
+}
+STARTS_PROCESSES = "train/processes.py"  # whose first deeds in a process of its own are as a door's
+
+
+def test_only_doors_change_the_whole_process() -> None:
+    """Threads, signals, warnings, surroundings: the library is a guest in another's program.
+
+    Filters of warnings may change where they are given back.
+    """
+
+    def meddling(path: Path) -> Iterator[str]:
+        if room_of(path) in PRINTING_ROOMS or path == SOURCE / STARTS_PROCESSES:
+            return
+        calls = {call.lineno: name for name, call in calls_in(path) if name in PROCESS_WIDE}
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.With) and "warnings.catch_warnings()" in ast.unparse(node.items[0]):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Call) and calls.get(inner.lineno, "").startswith("warnings."):
+                        del calls[inner.lineno]
+            targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else []
+            for target in targets:
+                if isinstance(target, ast.Subscript) and ast.unparse(target.value) == "os.environ":
+                    yield f"line {node.lineno} changes os.environ"
+        yield from (f"line {line}: {name}" for line, name in calls.items())
+
+    assert_nowhere(meddling)
+
+
 def test_file_suffixes_are_listed_in_one_table() -> None:
     """A literal with two or more of the table's suffixes is a second table; the photo's door is free."""
     suffixes = {name for each in FORMATS.values() for name in (each.suffix, each.extension)}
@@ -346,6 +392,9 @@ def test_file_suffixes_are_listed_in_one_table() -> None:
         ("def shown() -> None: ...", "test_what_is_public_is_annotated_and_documented"),
         ("print(1)", "test_only_the_command_line_prints"),
         ("import torch; torch.load('a', weights_only=False)", "test_untrusted_files_are_never_unpickled"),
+        ("import torch; torch.set_num_threads(1)", "test_only_doors_change_the_whole_process"),
+        ("import os; os.environ['A'] = '1'", "test_only_doors_change_the_whole_process"),
+        ("import warnings; warnings.simplefilter('ignore')", "test_only_doors_change_the_whole_process"),
         ("from . import a", "test_annotations_are_real_and_nothing_is_global"),
         ("a = {'.glb': 1, '.npz': 2}", "test_file_suffixes_are_listed_in_one_table"),
         ("a = '.json', '_overlay.png'", "test_file_suffixes_are_listed_in_one_table"),

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facewright.bounds import bounded
 from facewright.errors import TrainingError
 from facewright.regress.cards import Kind, whole
 from facewright.regress.weights import WeightsCard
-from facewright.bounds import bounded
 from facewright.train.course import BatchNeeds, Course, Losses, Trainee
 from facewright.train.samples import TrainingBatch
 from facewright.train.settings import DataSettings, OptimizerSettings, TrainSettings

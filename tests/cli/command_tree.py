@@ -47,7 +47,10 @@ def _below(words: tuple[str, ...], entry: Any) -> Iterator[Offered]:
                 for found in _below(words, choice):
                     more = _described(rest, hints)
                     yield Offered(
-                        found.words, (*found.least, *more.least), more.options | found.options, more.bounds | found.bounds
+                        found.words,
+                        (*found.least, *more.least),
+                        more.options | found.options,
+                        more.bounds | found.bounds,
                     )
             return
     described = _described(fields(cls), hints)

@@ -197,6 +197,26 @@ def test_odd_names_are_only_names(
     assert results["pair.jpg"]["outputs"] == ["pair-jpg.json"]  # pair_0.json could be the first of its faces
 
 
+def test_photos_of_one_name_do_not_share_points(run: Run, quick: tuple[str, ...], tmp_path: Path) -> None:
+    points, out = tmp_path / "points", tmp_path / "out"
+    for folder in ("anna", "bert", "points"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(PORTRAIT.read_bytes())
+    (points / "1.txt").write_text("203 101\n246 103\n224 127\n202 140\n245 141\n")
+    photos = (tmp_path / "anna" / "1.jpg", tmp_path / "bert" / "1.jpg")
+    failed = run(*quick, *photos, "--landmarks", points, "--out", out, "--formats", "json", "--quiet")
+    assert failed.code == 1
+    lines = failed.err.splitlines()
+    assert len(lines) == 2
+    assert all("points of its own" in line and all(str(photo) in line for photo in photos) for line in lines)
+    alone = run(*quick, photos[0], "--landmarks", points, "--out", out, "--formats", "json", "--quiet")
+    assert (alone.code, alone.err) == (0, "")
+    for folder in ("anna", "bert"):
+        (points / folder).mkdir()
+        (points / folder / "1.txt").write_text((points / "1.txt").read_text())
+    assert run(*quick, *photos, "--landmarks", points, "--out", out, "--formats", "json").code == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux alone")
 def test_a_name_that_is_no_text_is_written_in_every_format(run: Run, quick: tuple[str, ...], tmp_path: Path) -> None:
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"caf\xe9 [red]#\n.jpg"))

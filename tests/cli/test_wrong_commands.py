@@ -1,4 +1,4 @@
-"""A wrong command does nothing: exit code 2, a line that names what is wrong, no trace, no file; whatever the command."""
+"""A wrong command does nothing: exit code 2, a message that names what is wrong, no trace, no file."""
 
 import ast
 import re
@@ -82,10 +82,11 @@ def test_every_number_of_every_command_is_bounded(name: str) -> None:
             wrong = changed(good, option.removeprefix("--").replace("-", "_"), given)
             with pytest.raises(CommandError, match=f"expected {option} "):
                 check_command(wrong)
-                pytest.fail(f"{option} {value} was taken")
 
 
-@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if any(map(numeric, command.options.values()))])
+@pytest.mark.parametrize(
+    "name", [name for name, command in COMMANDS.items() if any(map(numeric, command.options.values()))]
+)
 def test_wrong_numbers_are_refused_before_any_work(name: str, run: Run, idle: Path) -> None:
     command = COMMANDS[name]
     option = next(option for option, kind in reversed(command.options.items()) if numeric(kind))
@@ -165,7 +166,9 @@ NAMED = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_cannot_be_is_refused_by_name(what: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_refused_by_name(
+    what: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "me.json").write_text('{"faces": []}')
     assert NAMED[what] in refused(run, tmp_path, *WRONG[what])
@@ -173,7 +176,12 @@ def test_what_cannot_be_is_refused_by_name(what: str, run: Run, tmp_path: Path, 
 
 def test_nothing_is_written_where_the_photo_is_another(run: Run, tmp_path: Path) -> None:
     Image.new("RGB", (100, 80)).save(tmp_path / "other.png")
-    assert run("reconstruct", PORTRAIT, "--weights", "fast", "--refine", "0", "--formats", "json", "--out", tmp_path / "o").code == 0
+    assert (
+        run(
+            "reconstruct", PORTRAIT, "--weights", "fast", "--refine", "0", "--formats", "json", "--out", tmp_path / "o"
+        ).code
+        == 0
+    )
     arguments = ("--out", tmp_path / "a.glb", tmp_path / "b.png", "--photo", tmp_path / "other.png")
     assert "100 x 80" in refused(run, tmp_path, "edit", tmp_path / "o/astronaut.json", *arguments)
 
@@ -199,15 +207,17 @@ def unknown_commands(text: str) -> list[str]:
     wrong = []
     for first, second in re.findall(r"facewright ([a-z]+)(?:\s+([a-z][a-z0-9-]*))?", text):
         known = {words for command in COMMANDS.values() for words in (command.words[:1], command.words[:2])}
-        if (first,) not in known:
+        if first not in PROSE and (first,) not in known:
             wrong.append(first)
         elif first in GROUPS and second and (first, second) not in known:
             wrong.append(f"{first} {second}")
     return wrong
 
 
-FOREIGN_OPTIONS = {"--no-deps"}
-PROSE = {"import facewright", "facewright import"}
+FOREIGN_OPTIONS = {"--porcelain", "--no-build-isolation"}
+"""Of git and pip."""
+PROSE = {"did", "or", "wrote"}
+"""Words that follow the program's name in sentences about it."""
 
 
 def test_every_command_and_option_that_a_message_names_is_there() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from facewright.errors import TrainingError
 from facewright.bounds import bounded, check_bounds
+from facewright.errors import TrainingError
 from facewright.train.checkpoint import (
     Checkpoint,
     list_checkpoints,

@@ -34,7 +34,6 @@ from facewright.evaluate.results import read_result
 from facewright.morphable.container import load_face_model
 from facewright.pipeline.methods import AUTO, MOST_ROUNDS
 
-
 FILES = "files"
 LEAST_SIZE = 64
 
@@ -63,7 +62,9 @@ class _Measured:
         """Refuse what cannot be, before anything is loaded."""
         for option, value in (("--weights", self.weights), ("--refine", self.refine)):
             if self.method == MEAN and value is not None:
-                raise CommandError(f"expected no {option} with --method {MEAN}, which has no use for it; received {value}")
+                raise CommandError(
+                    f"expected no {option} with --method {MEAN}, which has no use for it; received {value}"
+                )
 
     def flow(self) -> FlowMethod:
         """The method, loaded."""
@@ -166,7 +167,11 @@ class _OnData(_Measured):
         super().check()
         if self.predictions is None and self.label != FILES:
             raise CommandError("expected --label beside --predictions, whose name it is; received it alone")
-        given = {"--method": self.method != AUTO, "--weights": self.weights is not None, "--refine": self.refine is not None}
+        given = {
+            "--method": self.method != AUTO,
+            "--weights": self.weights is not None,
+            "--refine": self.refine is not None,
+        }
         for option in (option for option, is_given in given.items() if is_given and self.predictions is not None):
             raise CommandError(f"expected --predictions or {option}, received both: files are measured as they are")
 

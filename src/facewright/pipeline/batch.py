@@ -7,12 +7,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from facewright.detect import landmarks_of
-from facewright.errors import ExportError, FacewrightError, PhotoError
+from facewright.errors import ExportError, FacewrightError, LandmarksError, PhotoError
 from facewright.export.json import plain
 from facewright.export.png import is_own_picture
 from facewright.files import natural_order, remove_leftovers
@@ -131,6 +132,7 @@ def reconstruct_files(
         max_pixels,
         _digest(reconstructor, faces, options, landmarks, max_pixels),
         frozenset(path.absolute() for path in paths),
+        _sharing_points(paths, landmarks),
         report,
         report.outputs,
         report.interrupted,
@@ -159,6 +161,29 @@ def reconstruct_files(
     finally:  # an interrupt keeps the report of what was done
         report.fold()
     return [reports[place] for place in sorted(reports)]
+
+
+def _sharing_points(paths: list[Path], landmarks: Path | None) -> dict[Path, LandmarksError]:
+    """Photos of one name in different folders that one file of points is found for: whose it is nobody can tell.
+
+    Of one folder (``me.jpg`` and ``me.png``) they are taken for one picture, and a warning says so.
+    """
+    by_points: dict[Path, list[Path]] = {}
+    for path in dict.fromkeys(paths) if landmarks is not None else ():
+        with suppress(LandmarksError):  # said when its turn comes
+            by_points.setdefault(landmarks_of(path, landmarks), []).append(path)
+    wrong: dict[Path, LandmarksError] = {}
+    for points, photos in by_points.items():
+        names = ", ".join(map(str, photos))
+        if len({path.absolute().parent for path in photos}) > 1:
+            message = (
+                f"expected points of its own for each photo, received {points} for {names}; put them into folders that "
+                "are named as the photos' are"
+            )
+            wrong |= dict.fromkeys(photos, LandmarksError(message))
+        elif len(photos) > 1:
+            log.warning("%s: the same points are taken for %s", points, names)
+    return wrong
 
 
 def _digest(
@@ -211,6 +236,7 @@ class _Work:
     max_pixels: int | None
     settings: str
     inputs: frozenset[Path]
+    sharing: dict[Path, LandmarksError]
     report: ReportFolder
     own: set[str]
     interrupted: set[str]
@@ -229,6 +255,8 @@ class _Work:
         if os.path.isdir(path):
             known = ", ".join(sorted(PHOTO_SUFFIXES))
             raise PhotoError(f"expected pictures ({known}) in the folder {str(path)!r}, found none that may be read")
+        if path in self.sharing:
+            raise self.sharing[path]
         most = self.max_pixels
         photo = read_photo(path) if most is None else read_photo(path, max_pixels=most, max_side=most)
         return photo, [] if self.landmarks is None else [read_known_face(landmarks_of(path, self.landmarks))]

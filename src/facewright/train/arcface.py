@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from facewright.bounds import bounded
 from facewright.errors import WeightsError
 from facewright.geometry.similarity import similarity_from_points
-from facewright.bounds import bounded
 from facewright.train.chips import cut_chips
 from facewright.train.dlib_resnet import DlibResNet, load_dlib_resnet
 from facewright.train.losses.perceptual import EmbeddingMetric

@@ -19,11 +19,11 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from facewright.bounds import bounded
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
-from facewright.bounds import bounded
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 

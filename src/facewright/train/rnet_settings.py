@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from facewright.bounds import bounded
 from facewright.errors import TrainingError
 from facewright.regress.backbones import BACKBONES
 from facewright.regress.cards import CROP_SIZES, MOST_WIDTH
 from facewright.train.arcface import ChipCoding
-from facewright.bounds import bounded
 from facewright.train.loader import CropJitter
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SUPERVISED_TERMS, SupervisedWeights

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_origin
 
 import tyro
 
-from facewright.errors import MissingExtraError, TrainingError
 from facewright.bounds import bounded, check_bounds
+from facewright.errors import MissingExtraError, TrainingError
 from facewright.train.loader import CropJitter
 
 Precision = Literal["32", "bf16-mixed"]

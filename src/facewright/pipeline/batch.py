@@ -168,8 +168,10 @@ def _sharing_points(paths: list[Path], landmarks: Path | None) -> dict[Path, Lan
 
     Of one folder (``me.jpg`` and ``me.png``) they are taken for one picture, and a warning says so.
     """
+    if landmarks is None:
+        return {}
     by_points: dict[Path, list[Path]] = {}
-    for path in dict.fromkeys(paths) if landmarks is not None else ():
+    for path in dict.fromkeys(paths):
         with suppress(LandmarksError):  # said when its turn comes
             by_points.setdefault(landmarks_of(path, landmarks), []).append(path)
     wrong: dict[Path, LandmarksError] = {}

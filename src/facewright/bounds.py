@@ -51,9 +51,13 @@ def check_number(name: str, value: int | float, error: type[FacewrightError], **
     most, below = bounds.get(_MOST, LARGEST if isinstance(value, int) else math.inf), bounds.get(_BELOW, math.inf)
     # Compared before anything becomes a float: whole numbers may be too large for that.
     if not (least <= value <= most and above < value < below and math.isfinite(value)):
-        lower = f"of at least {least}" if least > above else f"above {above}"
-        upper = f", below {below}" if below < most else f", at most {most}" if most < math.inf else ""
+        lower = f"of at least {_said(least)}" if least > above else f"above {_said(above)}"
+        upper = f", below {_said(below)}" if below < most else f", at most {_said(most)}" if most < math.inf else ""
         raise error(f"expected {name} {lower}{upper}; received {value}")
+
+
+def _said(bound: int | float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _numbers(settings: Any) -> Iterator[tuple[str, int | float, Mapping[str, int | float]]]:

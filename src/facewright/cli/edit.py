@@ -69,7 +69,7 @@ class Edit:
         for path in self.out:
             format_of(path, EDITED_FORMATS, error=CommandError)
         if self.photo is not None and all(format_of(path, EDITED_FORMATS).content != "picture" for path in self.out):
-            raise CommandError("expected a .png in --out, which --photo is for; received none")
+            raise CommandError(f"expected a .png in --out for --photo {self.photo}, received none")
         if self.neutral and self.expression_of is not None:
             raise CommandError("expected --neutral or --expression-of, received both")
         if self.light_of is not None and self.light_from is not None:

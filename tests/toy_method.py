@@ -23,7 +23,7 @@ def toy_mesh(*, uv: bool = True) -> tuple[Topology, FaceMesh]:
     mesh = model.decode(model.layout.zeros())
     topology = replace(model.topology, morph_names=())
     if not uv:
-        topology, mesh = (replace(record, uv=None, faces_uv=None) for record in (topology, mesh))
+        topology, mesh = replace(topology, uv=None, faces_uv=None), replace(mesh, uv=None, faces_uv=None)
     return topology, replace(mesh, albedo=torch.full_like(mesh.albedo, 0.5))
 
 

@@ -17,13 +17,15 @@ from facewright.export.pictures import (
 )
 from facewright.export.sheets import contact_sheet
 from facewright.geometry.color import albedo_from_display, display_from_albedo
-from facewright.geometry.frames import crop_camera, pose_points, project_points, window_camera
+from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points, window_camera
 from facewright.geometry.pixels import reduced_part
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.face import FaceInPhoto
 from facewright.records import Camera, FaceMesh, Photo, Rendering
+from facewright.render.antialiasing import antialias
+from facewright.render.interpolation import interpolate
 from facewright.render.lighting import PLAIN_SHADING
-from facewright.render.renderer import render, render_attributes, render_normals
+from facewright.render.renderer import render, render_normals
 
 TILE_PX = 384
 AMPLE_TILES = 4
@@ -45,7 +47,7 @@ RIM = (0.3, 0.7)
 CLAY_GREY = 0.7674
 """sRGB-coded albedo of grey shapes."""
 CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
-"""SH coefficients of the light on grey shapes: from the front and above."""
+"""SH coefficients of the light on grey shapes, and on faces of which no light is known: from the front and above."""
 
 
 def overlay_of_faces(faces: Sequence[FaceInPhoto]) -> Float[Tensor, "3 H W"]:
@@ -77,9 +79,9 @@ def _draw_in_place(picture: Float[Tensor, "3 H W"], face: FaceInPhoto, camera: C
         last = min(first + rows, bottom)
         above, below = max(first - BAND_SHARED, top), min(last + BAND_SHARED, bottom)
         window = window_camera(camera, float(left), float(above), 1.0, right - left, below - above)
-        rendering = render(mesh, window, face.sh)
+        skin = render_skin(face, window)
         own = slice(first - above, last - above)
-        shown, opacity = display_picture(rendering, mesh)[:, own], (rendering.mask[0] * bare_skin(face, window))[:, own]
+        shown, opacity = display_picture(skin, mesh)[:, own], skin.mask[0, :, own]
         picture[:, first:last, left:right] = overlay(picture[:, first:last, left:right], shown, opacity)
 
 
@@ -90,17 +92,14 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
     """
     window, photo = _window(face)
     mesh = face.mesh_world
-    lit = render(mesh, window, face.sh)
-    clay = _clay(mesh, window)
-    mask = lit.mask[0]
-    opacity = mask * bare_skin(face, window)
-    side = _side_view(face.mesh)
-    traced = draw_outline(photo, opacity)
+    clay, skin, side = _clay(mesh, window), render_skin(face, window), _side_view(face.mesh)
+    mask, depth = clay.mask[0], clay.depth_dm[0]
+    traced = draw_outline(photo, skin.mask[0])
     if (ids := face.topology.annotations.ibug68) is not None:
         traced = draw_landmarks(traced, project_points(mesh.vertices[:, ids], window)[0, :, :2])
     tiles = [
         ("photo", photo),
-        ("overlay", overlay(photo, display_picture(lit, mesh), opacity)),
+        ("overlay", overlay(photo, display_picture(skin, mesh), skin.mask[0])),
         ("landmarks", traced),
         ("shape", on_backdrop(display_picture(clay, mesh), mask)),
     ]
@@ -109,29 +108,34 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
         tiles.append(("albedo", on_backdrop(display_picture(albedo, mesh), mask)))
     tiles += [
         ("normals", normals_picture(render_normals(mesh, window)[0], mask)),
-        ("depth", depth_picture(lit.depth_dm[0], (lit.depth_dm[0] > 0).to(mask))),
+        ("depth", depth_picture(depth, (depth > 0).to(mask))),
         ("side view", on_backdrop(display_picture(side, mesh), side.mask[0])),
     ]
     return contact_sheet(tiles, columns=4, tile_px=TILE_PX)
 
 
-def bare_skin(face: FaceInPhoto, camera: Camera) -> Float[Tensor, "1 H W"]:
-    """How much of each pixel of a posed face is drawn over a photo: 0 on neck and scalp, which hair and collars cover.
+def render_skin(face: FaceInPhoto, camera: Camera) -> Rendering:
+    """A posed face as it is drawn over a photo; the mask is how much of each pixel that is.
 
-    Soft at their rims; 1 everywhere on meshes without such masks. The whole head is asked, so that nothing behind the
+    Nothing of neck and scalp, which hair and collars cover; soft at their rims, and antialiased where skin ends before
+    them (a chin before the neck). All of meshes without such masks. The whole head is drawn, so that nothing behind the
     neck shows through where that is left out.
     """
     mesh, regions = face.mesh_world, face.topology.annotations.regions
-    shown = torch.ones_like(mesh.vertices[..., :1])
+    bare = torch.ones_like(mesh.vertices[..., :1])
     for name in COVERED:
         if name in regions:
-            shown = torch.minimum(shown, 1.0 - regions[name].to(shown)[None, :, None])
-    seen = render_attributes(shown, mesh, camera)[0]
-    # silhouettes are antialiased by the mask: just outside of the drawn pixels the nearest value goes on
-    grown = torch.nn.functional.max_pool2d(seen[None], 3, stride=1, padding=1)[0]
+            bare = torch.minimum(bare, 1.0 - regions[name][None, :, None])
+    light = _clay_light(mesh) if face.light is None else face.light
+    drawn = render(mesh, camera, light, antialias=False)
+    clip = clip_from_world(mesh.vertices, camera)
     low, high = RIM
-    share = ((torch.where(seen > 0, seen, grown) - low) / (high - low)).clamp(0.0, 1.0)
-    return share * share * (3.0 - 2.0 * share)
+    share = ((interpolate(bare, clip, mesh.faces, drawn.fragments) - low) / (high - low)).clamp(0.0, 1.0)
+    share = share * share * (3.0 - 2.0 * share)
+    # colours with their share: where skin ends, what lies behind it lends it none of its own
+    picture = antialias(torch.cat([share * drawn.image, share], 1), clip, mesh.faces, drawn.fragments)
+    image, mask = picture.split([3, 1], 1)
+    return replace(drawn, image=image, mask=mask)
 
 
 def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:
@@ -180,10 +184,14 @@ def _flat_lit(mesh: FaceMesh) -> FaceMesh:
 
 def _clay(mesh: FaceMesh, camera: Camera) -> Rendering:
     clay = albedo_from_display(torch.full_like(mesh.albedo, CLAY_GREY), mesh.albedo_space)
-    sh = mesh.albedo.new_zeros(1, 9, 3)
+    return render(replace(mesh, albedo=clay), camera, _clay_light(mesh), shading="pixel")
+
+
+def _clay_light(mesh: FaceMesh) -> Float[Tensor, "1 9 3"]:
+    sh = mesh.vertices.new_zeros(1, 9, 3)
     for band, value in CLAY_LIGHT:
         sh[:, band] = value
-    return render(replace(mesh, albedo=clay), camera, sh, shading="pixel")
+    return sh
 
 
 def _side_view(mesh: FaceMesh) -> Rendering:

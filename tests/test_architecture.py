@@ -370,6 +370,15 @@ def test_only_doors_change_the_whole_process() -> None:
     assert_nowhere(meddling)
 
 
+def test_nothing_is_solved_by_what_gives_other_bits_from_call_to_call() -> None:
+    """``torch.linalg.lstsq`` does on the CPU, for the same rows; ``pinv`` and ``solve`` do not."""
+
+    def shaky(path: Path) -> Iterator[str]:
+        yield from (f"line {call.lineno}: {name}" for name, call in calls_in(path) if name == "torch.linalg.lstsq")
+
+    assert_nowhere(shaky)
+
+
 def test_file_suffixes_are_listed_in_one_table() -> None:
     """A literal with two or more of the table's suffixes is a second table; the photo's door is free."""
     suffixes = {name for each in FORMATS.values() for name in (each.suffix, each.extension)}
@@ -396,6 +405,7 @@ def test_file_suffixes_are_listed_in_one_table() -> None:
         ("import os; os.environ['A'] = '1'", "test_only_doors_change_the_whole_process"),
         ("import warnings; warnings.simplefilter('ignore')", "test_only_doors_change_the_whole_process"),
         ("from . import a", "test_annotations_are_real_and_nothing_is_global"),
+        ("import torch; torch.linalg.lstsq(a, b)", "test_nothing_is_solved_by_what_gives_other_bits_from_call_to_call"),
         ("a = {'.glb': 1, '.npz': 2}", "test_file_suffixes_are_listed_in_one_table"),
         ("a = '.json', '_overlay.png'", "test_file_suffixes_are_listed_in_one_table"),
         ("\n" * 501, "test_modules_are_named_after_what_they_do_and_stay_readable"),

@@ -95,7 +95,7 @@ def test_all_files_of_several_faces_are_written_and_read_back(couple: Path, run:
         picture = np.asarray(glb.visual.material.baseColorTexture)
         assert picture.std() > 20  # of the photo, and not grey
         for suffix in (".obj", ".ply"):
-            read = trimesh.load(name.with_suffix(suffix), process=False)
+            read: Any = trimesh.load(name.with_suffix(suffix), process=False)
             np.testing.assert_allclose(
                 np.unique(read.vertices, axis=0), np.unique(100.0 * mesh.vertices[0].numpy(), axis=0), atol=1e-3
             )

@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and those that belong together all or none."""
 
 import errno
+import hashlib
 import io
 import os
 import re
@@ -236,3 +237,13 @@ def _archive(
             entry = _entry(f"{name}.npy", zipfile.ZIP_STORED if name in uncompressed else zipfile.ZIP_DEFLATED)
             with archive.open(entry, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -221,7 +221,18 @@ def reconstruct(device: str, folder: Path) -> dict[str, Any]:
     for name, shown in (("there", face.photo), ("on_cpu", photo)):
         write_edited(folder / f"{name}.png", model, face.coefficients, camera=face.camera, photo=shown)
     write_edited(folder / "edited.glb", model, neutralise(face.coefficients))
-    return {"face": face, "known": known, "landmarks": face.landmarks_3d, "mesh": face.mesh_world}
+    back = face.to("cpu")  # whole, with the model; the flow's own stays where it is
+    assert {tensor.device.type for tensor in tensors_in([back, back.face_model.topology])} == {"cpu"}
+    assert {tensor.device.type for tensor in tensors_in([model, model.topology])} == {torch.device(device).type}
+    save_face(back, folder / "back.glb", texture_px=TEXTURE_PX)
+    again = back.to(device)
+    return {
+        "face": face,
+        "known": known,
+        "landmarks": face.landmarks_3d,
+        "mesh": face.mesh_world,
+        "again": [again, again.face_model.topology, again.landmarks],
+    }
 
 
 def edit(device: str, folder: Path) -> dict[str, Any]:

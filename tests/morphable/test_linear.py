@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.morphable.linear import FaceModel
+from facewright.morphable.linear import FaceModel, MorphableFace
 from facewright.records import Annotations, Embedding, FaceCoefficients, Topology
 
 
@@ -82,6 +82,17 @@ def test_a_model_moves_as_a_whole(toy_model: FaceModel) -> None:
     moved = [elsewhere.mean_shape, elsewhere.faces, elsewhere.uv, elsewhere.faces_uv, notes.ibug68, notes.mirror]
     moved += [*notes.regions.values(), *notes.face_parts.values()]
     assert {str(tensor.device) for tensor in moved if tensor is not None} == {"meta"}
+
+
+def test_a_face_moves_with_its_model_and_leaves_it_to_others(toy_model: FaceModel) -> None:
+    face = MorphableFace(toy_model, toy_model.layout.zeros())
+    finer = face.to(torch.float64)
+    assert finer.model.mean_shape.dtype == finer.model.annotations.regions["skin"].dtype == torch.float64
+    assert toy_model.mean_shape.dtype == toy_model.annotations.regions["skin"].dtype == torch.float32
+    assert finer.model.decode(finer.coefficients).vertices.dtype == torch.float64
+    same = face.to("cpu").model  # costs nothing where nothing moves
+    assert all(torch.equal(value, other) for value, other in zip(same.buffers(), toy_model.buffers(), strict=True))
+    assert same.mean_shape.data_ptr() == toy_model.mean_shape.data_ptr()
 
 
 def test_metadata_decides_priors_and_colour(toy_model: FaceModel) -> None:

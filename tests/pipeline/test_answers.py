@@ -1,13 +1,25 @@
 """An answer is held against what was seen."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.rotations import rotation_from_angles
-from facewright.pipeline.answers import MOST_ANSWER_DOUBT, MOST_POINT_ERROR, SURE_DOUBT, contradiction, point_error
+from facewright.pipeline.answers import (
+    MOST_ANSWER_DOUBT,
+    MOST_POINT_ERROR,
+    SURE_DOUBT,
+    SURE_PRESENCE,
+    SURE_SCORE,
+    contradiction,
+    point_error,
+    speaks_against,
+)
+from facewright.records import FaceDetection, LandmarkBelief
+from tests.pipeline.known_faces import looking
 
 
 def seen(angles: tuple[float, float, float], scale: float = 90.0) -> torch.Tensor:
@@ -50,3 +62,26 @@ def test_a_network_that_is_sure_may_contradict_the_detector() -> None:
     assert contradiction(away, five, doubt=0.9 * SURE_DOUBT) is None
     assert contradiction(away, five, doubt=1.1 * SURE_DOUBT) is not None
     assert contradiction(away, five) is not None
+
+
+@pytest.mark.parametrize(
+    ("presence", "score", "believed"),
+    [(0.99, 0.5, True), (0.1, 0.8, True), (0.85, 0.55, False)],
+)
+def test_what_neither_network_of_the_detector_is_sure_of_needs_a_third(
+    presence: float, score: float, believed: bool
+) -> None:
+    """Of a method that says no doubts, the fit above all: it agrees with whatever the detector saw."""
+    assert (presence < SURE_PRESENCE and score < SURE_SCORE) != believed
+    known = looking(0.0, 0.0)
+    seen = FaceDetection(known.detection.box, score, known.five_points, torch.zeros(468, 3), presence)
+    face = replace(known, detection=seen)
+    against = speaks_against(face)
+    assert (against is None) == believed
+    if against is not None:
+        assert "received 85% and 55%" in against
+    sure = LandmarkBelief(torch.zeros(68, 2), torch.ones(68))
+    assert speaks_against(replace(face, belief=sure)) is None
+    assert (
+        speaks_against(replace(face, detection=replace(seen, mesh=None, mesh_score=0.0))) is None
+    )  # a person's points

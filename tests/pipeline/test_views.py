@@ -2,41 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
 from torch import Tensor
 
-from facewright.align import align_face
 from facewright.export.sheets import contact_sheet
-from facewright.geometry.frames import crop_camera, window_camera
+from facewright.geometry.frames import window_camera
 from facewright.geometry.pose import photo_points
-from facewright.morphable.container import load_face_model
-from facewright.morphable.linear import MorphableFace
 from facewright.pipeline import views
-from facewright.pipeline.face import FaceInPhoto
 from facewright.pipeline.views import face_sheet, overlay_of_faces, render_skin
-from facewright.records import FaceDetection, Photo
+from tests.pipeline.known_faces import GREY, looking
 
 FINER = 4
-GREY = 128
-
-
-@cache
-def looking(pitch_deg: float, yaw_deg: float) -> FaceInPhoto:
-    """The mean head before a grey wall, turned."""
-    model = load_face_model()
-    angles = torch.deg2rad(torch.tensor([[pitch_deg, yaw_deg, 0.0]]))
-    who = replace(model.layout.zeros(), angles=angles)
-    photo, camera = Photo(torch.full((3, 224, 224), GREY, dtype=torch.uint8)), crop_camera()
-    five = torch.tensor([[85.0, 90.0], [139.0, 90.0], [112.0, 118.0], [92.0, 145.0], [132.0, 145.0]])
-    aligned = replace(align_face(photo, five), camera_photo=camera)
-    detection = FaceDetection(torch.tensor([60.0, 60.0, 160.0, 170.0]), 1.0, five)
-    mesh = model.decode(who)
-    return FaceInPhoto(
-        photo, detection, aligned, model.topology, mesh, who.pose, "known", who.sh, MorphableFace(model, who)
-    )
 
 
 @pytest.mark.parametrize(("pitch_deg", "yaw_deg"), [(0.0, 0.0), (-25.0, 0.0), (20.0, 0.0), (0.0, 50.0)])
@@ -68,9 +46,9 @@ def test_nothing_dark_is_drawn_under_a_chin_that_looks_up() -> None:
 def test_everybody_is_shown_from_the_same_side(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Tensor] = []
 
-    def noted(tiles: Sequence[tuple[str, Tensor]], **options: int) -> Tensor:
+    def noted(tiles: Sequence[tuple[str, Tensor]], columns: int, tile_px: int) -> Tensor:
         shown.append(dict(tiles)["side view"])
-        return contact_sheet(tiles, **options)
+        return contact_sheet(tiles, columns=columns, tile_px=tile_px)
 
     monkeypatch.setattr(views, "contact_sheet", noted)
     for angles in ((0.0, -40.0), (-25.0, 0.0), (0.0, 50.0)):
@@ -84,4 +62,3 @@ def test_a_mesh_of_unknown_light_is_drawn_as_a_shape() -> None:
     grey = replace(face.mesh, albedo=torch.full_like(face.mesh.albedo, 0.5))
     drawn = overlay_of_faces([replace(face, mesh=grey, light=None, morphable=None)])
     assert float(drawn[:, 80:160, 80:144].std()) > 0.02
-

@@ -1,6 +1,5 @@
 """What is measured: anything that turns a photo and a detected face into a face mesh."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -214,7 +213,7 @@ class FlowMethod:
     @cached_property
     def _face_model(self) -> FaceModel | None:
         model = self.flow.face_model
-        return model if model is None or self._on_cpu else deepcopy(model).cpu()
+        return model if model is None or self._on_cpu else model.mapped(torch.Tensor.cpu)
 
     @property
     def _on_cpu(self) -> bool:

@@ -1,7 +1,6 @@
 """glTF 2.0 binary: metres, y up, one textured node, named morph targets. trimesh writes it, its hooks complete it."""
 
 from collections.abc import MutableMapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from facewright.errors import ExportError
 from facewright.export.asset import SplitVertices, Unit, checked, split_at_seams, to_uint8
 from facewright.export.json import plain
 from facewright.geometry.color import linear_from_srgb
+from facewright.provenance import VERSION
 from facewright.records import MeshAsset
 
 METRES_PER_DM = 0.1
@@ -129,7 +129,7 @@ def _add_offsets(buffers: MutableMapping[Any, bytes], tree: dict[str, Any], key:
 
 def _name_and_describe(tree: dict[str, Any], asset: MeshAsset) -> None:
     """One named root node, generator and metadata, sampler, and the purpose of each buffer view."""
-    tree["asset"] = {"version": "2.0", "generator": f"facewright {version('facewright')}"}
+    tree["asset"] = {"version": "2.0", "generator": f"facewright {VERSION}"}
     tree["scenes"] = [{"nodes": [0]}]
     tree["nodes"] = [{"name": asset.name, "mesh": 0}]
     if asset.metadata:

@@ -1,6 +1,5 @@
 """A linear 3D morphable face model and its decoding (docs/deep3d.md section 3; Blanz & Vetter 1999)."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,6 +70,11 @@ class FaceModel(nn.Module):
         super()._apply(fn, recurse)
         self.topology = self.topology.mapped(fn)
         return self
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "FaceModel":
+        """Another model, of changed tensors; what ``change`` gives back as it is, both share."""
+        bases = {name: change(value) for name, value in self.named_buffers()}
+        return FaceModel(**bases, topology=self.topology.mapped(change), metadata=self.metadata)
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:
@@ -175,6 +179,5 @@ class MorphableFace(TensorRecord):
     coefficients: FaceCoefficients
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "MorphableFace":
-        """See ``TensorRecord``; the model is copied, as others use it too."""
-        model = copy.deepcopy(self.model)._apply(change)
-        return replace(self, model=model, coefficients=self.coefficients.mapped(change))
+        """See ``TensorRecord``; the model is another one, as others use it too."""
+        return replace(self, model=self.model.mapped(change), coefficients=self.coefficients.mapped(change))

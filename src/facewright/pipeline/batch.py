@@ -23,7 +23,7 @@ from facewright.pipeline.coefficient_files import read_known_face
 from facewright.pipeline.flow import FacesChoice, Failure, Reconstructor
 from facewright.pipeline.outputs import OutputOptions, write_outputs
 from facewright.pipeline.reconstruction import Reconstruction
-from facewright.pipeline.report import FaceFailure, InputReport, ReportFolder, file_digest
+from facewright.pipeline.report import FaceFailure, InputReport, ReportFolder, input_sha256
 from facewright.records import FaceDetection, Photo
 
 PHOTO_SUFFIXES = frozenset(
@@ -245,13 +245,13 @@ class _Work:
 
     def is_done(self, path: Path, before: InputReport) -> bool:
         """Whether a run before has made of an input all that this one would."""
-        same = before.status == "done" and before.settings == self.settings and before.sha256 == file_digest(path)
+        same = before.status == "done" and before.settings == self.settings and before.sha256 == input_sha256(path)
         return same and all((self.out / name).is_file() for name in before.outputs)
 
     def opened(self, place: int, path: Path, stem: str) -> _Input:
         start = time.perf_counter()
         content = _attempt(path, partial(self._read, path))
-        return _Input(place, path, stem, content, file_digest(path), time.perf_counter() - start)
+        return _Input(place, path, stem, content, input_sha256(path), time.perf_counter() - start)
 
     def _read(self, path: Path) -> tuple[Photo, list[FaceDetection]]:
         if os.path.isdir(path):

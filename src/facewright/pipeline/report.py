@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from facewright.errors import ExportError
 from facewright.export.json import plain, write_json
+from facewright.files import file_sha256
 from facewright.provenance import VERSION
 
 REPORT, LINES = "report.json", "report.jsonl"
@@ -194,10 +195,9 @@ def _report_of(entry: dict[str, Any]) -> InputReport | None:
         return None
 
 
-def file_digest(path: Path) -> str:
+def input_sha256(path: Path) -> str:
     """sha256 of a file's bytes; empty if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:
         return ""

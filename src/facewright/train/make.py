@@ -24,9 +24,9 @@ from facewright.train.shards import (
     SHARDS,
     DataSet,
     Shard,
-    file_sha256,
     header_document,
     read_document,
+    shard_sha256,
     shard_writer,
     write_manifest,
 )
@@ -217,7 +217,7 @@ class ShardWork:
                         if isinstance(error, UnexpectedError) and not failed:  # one trace is enough: often all fail
                             log.exception("unexpected failure on %s", job)
                         failed.append(FailedJob(str(job), f"{type(error).__name__}: {error}"))
-            shard = Shard(run.name, writer.rows, file_sha256(temporary))
+            shard = Shard(run.name, writer.rows, shard_sha256(temporary))
         record = ShardRecord(shard, len(run.jobs), run.fingerprint(len(run.jobs)), failed, rejected)
         write_json(_record_path(self.folder, run.name), asdict(record))
         return record
@@ -286,7 +286,7 @@ def _finished(folder: Path, run: JobRun) -> ShardRecord | None:
             "may only grow at its end: choose another --out"
         )
     file = folder / SHARDS / run.name
-    intact = record.jobs == len(run.jobs) and file.is_file() and file_sha256(file) == record.shard.sha256
+    intact = record.jobs == len(run.jobs) and file.is_file() and shard_sha256(file) == record.shard.sha256
     return record if intact else None
 
 

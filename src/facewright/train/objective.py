@@ -182,9 +182,7 @@ def weak_terms(
     if preset.coefficient > 0:
         terms["coefficient"] = coefficient_loss(coefficients, preset.id_weight, preset.exp_weight, preset.tex_weight)
     if preset.flattening > 0:
-        terms["flattening"] = flattening_loss(
-            model.albedo(coefficients.tex), model.annotations.regions["skin"].to(coefficients.tex)
-        )
+        terms["flattening"] = flattening_loss(model.albedo(coefficients.tex), model.annotations.regions["skin"])
     if preset.gamma > 0:
         terms["gamma"] = gamma_loss(coefficients.sh)
     if preset.box > 0 and model.exp_is_box:
@@ -205,7 +203,7 @@ def draw_faces(
         if region is None:
             return DrawnFaces(image, drawing.mask[:, 0].detach())
         samples = sample_surface(clip_from_world(mesh.vertices, camera), mesh.faces, drawing.fragments)
-        picture = samples.put(samples.take(region.to(image)[None, :, None].expand(len(image), -1, -1).contiguous()))
+        picture = samples.put(samples.take(region[None, :, None].expand(len(image), -1, -1).contiguous()))
     return DrawnFaces(image, picture[:, 0])
 
 
@@ -217,8 +215,7 @@ def project_landmarks(model: FaceModel, coefficients: FaceCoefficients, camera: 
     """
     if model.annotations.ibug68 is None:
         raise ValueError(f"expected a face model with iBUG-68 landmarks; {model.name!r} has none")
-    ids = model.annotations.ibug68.to(coefficients.id.device)
-    points = model.points(ids, coefficients.id, coefficients.exp)
+    points = model.points(model.annotations.ibug68, coefficients.id, coefficients.exp)
     return project_points(pose_points(points, coefficients.angles, coefficients.translation), camera)[..., :2]
 
 

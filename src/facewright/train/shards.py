@@ -5,7 +5,6 @@
 (docs/training-data.md).
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from numpy import ndarray
 
 from facewright.errors import MissingExtraError, TrainingDataError
 from facewright.export.json import write_json
+from facewright.files import file_sha256
 from facewright.records import CoefficientLayout
 from facewright.train.samples import DataCard, TrainingSample
 
@@ -155,7 +155,7 @@ def load_data(path: str | os.PathLike[str], *, verify: bool = True) -> DataSet:
         file = folder / SHARDS / shard.name
         if not file.is_file():
             raise _damaged(file, f"{shard.rows} samples", "no file")
-        if verify and (received := file_sha256(file)) != shard.sha256:
+        if verify and (received := shard_sha256(file)) != shard.sha256:
             raise _damaged(file, f"SHA-256 {shard.sha256}", received)
     return data
 
@@ -211,15 +211,14 @@ def read_document(path: Path, what: str) -> dict[str, Any]:
     return document
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes.
+def shard_sha256(path: Path) -> str:
+    """SHA-256 of a shard's bytes.
 
     Raises:
         TrainingDataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise _damaged(path, "a file that can be read", error.strerror or str(error)) from error
 

@@ -80,7 +80,7 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NpyHeader:
     if not entry.filename.endswith(_SUFFIX) or entry.compress_type not in _METHODS:
         raise ValueError(f"its member {entry.filename!r} is no array that numpy.savez wrote")
     with archive.open(entry) as member:
-        shape, dtype = _read_header(member)
+        shape, dtype = read_npy_header(member)
         start = member.tell()
     if dtype.hasobject:
         raise ValueError(f"{entry.filename!r}: Object arrays cannot be loaded, they hold code")
@@ -92,7 +92,13 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NpyHeader:
     return NpyHeader(dtype, shape)
 
 
-def _read_header(member: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+def read_npy_header(member: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that an array of NumPy's own format declares; its data come next in the stream.
+
+    Raises:
+        ValueError: a version that ``numpy.save`` does not write, or no header; also whatever ``ast`` and ``tokenize``
+            raise: call it inside ``reading``.
+    """
     version = np.lib.format.read_magic(member)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:

@@ -33,6 +33,7 @@ from facewright.evaluate.methods import Measurable, facts_of
 from facewright.evaluate.pose import AFLW2000, FACEWRIGHT
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
+from facewright.evaluate.yaw_figures import yaw_figures
 from facewright.geometry.ibug68 import INNER_51, MIRROR_68
 from facewright.photo import read_photo
 from facewright.records import Photo
@@ -340,18 +341,10 @@ def _tables(cases: list[Case]) -> dict[str, Figure]:
     done = [case for case in cases if "nme_68" in case.values]
     if not done:
         return {}
+    figures = yaw_figures(cases)
     bins = np.array([YAW_BIN_NAMES.index(case.strata["yaw"]) for case in done])
-    rows = np.stack([[case.values["nme_68"] for case in done], bins], -1)
-
-    def balanced(sample: ndarray) -> float:
-        return binned_mean(sample[:, 0], sample[:, 1].astype(np.int64)).mean
-
-    figures = {"nme_68_balanced": Figure.of(bootstrap_interval(rows, balanced, num_resamples=NUM_RESAMPLES), "%")}
-    figures["nme_68_bins_std"] = Figure.bare(binned_mean(rows[:, 0], bins).std, "%", len(done), "neither")
-    for k, name in enumerate(YAW_BIN_NAMES):
-        if (bins == k).any():
-            interval = bootstrap_interval(rows[bins == k, 0], num_resamples=NUM_RESAMPLES)
-            figures[f"nme_68_yaw_{name}"] = Figure.of(interval, "%")
+    spread = binned_mean(np.array([case.values["nme_68"] for case in done]), bins).std
+    figures["nme_68_bins_std"] = Figure.bare(spread, "%", len(done), "neither")
     every = np.array([case.values.get("nme_68", np.inf) for case in cases])
     figures["median_all"] = Figure.bare(_median(every), "%", len(every))
     auc = bootstrap_interval(every, lambda e: 100.0 * area_under_ced(e, AUC_LIMIT), num_resamples=NUM_RESAMPLES)

@@ -20,12 +20,13 @@ from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.frechet import expression_fid
 from facewright.evaluate.images import photometric_errors
-from facewright.evaluate.landmarks import binned_mean, box_size, nme, nme_68
+from facewright.evaluate.landmarks import box_size, nme, nme_68
 from facewright.evaluate.methods import MM_PER_DM, FlowMethod, Measurable, MeasuredFace, baseline_of, surface_mm
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
 from facewright.evaluate.sameness import identity_spread
 from facewright.evaluate.scan_protocol import vertex_errors
+from facewright.evaluate.yaw_figures import yaw_figures
 from facewright.export.asset import to_uint8
 from facewright.export.pictures import overlay
 from facewright.geometry.frames import crop_camera
@@ -59,7 +60,6 @@ METRICS = (
     Metric("photometric_l1", "rendering against photo on the visible face", "1"),
 )
 SceneKind = Literal["full", "plain"]
-YAW_ORDER = ("[0,30]", "(30,60]", "(60,90]")
 
 
 def evaluate_synthetic(
@@ -126,7 +126,7 @@ def evaluate_synthetic(
             if len(mirrored) < plan.mirrored:
                 mirrored.append((scene.photo, estimate))
         progress(f"scene {k + 1} of {count}", 0.6 * (k + 1) / count)
-    figures = _balanced(recorder.cases) | _spread(studio, identities) | _expression_distance(expressions)
+    figures = yaw_figures(recorder.cases) | _spread(studio, identities) | _expression_distance(expressions)
     figures["faces_not_found"] = Figure.bare(
         100.0 * sum(bool(case.problem) for case in recorder.cases) / count, "%", count
     )
@@ -139,7 +139,7 @@ def evaluate_synthetic(
         face_model=studio.model.name,
         settings=method.settings,
         figures=figures,
-        baseline=_balanced(recorder.baseline_cases),
+        baseline=yaw_figures(recorder.baseline_cases),
     )
 
 
@@ -236,25 +236,6 @@ def _photometric_error(found: MeasuredFace, scene: Scene) -> float | None:
         return None
     picture = display_picture(rendering, mesh)
     return photometric_errors(picture.numpy(), scene.photo.srgb.numpy(), weight.numpy()).l1
-
-
-def _balanced(cases: list[Case]) -> dict[str, Figure]:
-    """Mean of the yaw bins' mean NMEs, as AFLW2000-3D tables have it, and each bin's."""
-    done = [case for case in cases if "nme_68" in case.values]
-    if not done:
-        return {}
-    bins = np.array([YAW_ORDER.index(case.strata["yaw"]) for case in done])
-    rows = np.stack([[case.values["nme_68"] for case in done], bins], -1)
-
-    def balanced(sample: ndarray) -> float:
-        return binned_mean(sample[:, 0], sample[:, 1].astype(np.int64)).mean
-
-    figures = {"nme_68_balanced": Figure.of(bootstrap_interval(rows, balanced, num_resamples=NUM_RESAMPLES), "%")}
-    for k, name in enumerate(YAW_ORDER):
-        if (bins == k).any():
-            interval = bootstrap_interval(rows[bins == k, 0], num_resamples=NUM_RESAMPLES)
-            figures[f"nme_68_yaw_{name}"] = Figure.of(interval, "%")
-    return figures
 
 
 def _spread(studio: Studio, identities: list[tuple[Tensor, Tensor]]) -> dict[str, Figure]:

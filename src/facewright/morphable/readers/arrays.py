@@ -1,6 +1,5 @@
 """Checks of arrays from other people's files: each failure says what was expected, what came, and the remedy."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facewright.errors import AssetNotFoundError, FaceModelError
+from facewright.files import file_sha256
 from facewright.morphable.readers.report import MissingPart
 
 
@@ -123,11 +123,7 @@ def first_modes(count: int, available: int, what: str) -> int:
 
 def file_digests(paths: Iterable[Path]) -> dict[str, str]:
     """File name -> SHA-256, so that a model knows what it was made of."""
-    digests = {}
-    for path in paths:
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {path.name: file_sha256(path) for path in paths}
 
 
 def interleaved(columns: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "V 3 K"]:

@@ -17,6 +17,7 @@ import numpy as np
 from facewright.errors import FaceModelError
 from facewright.morphable.readers.pickle_machine import Call, Name, run_pickle
 from facewright.untrusted import memory_allowance, reading
+from facewright.untrusted.npz import read_npy_header
 from facewright.untrusted.reading import require_within, unfolded_size
 
 _DTYPE = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248]|S\d{1,4}|U\d{1,4})")
@@ -54,9 +55,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
 
 def _after_npy_header(content: bytes) -> int:
     stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = read(stream)
+    _, dtype = read_npy_header(stream)
     if not dtype.hasobject:
         raise ValueError("a plain array, not a dictionary")
     return stream.tell()

@@ -1,6 +1,7 @@
 """Just enough of the protocol-buffer wire format to read TensorFlow's files without TensorFlow.
 
-A message is a run of (field number, wire type, value); see protobuf.dev/programming-guides/encoding.
+A message is a run of (field number, wire type, value); see protobuf.dev/programming-guides/encoding. Not by a protobuf
+package: it copies every constant, where here the file stays mapped; and sorted tables hold bare numbers, not messages.
 """
 
 import struct

@@ -94,7 +94,7 @@ def face_weights(model: FaceModel) -> Float[Tensor, " V"]:
     """Where errors count: the face, a fifth as much the rest of the head."""
     face = model.annotations.regions.get("face")
     like = model.mean_shape[:, 0]
-    return torch.ones_like(like) if face is None else 0.2 + 0.8 * face.to(like)
+    return torch.ones_like(like) if face is None else 0.2 + 0.8 * face
 
 
 def surface_error(
@@ -121,14 +121,14 @@ def projection_error(
     marks = model.annotations
     errors, weights = [], []
     if marks.ibug68 is not None:
-        seen = _projected(model, found, marks.ibug68.to(found.id.device)[:, None], None, camera)
+        seen = _projected(model, found, marks.ibug68[:, None], None, camera)
         errors.append((seen - batch.landmarks).square().sum(-1))
         weights.append(batch.landmark_weights * 2.0)
     if marks.mesh468 is not None:
         seen = _projected(model, found, marks.mesh468.corners, marks.mesh468.weights, camera)
         trust = batch.point_weights
         if marks.mesh468_trust is not None:
-            trust = trust * marks.mesh468_trust.to(trust)
+            trust = trust * marks.mesh468_trust
         errors.append((seen - batch.points).square().sum(-1))
         weights.append(trust * 0.3)
     if not errors:
@@ -146,9 +146,8 @@ def _projected(
 ) -> Float[Tensor, "B L 2"]:
     """Pixels of points glued to the mesh."""
     count, each = corners.shape
-    ids = corners.flatten().to(found.id.device)
-    points = model.points(ids, found.id, found.exp).unflatten(1, (count, each))
-    points = points[:, :, 0] if weights is None else (points * weights.to(points)[..., None]).sum(2)
+    points = model.points(corners.flatten(), found.id, found.exp).unflatten(1, (count, each))
+    points = points[:, :, 0] if weights is None else (points * weights[..., None]).sum(2)
     return project_points(pose_points(points, found.angles, found.translation), camera)[..., :2]
 
 

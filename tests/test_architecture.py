@@ -105,6 +105,11 @@ def calls_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
     return ((ast.unparse(node.func), node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
 
 
+def called_in(tree: ast.AST) -> set[str]:
+    """Written names of what is called in a part of a module."""
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
 def room_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
@@ -394,6 +399,18 @@ def test_file_suffixes_are_listed_in_one_table() -> None:
     assert_nowhere(listing)
 
 
+def test_folders_are_read_in_natural_order() -> None:
+    """Frame 2 comes before frame 10 everywhere: ``files.natural_order``, never ``sorted``, of what is in a folder."""
+
+    def by_letters(path: Path) -> Iterator[str]:
+        for name, call in calls_in(path):
+            inside = {name.rpartition(".")[2] for node in call.args for name in called_in(node)}
+            if name == "sorted" and inside & {"glob", "rglob", "iterdir", "listdir", "scandir"}:
+                yield f"line {call.lineno}: {ast.unparse(call)}"
+
+    assert_nowhere(by_letters)
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -408,6 +425,7 @@ def test_file_suffixes_are_listed_in_one_table() -> None:
         ("import torch; torch.linalg.lstsq(a, b)", "test_nothing_is_solved_by_what_gives_other_bits_from_call_to_call"),
         ("a = {'.glb': 1, '.npz': 2}", "test_file_suffixes_are_listed_in_one_table"),
         ("a = '.json', '_overlay.png'", "test_file_suffixes_are_listed_in_one_table"),
+        ("from pathlib import Path\na = sorted(p for p in Path().glob('*'))", "test_folders_are_read_in_natural_order"),
         ("\n" * 501, "test_modules_are_named_after_what_they_do_and_stay_readable"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facewright.errors import ExportError
-from facewright.files import FileSet, put, write_arrays, written_whole, zipped
+from facewright.files import FileSet, natural_order, put, write_arrays, written_whole, zipped
 from facewright.untrusted import read_npz
 
 
@@ -144,3 +144,10 @@ def test_a_zip_has_the_same_bytes_at_any_time(monkeypatch: pytest.MonkeyPatch) -
     before = zipped({"a.txt": b"one", "b.txt": b"two"})
     monkeypatch.setattr("time.time", lambda: 2e9)
     assert zipped({"a.txt": b"one", "b.txt": b"two"}) == before
+
+
+def test_natural_order_goes_by_the_numbers_in_names_folder_by_folder() -> None:
+    names = ["a10/1.png", "a2/10.png", "a2/9.png", "a2/x.png", "b/frame_01.png", "b/frame_1.png", "b/frame_²", "b/٣"]
+    ordered = ["a2/9.png", "a2/10.png", "a2/x.png", "a10/1.png", "b/frame_01.png", "b/frame_1.png", "b/frame_²", "b/٣"]
+    assert natural_order(reversed(names)) == ordered
+    assert natural_order(Path(name) for name in names) == [Path(name) for name in ordered]

@@ -9,9 +9,9 @@ import secrets
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,8 @@ Destination = str | os.PathLike[str] | ByteSink
 
 TEMPORARY_PREFIX = ".facewright-"
 """Of files that are not whole yet; a run that was killed leaves them."""
+
+Named = TypeVar("Named", str, Path)
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _REMEDIES = {
@@ -143,14 +145,17 @@ def _runs(process: int) -> bool:
     return True
 
 
-def natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Sorted by name with numbers by their value: 2 before 10."""
+def natural_order(paths: Iterable[Named]) -> list[Named]:
+    """Paths, or names with forward slashes, folder by folder, with numbers by their value: 2 before 10."""
 
-    def key(path: Path) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", path.name)
-        return [(int(part) if part.isascii() and part.isdigit() else -1, part) for part in parts]
+    def key(path: Named) -> list[list[tuple[int, str]]]:
+        return [_by_value(part) for part in PurePath(path).parts]
 
     return sorted(paths, key=key)
+
+
+def _by_value(name: str) -> list[tuple[int, str]]:
+    return [(int(part) if re.fullmatch(r"[0-9]+", part) else -1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 @contextmanager

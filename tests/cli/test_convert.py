@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from PIL import Image
 
+from facewright.export import eg3d
 from facewright.export.eg3d import eg3d_camera
 from facewright.files import write_arrays
 from facewright.geometry.rotations import rotation_from_angles
@@ -79,6 +81,30 @@ def test_a_folder_stands_for_its_results(run: Run, bfm: tuple[Path, FaceModel], 
     assert "empty" in failed.err
 
 
+def test_frames_are_taken_in_natural_order(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    vectors = 0.3 * torch.randn(12, model.layout.size)
+    for k, vector in enumerate(vectors):  # 0.mat .. 11.mat, as the official TensorFlow program writes them
+        scipy.io.savemat(frames / f"{k}.mat", {"coeff": vector[None].numpy(), "trans_params": TRANS_PARAMS})
+    out = frames / "clip.mat"  # not taken for a frame by a second run
+    for _ in range(2):
+        assert run("convert", frames, "--to", "talking-head", "--face-model", file, "--out", out).code == 0
+        np.testing.assert_allclose(scipy.io.loadmat(out)["full_3dmm"], vectors.numpy(), atol=1e-6)
+
+
+def test_crops_of_one_model_share_coefficients(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    file, model = bfm
+    assert model.name == "bfm2009-front"
+    result = tmp_path / "me.json"
+    document = _document(model.layout.unpack(0.3 * torch.randn(1, model.layout.size)))
+    arguments = ("convert", result, "--to", "now", "--face-model", file, "--out", tmp_path / "now")
+    for made_for, code in (("bfm2009-nomouth", 0), ("bfm2009", 0), ("bfm20091", 2), ("flame2020", 2)):
+        result.write_text(json.dumps({"faces": [document | {"face_model": made_for}]}))
+        assert run(*arguments).code == code, made_for
+
+
 def test_official_files_without_a_crop_are_refused_by_name(
     run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path
 ) -> None:
@@ -100,6 +126,45 @@ def test_eg3d_gets_its_labels(run: Run, bfm: tuple[Path, FaceModel], tmp_path: P
         assert name == f"{paths[k].stem}.png"
         np.testing.assert_allclose(label, eg3d_camera(faces.one(k))["label"], atol=1e-5)
     assert set(content["cameras"]["frame_000.png"]) == {"pose", "intrinsics", "label", "label_mirrored"}
+
+
+def test_eg3d_crops_show_what_their_labels_say(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
+    """A camera in the middle of a photo of dots: the crop has each where the label's pinhole camera sees it."""
+    file, model = bfm
+    photos, out = tmp_path / "photos", tmp_path / "eg3d" / "dataset.json"
+    photos.mkdir()
+    focal, cx, cy = (
+        2 * eg3d.CROP_PX * eg3d.FOCAL,
+        700.0,
+        500.0,
+    )  # twice the crop's size; part of it outside of the photo
+    dots = np.array([[700, 500], [400, 20], [900, 700]])
+    picture = np.zeros((760, 1000, 3), np.uint8)
+    for x, y in dots:
+        picture[y - 4 : y + 5, x - 4 : x + 5] = 255
+    Image.fromarray(picture).save(photos / "me.png")
+    face = _document(model.layout.zeros()) | {"camera": {"focal_px": focal, "cx": cx, "cy": cy}}
+    size = {"path": "elsewhere/me.png", "width": 1000, "height": 760}
+    (tmp_path / "me.json").write_text(json.dumps({"photo": size, "faces": [face]}))
+    arguments = ("convert", tmp_path / "me.json", "--to", "eg3d", "--face-model", file, "--photos", photos, "--out")
+    done = run(*arguments, out)
+    assert (done.code, done.lines) == (0, [str(out), str(out.parent / "me.png")])
+    with Image.open(out.parent / "me.png") as written:
+        crop = np.asarray(written)
+    assert crop.shape == (512, 512, 3)
+    for x, y in dots:
+        expected = 512 * (eg3d.FOCAL * (np.array([x, y]) - [cx, cy]) / focal + 0.5)  # edges of pixels: 0..512
+        near = np.round(expected).astype(int)
+        window = crop[near[1] - 6 : near[1] + 6, near[0] - 6 : near[0] + 6, 0].astype(float)
+        weights = window / window.sum()
+        rows, columns = np.mgrid[-6:6, -6:6] + 0.5
+        centre = np.array([(weights * columns).sum(), (weights * rows).sum()])
+        np.testing.assert_allclose(near + centre, expected, atol=0.1)
+    assert not crop[512 - 120 :].any()  # below the photo
+    failed = run(*arguments, photos / "dataset.json")  # the crop's place is the photo's
+    assert failed.code == 2
+    assert "me.png" in failed.err
+    assert np.array_equal(np.asarray(Image.open(photos / "me.png")), picture)
 
 
 def test_official_meshes_are_posed_and_lit(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -> None:
@@ -149,6 +214,9 @@ def test_wrong_commands(run: Run, bfm: tuple[Path, FaceModel], tmp_path: Path) -
         (("convert", first, same, "--to", "eg3d", "--out", tmp_path / "a.json"), "frame_000"),
         (("convert", first, "--to", "eg3d", "--out", tmp_path / "a.mat"), ".json"),
         (("convert", first, "--to", "talking-head", "--out", tmp_path / "a.json"), ".mat"),
+        (("convert", first, "--to", "now", "--photos", tmp_path, "--out", tmp_path / "a"), "eg3d"),
+        (("convert", first, "--to", "eg3d", "--photos", file, "--out", tmp_path / "a.json"), "--photos"),
+        (("convert", first, "--to", "eg3d", "--photos", tmp_path, "--out", tmp_path / "a.json"), ".json"),
         (("convert", first, "--to", "elsewhere", "--out", tmp_path / "a.json"), "elsewhere"),
     ]
     for arguments, complaint in cases:

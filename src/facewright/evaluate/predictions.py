@@ -19,6 +19,7 @@ from facewright.evaluate.methods import MM_PER_DM, Measurable, facts_of, require
 from facewright.evaluate.scan_files import MESH_SUFFIXES, beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import FacePoints
 from facewright.evaluate.surfaces import Surface
+from facewright.files import natural_order
 from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import face_normals
 from facewright.morphable.linear import FaceModel
@@ -241,7 +242,7 @@ class FileMeshes:
     def unused(self, keys: set[str]) -> list[str]:
         """Meshes that belong to no case."""
         found = {str(path.relative_to(self.folder).with_suffix("").as_posix()) for path in self._meshes}
-        return sorted(found - keys)
+        return natural_order(found - keys)
 
     def _find(self, key: str) -> Path:
         choices = [self.folder / (key + suffix) for suffix in MESH_SUFFIXES]
@@ -264,7 +265,7 @@ class FileMeshes:
 
     @cached_property
     def _meshes(self) -> list[Path]:
-        return sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in MESH_SUFFIXES)
+        return natural_order(path for path in self.folder.rglob("*") if path.suffix.lower() in MESH_SUFFIXES)
 
     @cached_property
     def _landmark_vertices(self) -> ndarray | None:

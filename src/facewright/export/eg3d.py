@@ -1,19 +1,25 @@
-"""Camera labels of EG3D, Next3D and their kin, from the pose of a Deep3D reconstruction (docs/deep3d.md section 12)."""
+"""Camera labels and crops of EG3D, Next3D and their kin, from a Deep3D reconstruction (docs/deep3d.md section 12)."""
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
+from facewright.errors import ExportError
 from facewright.geometry.frames import CAMERA_DISTANCE_DM
 from facewright.geometry.rotations import rotation_from_angles
-from facewright.records import FaceCoefficients
+from facewright.records import Camera, FaceCoefficients, Photo
 
 SCALE = 0.27
 OFFSET = (0.0, 0.006, 0.161)
 FOCAL = 2985.29 / 700.0
 """Focal length in picture widths of EG3D's own crop."""
+CROP_PX = 512
+"""Side of EG3D's pictures."""
 
 
 def eg3d_pose(coefficients: FaceCoefficients) -> Float[Tensor, "B 4 4"]:
@@ -53,6 +59,36 @@ def eg3d_camera(coefficients: FaceCoefficients) -> dict[str, Any]:
         "label": pose.flatten().tolist() + flat,
         "label_mirrored": mirrored_pose(pose).flatten().tolist() + flat,
     }
+
+
+def eg3d_crop(photo: Photo, camera: Camera) -> Float[Tensor, "3 512 512"]:
+    """The picture that a label belongs to: the square that spans 1 / ``FOCAL`` of the focal length, black outside.
+
+    Args:
+        photo: upright photo.
+        camera: the photo's camera for this face; its axis goes through the middle of the square.
+
+    Raises:
+        ExportError: the square lies outside of the photo.
+    """
+    side = float(camera.focal_px[0]) / FOCAL
+    corner = [float(centre[0]) + 0.5 - side / 2 for centre in (camera.cx, camera.cy)]  # of pixels: edges, not centres
+    # Whole pixels of the crop that the photo covers, and what they are made of.
+    low = [max(0, math.ceil(-start * CROP_PX / side)) for start in corner]
+    ends = zip(corner, (photo.width, photo.height), strict=True)
+    high = [min(CROP_PX, math.floor((length - start) * CROP_PX / side)) for start, length in ends]
+    if low[0] >= high[0] or low[1] >= high[1]:
+        raise ExportError(
+            f"expected a face inside the photo, received one around ({float(camera.cx[0]):.0f}, "
+            f"{float(camera.cy[0]):.0f}) of {photo.width} x {photo.height} pixels; is it the photo of this result?"
+        )
+    x0, y0, x1, y1 = (start + k * side / CROP_PX for ks in (low, high) for start, k in zip(corner, ks, strict=True))
+    box = (max(0.0, x0), max(0.0, y0), min(float(photo.width), x1), min(float(photo.height), y1))
+    whole = Image.fromarray(photo.pixels.permute(1, 2, 0).contiguous().cpu().numpy())
+    seen = whole.resize((high[0] - low[0], high[1] - low[1]), Image.Resampling.LANCZOS, box=box)
+    crop = Image.new("RGB", (CROP_PX, CROP_PX))
+    crop.paste(seen, (low[0], low[1]))
+    return torch.from_numpy(np.array(crop)).permute(2, 0, 1) / 255.0
 
 
 def eg3d_dataset(cameras: dict[str, dict[str, Any]]) -> dict[str, Any]:

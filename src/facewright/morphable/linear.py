@@ -106,6 +106,14 @@ class FaceModel(nn.Module):
         """Name of the model, as weights files quote it."""
         return str(self.metadata.get("name", "unnamed"))
 
+    def takes_coefficients_of(self, name: str) -> bool:
+        """Whether coefficients of the face model of that name mean the same here: it is this one, or both are crops.
+
+        (Metadata ``crop_of`` names what a model is cut from; its crops are called after it, ``bfm2009-front``.)
+        """
+        whole = self.metadata.get("crop_of")
+        return name == self.name or (isinstance(whole, str) and (name == whole or name.startswith(f"{whole}-")))
+
     @property
     def edition(self) -> int:
         """Of its coefficients, as weights files quote it: raised when the same ones come to mean other faces."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,19 @@ def read_camera(path: Path, *, face: int = 0) -> Camera | None:
         return Camera(focal, cx, cy, size[0], size[1])
 
 
+def read_photo_name(path: Path) -> str:
+    """File name, without folders, of the photo that our ``.json`` is of.
+
+    Raises:
+        CoefficientsError: unreadable, malformed, not a ``.json``, or it names none.
+    """
+    with _reading(path, {"json": read_json}) as reader:
+        name = PurePath(str(reader(path)["photo"]["path"])).name
+        if not name:
+            raise CoefficientsError(f"{path}: expected the name of its photo, found none; reconstruct the photo again")
+        return name
+
+
 @contextmanager
 def _reading(path: Path, readers: Mapping[str, Reader]) -> Iterator[Reader]:
     """The reader (by name of its format) that the suffix asks for; whatever goes wrong inside, what was expected."""
@@ -122,9 +135,10 @@ def _reading(path: Path, readers: Mapping[str, Reader]) -> Iterator[Reader]:
 
 def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
     entry = _json_face(read_json(path), face, path)
-    if entry.get("face_model") not in (None, model.name):
+    made_for = entry.get("face_model")
+    if made_for is not None and not model.takes_coefficients_of(str(made_for)):
         raise CoefficientsError(
-            f"{path}: expected coefficients of face model {model.name!r}, received those of {entry['face_model']!r}; "
+            f"{path}: expected coefficients of face model {model.name!r}, received those of {made_for!r}; "
             "pass that model with --face-model"
         )
     if "face_model" in entry and (edition := entry.get("face_model_edition", 1)) != model.edition:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from facewright.errors import TrainingError
-from facewright.files import written_whole
+from facewright.files import natural_order, written_whole
 
 _NAME = re.compile(r"step_(\d{8})\.pt")
 _ENTRIES = {"format", "step", "skipped", "net", "average", "optimizer", "rng"}
@@ -65,7 +65,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return natural_order(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
 def step_of(path: Path | None) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from facewright.errors import FacewrightError, TrainingDataError
 from facewright.export.json import write_json
-from facewright.files import written_whole
+from facewright.files import natural_order, written_whole
 from facewright.train.processes import WorkerDied, on_processes
 from facewright.train.samples import DataCard, TrainingSample
 from facewright.train.shards import (
@@ -293,7 +293,7 @@ def _finished(folder: Path, run: JobRun) -> ShardRecord | None:
 def _check_strangers(folder: Path, runs: list[JobRun]) -> None:
     """Remove what a killed run left half-written; refuse a folder that holds more shards than there are jobs for."""
     names = {run.name for run in runs}
-    for path in sorted((folder / SHARDS).glob("*")):
+    for path in natural_order((folder / SHARDS).glob("*")):
         if path.name.startswith(".facewright-"):
             path.unlink(missing_ok=True)
         elif path.with_suffix(".parquet").name not in names:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facewright.detect.landmark_files import read_points
 from facewright.errors import LandmarksError, PhotoError, TrainingDataError
+from facewright.files import natural_order
 from facewright.geometry.five_points import five_from_68
 from facewright.photo import read_photo
 from facewright.pipeline.batch import PHOTO_SUFFIXES
@@ -45,7 +46,7 @@ class PhotoFolder:
 
     Attributes:
         root: what names are relative to.
-        names: with forward slashes, sorted or in the order of a list.
+        names: with forward slashes, in natural order or in that of a list.
     """
 
     root: Path
@@ -69,7 +70,8 @@ def open_photo_folder(path: Path) -> PhotoFolder:
     folder = path.parent if path.name in (IMAGE_LIST, MASK_LIST) else path
     if (folder / IMAGE_LIST).is_file() or (folder / MASK_LIST).is_file():
         return _listed(folder)
-    names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if _is_photo(file, folder)]
+    photos = natural_order(file for file in folder.rglob("*") if _is_photo(file, folder))
+    names = [file.relative_to(folder).as_posix() for file in photos]
     if not names:
         raise TrainingDataError(
             f"expected photographs ({', '.join(sorted(PHOTO_SUFFIXES))}) in {folder} or its subfolders, found none"

@@ -34,6 +34,7 @@ from facewright.evaluate.pose import AFLW2000, FACEWRIGHT
 from facewright.evaluate.report.pictures import close_up
 from facewright.evaluate.results import NUM_RESAMPLES, Case, Figure, Metric
 from facewright.evaluate.yaw_figures import yaw_figures
+from facewright.files import natural_order
 from facewright.geometry.ibug68 import INNER_51, MIRROR_68
 from facewright.photo import read_photo
 from facewright.records import Photo
@@ -180,7 +181,7 @@ class FileLandmarks:
     def unused(self, stems: set[str]) -> list[str]:
         """Files for no picture."""
         found = {path.stem for ending in ("*.npy", "*.txt") for path in self.folder.glob(ending)}
-        return sorted(name for name in found - stems if not name.endswith("_dense"))
+        return natural_order(name for name in found - stems if not name.endswith("_dense"))
 
 
 def evaluate_aflw2000(
@@ -363,10 +364,10 @@ def _median(values: ndarray) -> float:
 def _pairs(data: Path) -> tuple[list[Path], list[str]]:
     pictures = {path.stem: path for ending in ("*.jpg", "*.png") for path in data.glob(ending)}
     labels = {path.stem for path in data.glob("*.mat")}
-    both = sorted(pictures.keys() & labels)
+    both = natural_order(pictures.keys() & labels)
     if not both:
         raise BenchmarkError(f"expected pairs imageNNNNN.jpg + imageNNNNN.mat in {data}, found none: {OBTAIN}")
-    return [pictures[stem] for stem in both], sorted(pictures.keys() ^ labels)
+    return [pictures[stem] for stem in both], natural_order(pictures.keys() ^ labels)
 
 
 def _yaws(path: Path, count: int) -> Float[ndarray, " N"]:

@@ -18,6 +18,7 @@ from facewright.evaluate.predictions import FileMeshes, MeanHead, MeshSource, me
 from facewright.evaluate.results import Case, Metric, deviation_of
 from facewright.evaluate.scan_files import read_points, read_surface
 from facewright.evaluate.scan_protocol import DENG2019, FacePoints, scan_errors
+from facewright.files import natural_order
 from facewright.morphable.linear import FaceModel
 
 OBTAIN = (
@@ -52,7 +53,7 @@ def evaluate_bu3dfe(
     Raises:
         BenchmarkError: there is no scan in the folder.
     """
-    scans = sorted(data.glob("[FM]????/*_F3D.wrl"))
+    scans = natural_order(data.glob("[FM]????/*_F3D.wrl"))
     if not scans:
         raise BenchmarkError(f"{data} has no F0001/F0001_NE00WH_F3D.wrl: {OBTAIN}")
     scans = scans if not limit else scans[:: max(1, len(scans) // limit)][:limit]

@@ -21,6 +21,7 @@ from facewright.evaluate.results import Case, Metric, deviation_of
 from facewright.evaluate.scan_files import read_surface
 from facewright.evaluate.scan_protocol import vertex_errors
 from facewright.evaluate.surfaces import Surface
+from facewright.files import natural_order
 from facewright.morphable.linear import FaceModel
 
 OBTAIN = (
@@ -55,7 +56,7 @@ def evaluate_facewarehouse(
     Raises:
         BenchmarkError: there is no truth in the folder.
     """
-    truths = sorted((data / "correspondence").glob("Tester_*/pose_*.obj"), key=_order)
+    truths = natural_order((data / "correspondence").glob("Tester_*/pose_*.obj"))
     if not truths:
         raise BenchmarkError(f"{data} has no correspondence/Tester_K/pose_I.obj: {OBTAIN}")
     recorder = _recorder(head, region, own_scale, len(truths))
@@ -137,7 +138,3 @@ def _photo(data: Path, truth: Path) -> Path:
     if path is None:
         raise BenchmarkError(f"expected a picture {truth.stem}.png in {truth.parent.name}/TrainingPose, found none")
     return path
-
-
-def _order(path: Path) -> tuple[int, int]:
-    return int("0" + path.parent.name.rpartition("_")[2]), int("0" + path.stem.rpartition("_")[2])

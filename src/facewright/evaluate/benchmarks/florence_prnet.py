@@ -26,6 +26,7 @@ from facewright.evaluate.results import Case, Metric
 from facewright.evaluate.scan_files import beside, read_points
 from facewright.evaluate.surfaces import Surface
 from facewright.export.pictures import draw_points
+from facewright.files import natural_order
 from facewright.geometry.frames import pose_points, project_points
 from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import vertex_normals
@@ -74,7 +75,7 @@ def evaluate_florence_prnet(
     Raises:
         BenchmarkError: there is no scan in the folder.
     """
-    subjects = sorted(path for path in data.glob("subject_*") if path.is_dir())
+    subjects = natural_order(path for path in data.glob("subject_*") if path.is_dir())
     if not subjects:
         raise BenchmarkError(f"{data} has no subject_NN folders: {OBTAIN}")
     protocol = {
@@ -169,7 +170,7 @@ def _rendered(person: _Person, pitch: float, yaw: float) -> tuple[Photo, Surface
 
 
 def _read(subject: Path, recorder: CaseRecorder, mean_seven: Float[ndarray, "7 3"]) -> _Person:
-    files = sorted((subject / "Model" / "frontal1" / "obj").glob("*.obj"))
+    files = natural_order((subject / "Model" / "frontal1" / "obj").glob("*.obj"))
     marks_file = beside(files[0], ".npy", ".txt", ".pp") if files else None
     if marks_file is None:
         lacking = "68 landmarks beside the scan" if files else "a scan Model/frontal1/obj/*.obj"

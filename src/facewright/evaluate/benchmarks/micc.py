@@ -30,6 +30,7 @@ from facewright.evaluate.results import Case, Figure, Metric
 from facewright.evaluate.scan_files import beside, read_points, read_surface
 from facewright.evaluate.scan_protocol import SCAN_PROTOCOLS, FacePoints, ScanErrors, ScanProtocol, scan_errors
 from facewright.evaluate.surfaces import Surface, closest_points
+from facewright.files import natural_order
 from facewright.morphable.linear import FaceModel
 
 OBTAIN = "request the Florence 2D/3D face data set from https://www.micc.unifi.it/resources/datasets/florence-3d-faces"
@@ -100,7 +101,7 @@ def evaluate_micc(
         BenchmarkError: nothing in the folder can be measured.
     """
     protocol, rule = SCAN_PROTOCOLS[preset], RULES[preset]
-    subjects = sorted(path for path in data.glob("subject_*") if path.is_dir())
+    subjects = natural_order(path for path in data.glob("subject_*") if path.is_dir())
     if not subjects:
         raise BenchmarkError(f"{data} has no subject_NN folders: {OBTAIN}")
     wanted = None if isinstance(source, FileMeshes) else frames
@@ -186,7 +187,7 @@ def _best(
 def _scans(subject: Path, rule: VideoRule, recorder: CaseRecorder | None, mean_seven: np.ndarray) -> list[_Scan]:
     scans = []
     for name in ("frontal1", "frontal2") if rule.scans == "best" else ("frontal1",):
-        files = sorted((subject / "Model" / name / "obj").glob("*.obj"))
+        files = natural_order((subject / "Model" / name / "obj").glob("*.obj"))
         if not files:
             if name == "frontal1":
                 raise BenchmarkError(f"{subject.name} has no scan Model/frontal1/obj/*.obj: {OBTAIN}")

@@ -25,6 +25,7 @@ from facewright.evaluate.results import Case, Curve, Figure, Metric
 from facewright.evaluate.scan_files import read_points, read_surface
 from facewright.evaluate.scan_fit import fit_to_scan
 from facewright.evaluate.surfaces import Surface, closest_points
+from facewright.files import natural_order
 from facewright.morphable.linear import FaceModel
 
 OBTAIN = "register at https://now.is.tue.mpg.de and download the NoW data set (licence: research only)"
@@ -149,8 +150,8 @@ def _root(data: Path, split: Split) -> tuple[Path, Path]:
 
 
 def _read_truth(root: Path, subject: str, crop_factor: float, recorder: CaseRecorder, mean_seven: ndarray) -> _Truth:
-    scans = sorted(path for suffix in ("*.obj", "*.ply") for path in (root / "scans" / subject).glob(suffix))
-    marks = sorted((root / "scans_lmks_onlypp" / subject).glob("*.pp"))
+    scans = natural_order(path for suffix in ("*.obj", "*.ply") for path in (root / "scans" / subject).glob(suffix))
+    marks = natural_order((root / "scans_lmks_onlypp" / subject).glob("*.pp"))
     if not scans or not marks:
         lacking = "scan" if not scans else "landmarks (.pp)"
         raise BenchmarkError(f"subject {subject} has no {lacking}: {OBTAIN}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from facewright.errors import BenchmarkError
 from facewright.evaluate.predictions import PhotoOfFace
+from facewright.files import natural_order
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline.batch import PHOTO_SUFFIXES
 from facewright.records import Photo
@@ -32,8 +33,8 @@ def photo_named(folder: Path, stem: str) -> Path | None:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Pictures directly in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+    """Pictures directly in a folder, in natural order: frame 2 before frame 10."""
+    return natural_order(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
 
 
 def chosen_evenly(count: int, wanted: int) -> list[int]:

@@ -23,6 +23,7 @@ from facewright.evaluate.region_errors import REGION_RULES, RealyScan, mean_of_r
 from facewright.evaluate.results import Case, Figure, Metric, deviation_of
 from facewright.evaluate.scan_files import read_surface
 from facewright.evaluate.surfaces import Surface, closest_points
+from facewright.files import natural_order
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.obj import read_vertices
 
@@ -164,17 +165,12 @@ def _cases(data: Path, source: MeshSource, view: View) -> list[tuple[str, list[P
         known = {path.name for path in (data / "REALY_scan_region").iterdir() if path.is_dir()}
         named = [name for name in source.unused(set()) if name.split("_")[0] in known]
         absent = known - {name.split("_")[0] for name in named}
-        return [(name, []) for name in sorted([*named, *absent], key=_number)]
+        return [(name, []) for name in natural_order([*named, *absent])]
     name = "images_side" if view == "side" else "images"
     folder = first_folder(data, name)
     if folder is None:
         raise BenchmarkError(f"{data} has no folder of pictures, {name}/: {OBTAIN}")
-    return [(path.stem, [photo_at(path)]) for path in sorted(pictures_in(folder), key=lambda p: _number(p.stem))]
-
-
-def _number(name: str) -> tuple[int, str]:
-    first = name.split("_")[0]
-    return (int(first) if first.isdigit() else 0, name)
+    return [(path.stem, [photo_at(path)]) for path in pictures_in(folder)]
 
 
 def _scan(data: Path, subject: str, scales: ndarray, recorder: CaseRecorder) -> RealyScan:
@@ -202,7 +198,7 @@ def _template_of(source: MeshSource) -> KeypointTemplate | None:
     if not isinstance(source, FileMeshes):
         return None
     path = source.folder / "template.txt"
-    meshes = sorted(source.folder.glob("*.obj"))
+    meshes = natural_order(source.folder.glob("*.obj"))
     if not path.is_file() or not meshes:
         raise BenchmarkError(
             f"expected template.txt and OBJ files in {source.folder}, found {len(meshes)} meshes; the benchmark ships "
@@ -214,7 +210,7 @@ def _template_of(source: MeshSource) -> KeypointTemplate | None:
 def _glued_template(data: Path, head: FaceModel) -> KeypointTemplate:
     """The 85 points on a head model: 68 are its own landmarks, the mean scan's other points are glued to the skin."""
     sums, count = np.zeros((85, 3)), 0
-    for path in sorted((data / "REALY_HIFI3D_keypoints").glob("*.obj")):
+    for path in natural_order((data / "REALY_HIFI3D_keypoints").glob("*.obj")):
         points = _keypoints(path)
         if count:
             points = procrustes(points, sums / count).apply(points)

@@ -180,6 +180,7 @@ def import_bfm2009(
         frame,
         {
             "name": f"bfm2009-{crop}",
+            "crop_of": "bfm2009",
             "version": "2009",
             "crop": crop,
             "licence": LICENCE + "; expressions: research only",

@@ -76,6 +76,7 @@ def import_bfm_front(model: Path, *, progress: ImportProgress = silent) -> tuple
         ModelFrame("decimetre", 1.0, np.eye(3), -mean.mean(0)),
         {
             "name": "bfm2009-front",
+            "crop_of": "bfm2009",
             "version": "2009",
             "crop": "front",
             "licence": LICENCE,

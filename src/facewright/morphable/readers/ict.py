@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facewright.errors import FaceModelError
+from facewright.files import natural_order
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import file_digests, first_modes, ids_from_zero, pick, require_files, vector
 from facewright.morphable.readers.assembly import SourceMesh, face_model_from_source
@@ -102,7 +103,7 @@ def import_ict(
             f"{len(neutral.vertices)}; update the clone"
         )
     kept = _chosen_vertices(parts)
-    id_paths = sorted(root.glob("identity[0-9]*.obj"))
+    id_paths = natural_order(root.glob("identity[0-9]*.obj"))
     exp_names = _expressions(config, config_path.name)
     exp_paths = [root / f"{name}.obj" for name in exp_names]
     require_files((path, CLONE) for path in [*exp_paths, *([] if id_paths else [root / "identity000.obj"])])

@@ -24,6 +24,7 @@ NOT_GIVEN = {
     "facewright evaluate": "licensed data, or minutes: tests/evaluate gives them small data",
     "facewright train rnet": "hours: tests/train/test_smoke.py trains a small one",
     "torchrun": "hours on many machines",
+    "facewright weights export-onnx": "tests/regress/test_onnx_export.py writes such files and runs them",
     "facewright train prepare Deep3DFaceRecon_pytorch": "a checkout of theirs: tests/train/test_prepare.py makes one",
     "facewright model import bfm2017": "licensed: tests/morphable/readers makes such files",
     "facewright model import bfm2019": "licensed: tests/morphable/readers makes such files",
@@ -77,7 +78,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return lambda line: made(make_basel if BASEL.search(line) else make_open)
 
 
-@pytest.mark.parametrize("line", GIVEN)
+@pytest.mark.parametrize("line", GIVEN, ids=lambda line: line[11:90])
 def test_commands_do_what_the_pages_say(
     line: str,
     workshop: Callable[[str], Path],
@@ -97,7 +98,7 @@ def test_commands_do_what_the_pages_say(
     assert all(file.exists() for file in files), files
 
 
-@pytest.mark.parametrize("line", [line for line in OURS if line not in GIVEN])
+@pytest.mark.parametrize("line", [line for line in OURS if line not in GIVEN], ids=lambda line: line[:90])
 def test_commands_that_are_not_given_have_options_that_exist(
     line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,8 +126,10 @@ def extras() -> set[str]:
 
 
 def install_is_possible(words: list[str]) -> bool:
-    """From a checkout (``.``); or extras of what is installed already, which pip finds there."""
+    """From a checkout (``.``); extras of what is installed already, which pip finds there; others by their versions."""
     (what,) = [word for word in words[1:] if not word.startswith("-")]
+    if "==" in what:
+        return True
     name, _, asked = what.partition("[")
     known = {extra.strip() for extra in asked.rstrip("]").split(",") if extra} <= extras()
     return known and (name == "." or (name == "facewright" and bool(asked)))
@@ -144,7 +147,7 @@ def target_is_there(words: list[str]) -> bool:
     return all(re.search(rf"^{word}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for word in words)
 
 
-@pytest.mark.parametrize("line", OTHERS)
+@pytest.mark.parametrize("line", OTHERS, ids=lambda line: line[:90])
 def test_other_programs_are_given_what_is_there(line: str) -> None:
     program, *words = shlex.split(line.replace("[", " ").replace("]", " ") if line.startswith("python") else line)
     if program == "pip":

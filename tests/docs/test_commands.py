@@ -127,8 +127,8 @@ def extras() -> set[str]:
 
 def install_is_possible(words: list[str]) -> bool:
     """From a checkout (``.``); extras of what is installed already, which pip finds there; others by their versions."""
-    (what,) = [word for word in words[1:] if not word.startswith("-")]
-    if "==" in what:
+    what = words[-1]
+    if re.fullmatch(r"[\w-]+==[\d.]+", what):
         return True
     name, _, asked = what.partition("[")
     known = {extra.strip() for extra in asked.rstrip("]").split(",") if extra} <= extras()

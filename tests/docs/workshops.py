@@ -30,6 +30,7 @@ def make_open(folder: Path) -> None:
     toy = toy_face_model()
     mean_mm, modes_mm = (100.0 * values.numpy() for values in (toy.mean_shape, toy.id_basis))
     ibug68 = toy.annotations.ibug68
+    assert ibug68 is not None
     np.savez(folder / "mine.npz", mean_shape=mean_mm, faces=toy.faces, ibug68=ibug68, id_basis=modes_mm)
     (folder / "runs" / "first").mkdir(parents=True)
     shutil.copy(embedded_path("rnet_fast.safetensors"), folder / "runs" / "first" / "weights.safetensors")

@@ -107,5 +107,6 @@ TOY_TRAINEE = Trainee(
     presets=PRESETS,
     preset="thin",
     begin=ToyCourse,
+    crop_size=lambda settings: settings.crop_size,
     check=check_toy,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from facewright.assets import embedded_path
+from facewright.cli.train_data import stored_crop_size
 from facewright.train.shards import load_data
 from tests.cli.conftest import Run
 
@@ -48,3 +49,34 @@ def test_another_card_and_wrong_seeds_are_wrong_commands(run: Run, photos: Path,
     done = run("train", "synthesize", "--out", out, "--count", 10, "--first-seed", 10**9)
     assert done.code == 2
     assert "higher ones are for measuring" in done.err
+
+
+def test_data_are_stored_as_large_as_a_preset_wants_them(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    assert run("train", "prepare", photos, "--out", out, "--workers", 1, "--for", "paper").code == 0
+    assert (load_data(out).card.crop_size, load_data(out).card.margin) == (224, 28)
+    assert [sample.crop_size for sample in load_data(out).samples()] == [224]
+    done = run("train", "synthesize", "--out", tmp_path / "made", "--count", 1, "--workers", 1, "--for", "deng-tf")
+    assert done.code == 0
+    assert load_data(tmp_path / "made").card.crop_size == 224
+    assert [stored_crop_size(None, name) for name in (None, "open", "deng-pytorch")] == [128, 128, 224]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--for", "abacus"), "expected a preset of deng-pytorch, deng-tf, open, paper, smoke; received 'abacus'"),
+        (("--for", "paper", "--crop-size", "64"), "expected --crop-size or --for, received both"),
+        (("--crop-size", "0"), "--crop-size of 16 to 4096 px, received 0"),
+        (("--crop-size", "-5"), "--crop-size of 16 to 4096 px, received -5"),
+    ],
+)
+def test_sizes_that_cannot_be_are_wrong_commands(
+    run: Run, photos: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    out = tmp_path / "data"
+    for command in (("prepare", photos), ("synthesize", "--count", 1)):
+        done = run("train", *command, "--out", out, *arguments)
+        assert done.code == 2
+        assert message in done.err.replace("\n", " ")
+    assert not out.exists()

@@ -115,6 +115,8 @@ def without_clock(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ("arguments", "message"),
     [
         (["--backbone", "abacus"], "--backbone of"),
+        (["--crop-size", "96"], "photographs stores crops of 48 px, and the network sees 96 px"),
+        (["--crop-size", "96"], "with --crop-size 96, or train with --crop-size 48"),
         (["--crop-size", "8"], "--crop-size of at least 32"),
         (["--shares", "1"], "one share for each of 2 --data"),
         (["--accumulate", "3"], "--batch-size that 1 processes with 3 accumulated parts divide evenly; received 8"),

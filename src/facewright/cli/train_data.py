@@ -14,6 +14,7 @@ from facewright.train.make import MakingReport, make_data
 from facewright.train.photo_folders import open_photo_folder
 from facewright.train.quality import QualityLimits
 from facewright.train.samples import STORED_CROP_SIZE
+from facewright.train.trainees import crop_size_for
 
 PHOTOS_PER_SHARD = 64
 """What a kill can cost at most, in each process."""
@@ -35,8 +36,10 @@ class TrainSynthesize:
     """Seed of the first scene; data of different ranges have no scene in common."""
     workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
     """Processes."""
-    crop_size: int = bounded(STORED_CROP_SIZE, least=32, most=MOST_CROP_SIZE)
-    """Side of the stored crops, px."""
+    crop_size: int | None = bounded(None, least=32, most=MOST_CROP_SIZE)
+    """Side of the stored crops, px; 128 if nothing is said."""
+    preset: Annotated[str | None, tyro.conf.arg(name="for")] = None
+    """Store crops as large as this preset of ``facewright train`` wants them."""
 
     def run(self) -> int:
         """Make the data."""
@@ -49,7 +52,8 @@ class TrainSynthesize:
                 f"expected one or more seeds in 0 .. {HELD_OUT_SEED - 1} (higher ones are for measuring), received "
                 f"--first-seed {self.first_seed} --count {self.count}"
             )
-        card, sampler = data_card(self.crop_size), SceneSampler(crop_size=self.crop_size)
+        crop_size = stored_crop_size(self.crop_size, self.preset)
+        card, sampler = data_card(crop_size), SceneSampler(crop_size=crop_size)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
         return _finish(report, self.out)
@@ -68,8 +72,10 @@ class TrainPrepare:
     """Folder of the data."""
     workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
     """Processes."""
-    crop_size: int = bounded(STORED_CROP_SIZE, least=32, most=MOST_CROP_SIZE)
-    """Side of the stored crops, px: what the largest network will want."""
+    crop_size: int | None = bounded(None, least=32, most=MOST_CROP_SIZE)
+    """Side of the stored crops, px: what the largest network will want; 128 if nothing is said."""
+    preset: Annotated[str | None, tyro.conf.arg(name="for")] = None
+    """Store crops as large as this preset of ``facewright train`` wants them."""
     faces: Literal["all", "largest"] = "all"
     """Of each photo."""
     retry_failed: bool = False
@@ -80,8 +86,9 @@ class TrainPrepare:
         """Make the data."""
         from facewright.train.prepare import PhotoSampler, PrepareSettings, photo_card  # takes its time to load
 
+        crop_size = stored_crop_size(self.crop_size, self.preset)
         folder = open_photo_folder(self.photos)
-        settings = PrepareSettings(self.crop_size, self.faces, self.limits)
+        settings = PrepareSettings(crop_size, self.faces, self.limits)
         sampler = PhotoSampler(folder.root, settings)
         with progress_bar("prepare") as progress:
             report = make_data(
@@ -95,6 +102,20 @@ class TrainPrepare:
                 progress=progress,
             )
         return _finish(report, self.out)
+
+
+def stored_crop_size(asked: int | None, preset: str | None) -> int:
+    """The side of stored crops, px: as asked, or what a preset needs; never less than the usual one for a preset.
+
+    Raises:
+        CommandError: both are given, or a size that no network can have.
+        TrainingError: no such preset.
+    """
+    if asked is not None and preset is not None:
+        raise CommandError(f"expected --crop-size or --for, received both ({asked} px and {preset})")
+    if preset is not None:
+        return max(STORED_CROP_SIZE, crop_size_for(preset))
+    return STORED_CROP_SIZE if asked is None else asked
 
 
 def _finish(report: MakingReport, out: Path) -> int:

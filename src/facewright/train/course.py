@@ -37,6 +37,7 @@ class BatchNeeds:
     """What a batch must hold.
 
     Attributes:
+        begin: the course of a run: own settings, seed, device.
         crop_size: side of the crops, px.
         face_model: that truth must belong to; empty where none is looked at.
         face_model_edition: of its coefficients.
@@ -92,8 +93,8 @@ class Trainee(Generic[Own]):
         settings: class of its own settings, a frozen dataclass; each becomes an option of the command line.
         presets: whole runs to start from, by name.
         preset: the one that is taken if none is named.
+        crop_size: side of the crops that a network of own settings sees, px.
         check: raises ``TrainingError`` for own settings that cannot be, before anything is loaded.
-        begin: the course of a run: own settings, seed, device.
     """
 
     purpose: str
@@ -101,6 +102,7 @@ class Trainee(Generic[Own]):
     presets: Mapping[str, TrainSettings[Own]]
     preset: str
     begin: Callable[[Own, int, torch.device], Course]
+    crop_size: Callable[[Own], int]
     check: Callable[[Own], None] = lambda settings: None
 
 

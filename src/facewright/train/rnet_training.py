@@ -114,5 +114,6 @@ RNET_TRAINEE = Trainee(
     presets=RUN_PRESETS,
     preset="open",
     begin=begin_rnet,
+    crop_size=lambda settings: settings.net.crop_size,
     check=check_rnet,
 )

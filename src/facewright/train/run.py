@@ -149,10 +149,17 @@ def check_cards(cards: list[DataCard], course: Course, settings: TrainSettings[A
     """Whether data belong together, to the network and to its face model; gives their crop template.
 
     Raises:
-        TrainingError: truth of another face model, crops of several templates, or of one unknown to the network.
+        TrainingError: crops smaller than those that the network sees, truth of another face model, crops of several
+            templates, or of one unknown to the network.
     """
     needs, (_, kind) = course.needs, kind_of(course.net)
     for card, folder in zip(cards, settings.data.folders, strict=True):
+        if card.crop_size < needs.crop_size:
+            raise TrainingError(
+                f"{folder} stores crops of {card.crop_size} px, and the network sees {needs.crop_size} px: enlarged "
+                f"pictures lack half of what it should learn from. Make the data again with --crop-size "
+                f"{needs.crop_size}, or train with --crop-size {card.crop_size}"
+            )
         found = card.face_model, card.face_model_edition, card.layout
         wanted = needs.face_model, needs.face_model_edition, needs.layout
         if needs.layout and card.layout and found != wanted:

@@ -11,11 +11,12 @@ import torch
 from facewright.align import five_from_68
 from facewright.assets import embedded_path
 from facewright.errors import LandmarksError, NoFaceFoundError, PhotoError, TrainingDataError
+from facewright.export.png import write_png
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.photo import read_photo
 from facewright.train.make import Rejection, make_data
-from facewright.train.photo_folders import open_photo_folder, read_given_face
+from facewright.train.photo_folders import open_photo_folder, open_photo_folders, read_given_face, read_skin_mask
 from facewright.train.prepare import JAW_TRUST, PhotoSampler, PrepareSettings, mesh_trust, photo_card
 from facewright.train.quality import QualityLimits, blur_px
 from facewright.train.samples import TrainingSample
@@ -208,6 +209,58 @@ def test_official_folders_are_searched_for_photos_alone(portrait: np.ndarray, tm
         open_photo_folder(tmp_path / "a" / "detections")
 
 
+def test_a_folder_of_the_tensorflow_program_is_read(portrait: np.ndarray, tmp_path: Path) -> None:
+    """What ``preprocess_img.py`` leaves: crops, with ``lm/`` (y up), ``lm_bin/`` and ``mask/``; no ``detections/``."""
+    marks = np.random.default_rng(0).uniform((180, 60), (270, 180), (68, 2))
+    for points, group in zip(
+        np.array([[203.0, 101.0], [246.0, 103.0], [224.0, 129.0], [201.0, 139.0], [246.0, 141.0]]),
+        ((36, 39), (42, 45), (30,), (48,), (54,)),
+        strict=True,
+    ):
+        marks[list(group)] = points
+    write(tmp_path / "face.png", portrait)
+    (tmp_path / "lm").mkdir()
+    np.savetxt(tmp_path / "lm" / "face.txt", np.stack([marks[:, 0], len(portrait) - 1 - marks[:, 1]], -1))
+    mask = np.zeros_like(portrait)
+    mask[:, :200] = 255
+    write(tmp_path / "mask" / "face.png", mask)
+    assert open_photo_folder(tmp_path).names == ("face.png",)
+    found = sampled(tmp_path / "face.png")
+    assert isinstance(found, TrainingSample)
+    assert (found.landmark_weights == 1).all()
+    scale = np.polyfit(marks[:, 0], found.landmarks[:, 0], 1)
+    np.testing.assert_allclose(np.polyval(scale, marks[:, 0]), found.landmarks[:, 0], atol=1e-3)
+    assert np.polyfit(marks[:, 1], found.landmarks[:, 1], 1)[0] == pytest.approx(scale[0], rel=0.02)
+    assert abs(np.flatnonzero(found.skin[80] < 128)[0] - 0.5 - float(np.polyval(scale, 199.5)) - found.margin) < 0.6
+
+
+def test_a_mask_alone_is_skin_and_no_photo(portrait: np.ndarray, tmp_path: Path) -> None:
+    """Images beside ``mask/``, without any points: the detector's points, the given skin."""
+    write(tmp_path / "mask" / "face.png", np.zeros_like(portrait))
+    photo = write(tmp_path / "face.png", portrait)
+    assert open_photo_folder(tmp_path).names == ("face.png",)
+    found = sampled(photo)
+    assert isinstance(found, TrainingSample)
+    assert not found.skin.any()
+    with pytest.raises(TrainingDataError, match="found none; 1 are masks"):
+        photo.unlink()
+        (tmp_path / "lm").mkdir()
+        open_photo_folder(tmp_path)
+
+
+def test_own_pictures_are_no_photos(portrait: np.ndarray, tmp_path: Path) -> None:
+    write(tmp_path / "face.png", portrait)
+    write_png(tmp_path / "face_overlay.png", torch.rand(3, 8, 8), kind="overlay")
+    assert open_photo_folder(tmp_path).names == ("face.png",)
+
+
+def test_several_folders_are_one(portrait: np.ndarray, tmp_path: Path) -> None:
+    paths = [write(tmp_path / name / "face.png", portrait).parent for name in ("b", "a")]
+    both = open_photo_folders(paths)
+    assert (both.root, both.names) == (tmp_path, ("b/face.png", "a/face.png"))
+    assert open_photo_folders(paths[:1]) == open_photo_folder(paths[0])
+
+
 def lists(root: Path, **lines: list[str]) -> Path:
     folder = root / "datalist" / "train"
     folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +297,7 @@ def test_official_files_that_do_not_fit_are_named(
 ) -> None:
     photo = official(tmp_path, portrait, np.full((68, 2), 100.0), np.full((5, 2), 100.0))
     assert read_given_face(read_photo(photo)) is not None
+    assert read_skin_mask(read_photo(photo)) is not None
     spoil(tmp_path)
     with pytest.raises(error, match=message):
-        read_given_face(read_photo(photo))
+        PhotoSampler(tmp_path)(photo.name)

@@ -11,7 +11,7 @@ import tyro
 from facewright.bounds import bounded
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
 from facewright.train.make import MakingReport, make_data
-from facewright.train.photo_folders import open_photo_folder
+from facewright.train.photo_folders import open_photo_folders
 from facewright.train.quality import QualityLimits
 from facewright.train.samples import STORED_CROP_SIZE
 from facewright.train.trainees import crop_size_for
@@ -66,8 +66,8 @@ class TrainPrepare:
     Killed, the same command goes on where it was.
     """
 
-    photos: Annotated[Path, tyro.conf.Positional]
-    """Folder of photographs (with its subfolders; in the official layout too), or an official ``datalist/train``."""
+    photos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of photographs (with their subfolders; in official layouts too), or official ``datalist/train``."""
     out: Path
     """Folder of the data."""
     workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
@@ -87,7 +87,9 @@ class TrainPrepare:
         from facewright.train.prepare import PhotoSampler, PrepareSettings, photo_card  # takes its time to load
 
         crop_size = stored_crop_size(self.crop_size, self.preset)
-        folder = open_photo_folder(self.photos)
+        if not self.photos:
+            raise CommandError("expected one or more folders of photographs, received none")
+        folder = open_photo_folders(self.photos)
         settings = PrepareSettings(crop_size, self.faces, self.limits)
         sampler = PhotoSampler(folder.root, settings)
         with progress_bar("prepare") as progress:

@@ -1,10 +1,13 @@
 """Folders of photographs to learn from: plain ones, and those that the official repositories prepared.
 
-Official layout (docs/training-data.md): beside the photos ``detections/<name>.txt`` (five points, y down),
-``landmarks/<name>.txt`` (iBUG-68, y **up**) and ``mask/<file name>`` (skin), all in photo pixels; and lists
+Official layouts (docs/training-data.md): beside the pictures ``detections/<name>.txt`` (five points, y down),
+``landmarks/<name>.txt`` (iBUG-68, y **up**; the TensorFlow program, whose pictures are crops, writes ``lm/<name>.txt``)
+and ``mask/<file name>`` (skin), all in the picture's own pixels; and lists
 ``datalist/{train,val}/{images,landmarks,masks}.txt`` of the files to use, a path per line.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from facewright.detect.landmark_files import read_points
 from facewright.errors import LandmarksError, PhotoError, TrainingDataError
+from facewright.export.png import is_own_picture
 from facewright.files import natural_order
 from facewright.geometry.five_points import five_from_68
 from facewright.photo import read_photo
@@ -21,7 +25,9 @@ from facewright.pipeline.batch import PHOTO_SUFFIXES
 from facewright.records import Photo
 
 DETECTIONS, LANDMARKS, MASKS = "detections", "landmarks", "mask"
-_MADE_BY_PREPARATION = {DETECTIONS, LANDMARKS, MASKS, "vis", "remove"}
+CROP_LANDMARKS = "lm"
+_POINTS = (DETECTIONS, LANDMARKS, CROP_LANDMARKS, "lm_bin")
+_MADE_BY_PREPARATION = {*_POINTS, MASKS, "vis", "remove"}
 IMAGE_LIST, LANDMARK_LIST, MASK_LIST = "images.txt", "landmarks.txt", "masks.txt"
 
 
@@ -32,12 +38,10 @@ class GivenFace:
     Attributes:
         five: photo px, y down.
         landmarks: iBUG-68, photo px, y down; None where only five points are known.
-        skin: skin attention of the photo, 0..1; None where unknown.
     """
 
     five: Float[Tensor, "5 2"]
     landmarks: Float[Tensor, "68 2"] | None = None
-    skin: Float[Tensor, "H W"] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,27 @@ class PhotoFolder:
         return self.root / name
 
 
+def open_photo_folders(paths: Sequence[Path]) -> PhotoFolder:
+    """Find the photos of one or more folders, as ``open_photo_folder``; names of several begin at the folder above all.
+
+    Raises:
+        TrainingDataError: as ``open_photo_folder``; no folder; folders that have none above them in common.
+    """
+    folders = [open_photo_folder(path) for path in paths]
+    if len(folders) == 1:
+        return folders[0]
+    try:
+        root = Path(os.path.commonpath([folder.root.absolute() for folder in folders]))
+    except ValueError as error:
+        raise TrainingDataError(f"expected folders of one disk, received {[str(path) for path in paths]}") from error
+    names = [(folder.root.absolute() / name).relative_to(root) for folder in folders for name in folder.names]
+    return PhotoFolder(root, tuple(name.as_posix() for name in names))
+
+
 def open_photo_folder(path: Path) -> PhotoFolder:
     """Find the photos of a folder and its subfolders, or those that official lists name.
+
+    Masks and other pictures that official programs made beside photos are none, nor are pictures that we have drawn.
 
     Args:
         path: a folder of photos; or ``datalist/train`` or ``datalist/val`` of an official checkout (or ``images.txt``
@@ -70,40 +93,58 @@ def open_photo_folder(path: Path) -> PhotoFolder:
     folder = path.parent if path.name in (IMAGE_LIST, MASK_LIST) else path
     if (folder / IMAGE_LIST).is_file() or (folder / MASK_LIST).is_file():
         return _listed(folder)
-    photos = natural_order(file for file in folder.rglob("*") if _is_photo(file, folder))
-    names = [file.relative_to(folder).as_posix() for file in photos]
-    if not names:
+    files = [file for file in natural_order(folder.rglob("*")) if _is_picture(file, folder)]
+    of_photos = {(file.parent, file.stem) for file in files if file.parent.name not in _MADE_BY_PREPARATION}
+    photos = [file for file in files if not _is_byproduct(file, of_photos)]
+    if not photos:
+        masks = f"; {len(files)} are masks, or other pictures that were made of photos" if files else ""
         raise TrainingDataError(
             f"expected photographs ({', '.join(sorted(PHOTO_SUFFIXES))}) in {folder} or its subfolders, found none"
+            f"{masks}"
         )
-    return PhotoFolder(folder, tuple(names))
+    return PhotoFolder(folder, tuple(file.relative_to(folder).as_posix() for file in photos))
 
 
 def read_given_face(photo: Photo) -> GivenFace | None:
-    """What the official layout says about a photo; None where nothing lies beside it.
+    """What the official layouts say about the face of a photo; None where no points lie beside it.
 
     Raises:
         LandmarksError: a file of points is malformed, or its points lie outside of the photo.
-        PhotoError: the skin mask cannot be read or has another size than the photo.
     """
     path = Path(photo.path)
-    five = path.parent / DETECTIONS / f"{path.stem}.txt"
-    landmarks = path.parent / LANDMARKS / f"{path.stem}.txt"
-    if not five.is_file() and not landmarks.is_file():
-        return None
-    marks = None
-    if landmarks.is_file():
+    places = [path.parent / folder / f"{path.stem}.txt" for folder in (LANDMARKS, CROP_LANDMARKS)]
+    landmarks = next((place for place in places if place.is_file()), None)
+    if landmarks is not None:
         y_up = _points(landmarks, 68, photo)
         marks = torch.stack([y_up[:, 0], photo.height - 1 - y_up[:, 1]], -1)
-    given = five_from_68(marks) if marks is not None else _points(five, 5, photo)
-    return GivenFace(given, marks, _read_mask(path.parent / MASKS / path.name, photo))
+        return GivenFace(five_from_68(marks), marks)
+    five = path.parent / DETECTIONS / f"{path.stem}.txt"
+    return GivenFace(_points(five, 5, photo)) if five.is_file() else None
 
 
-def _is_photo(file: Path, root: Path) -> bool:
+def read_skin_mask(photo: Photo) -> Float[Tensor, "H W"] | None:
+    """Skin attention 0..1 that lies beside a photo in ``mask/``, its first channel; None where there is none.
+
+    Raises:
+        PhotoError: it cannot be read, or has another size than the photo.
+    """
+    path = Path(photo.path)
+    return _read_mask(path.parent / MASKS / path.name, photo)
+
+
+def _is_picture(file: Path, root: Path) -> bool:
+    """Whether a file could be a photo, by its name and place, and was not drawn by us."""
     if file.suffix.lower() not in PHOTO_SUFFIXES or any(p.startswith(".") for p in file.relative_to(root).parts):
         return False
-    made = file.parent.name in _MADE_BY_PREPARATION and (file.parent.parent / DETECTIONS).is_dir()
-    return file.is_file() and not made
+    return file.is_file() and not is_own_picture(file)
+
+
+def _is_byproduct(file: Path, of_photos: set[tuple[Path, str]]) -> bool:
+    """Whether a preparation made a file of a photo: its folder is named so, and points or the photo lie above it."""
+    folder, above = file.parent, file.parent.parent
+    if folder.name not in _MADE_BY_PREPARATION:
+        return False
+    return (above, file.stem) in of_photos or any((above / points).is_dir() for points in _POINTS)
 
 
 def _listed(folder: Path) -> PhotoFolder:

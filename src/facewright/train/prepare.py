@@ -29,7 +29,7 @@ from facewright.pipeline.evidence import FACING, fit_detection
 from facewright.records import AlignedFace, Embedding, FaceDetection, Photo
 from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM
 from facewright.train.make import Rejection
-from facewright.train.photo_folders import GivenFace, read_given_face
+from facewright.train.photo_folders import GivenFace, read_given_face, read_skin_mask
 from facewright.train.quality import QualityLimits, picture_refusal
 from facewright.train.samples import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 from facewright.train.skin import skin_attention
@@ -119,16 +119,16 @@ class PhotoSampler:
         """The faces of a photo, and those that are refused.
 
         Raises:
-            PhotoError: it cannot be read.
+            PhotoError: it, or the skin mask beside it, cannot be read.
             LandmarksError: points that lie beside it are malformed.
             NoFaceFoundError: there is no face in it, and none is given.
         """
         detector, head = _parts()
         photo = read_photo(self.root / name)
-        given = read_given_face(photo)
+        given, skin = read_given_face(photo), read_skin_mask(photo)
         found = detect_faces(photo, detector)
         if given is not None:
-            return [prepared_face(f"{name}#0", photo, _matched(found, given), given, head, self.settings)]
+            return [prepared_face(f"{name}#0", photo, _matched(found, given), given, skin, head, self.settings)]
         if not found:
             raise NoFaceFoundError(
                 f"expected a face in {photo.width} x {photo.height} px, found none; leave it out, or mark the face in "
@@ -136,7 +136,7 @@ class PhotoSampler:
             )
         chosen = found[:1] if self.settings.faces == "largest" else found
         return [
-            prepared_face(f"{name}#{number}", photo, face, None, head, self.settings)
+            prepared_face(f"{name}#{number}", photo, face, None, skin, head, self.settings)
             for number, face in enumerate(chosen)
         ]
 
@@ -156,6 +156,7 @@ def prepared_face(
     photo: Photo,
     detection: FaceDetection,
     given: GivenFace | None,
+    skin: Float[Tensor, "H W"] | None,
     head: LiftingHead,
     settings: PrepareSettings,
 ) -> TrainingSample | Rejection:
@@ -166,6 +167,7 @@ def prepared_face(
         photo: the picture.
         detection: the face; its mesh may be unknown if points are given.
         given: what another program says about it.
+        skin: skin attention of the photo, 0..1, where another program has worked it out.
         head: what points are lifted with.
         settings: what is asked.
     """
@@ -180,7 +182,7 @@ def prepared_face(
     except ReconstructionError as error:
         return Rejection(key, "points", str(error))
     refusal = _place_refusal(lifted, roll_deg, photo, limits)
-    return Rejection(key, *refusal) if refusal else _cut(key, photo, detection, given, lifted, settings)
+    return Rejection(key, *refusal) if refusal else _cut(key, photo, detection, skin, lifted, settings)
 
 
 @torch.no_grad()
@@ -239,7 +241,7 @@ def _cut(
     key: str,
     photo: Photo,
     detection: FaceDetection,
-    given: GivenFace | None,
+    skin: Float[Tensor, "H W"] | None,
     lifted: LiftedPoints,
     settings: PrepareSettings,
 ) -> TrainingSample | Rejection:
@@ -264,7 +266,7 @@ def _cut(
     return TrainingSample(
         key=key,
         window_srgb=np.ascontiguousarray(pixels),
-        skin=_skin(window, face, given, params, five, card),
+        skin=_skin(window, face, skin, params, five, card),
         margin=card.margin,
         landmarks=landmarks,
         landmark_weights=lifted.landmark_weights.numpy(),
@@ -290,14 +292,14 @@ def _face_region(points_crop: Float[ndarray, "N 2"], card: DataCard) -> Bool[nda
 def _skin(
     window: AlignedFace,
     face: Bool[ndarray, "W W"],
-    given: GivenFace | None,
+    skin: Float[Tensor, "R C"] | None,
     params: Float[Tensor, "5"],
     five: Float[Tensor, "5 2"],
     card: DataCard,
 ) -> UInt8[ndarray, "W W"]:
     """The posterior that a pixel's colour is skin, inside the face; or the mask that is given, cut like the photo."""
-    if given is not None and given.skin is not None:
-        mask = photo_from_array(given.skin[..., None].expand(-1, -1, 3))
+    if skin is not None:
+        mask = photo_from_array(skin[..., None].expand(-1, -1, 3))
         rescale = CROP_RESCALE * card.crop_size / CROP_SIZE
         attention = crop_by_trans_params(mask, params, five, size=len(face), rescale=rescale).crop[0]
     else:

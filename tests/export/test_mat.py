@@ -1,5 +1,6 @@
 """MATLAB files: shapes, frames and ranges of the official results, read back by scipy."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 import scipy.io
 import torch
 
+from facewright.align import align_face
+from facewright.align.crop import turned_frame
 from facewright.errors import ExportError
 from facewright.export.mat import official_mat, write_mat
-from facewright.geometry.frames import crop_camera, project_points
-from facewright.records import CoefficientLayout
+from facewright.geometry.frames import apply_homogeneous, crop_camera, project_points
+from facewright.pipeline.outputs import official_five
+from facewright.records import CoefficientLayout, Photo
 
 LAYOUT = CoefficientLayout(80, 64, 80)
 
@@ -84,3 +88,23 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="coeff"):
         write_mat(tmp_path / "face.mat", {"coeff": torch.tensor([float("nan")])})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.9])
+def test_the_five_points_are_where_the_official_program_maps_them(roll: float) -> None:
+    """``lm_5p``: its own formula (docs/deep3d.md section 4), not the pixels of the picture that it cut."""
+    five = torch.tensor([[97.3, 83.1], [151.2, 88.7], [121.9, 120.4], [99.6, 141.2], [147.7, 145.3]])
+    photo = Photo(torch.full((3, 321, 255), 128, dtype=torch.uint8))
+    if roll:  # the same face, its head rolled
+        middle, (c, s) = torch.tensor([127.0, 160.0]), (math.cos(roll), math.sin(roll))
+        five = middle + (five - middle) @ torch.tensor([[c, -s], [s, c]])
+    aligned = align_face(photo, five)
+    assert (aligned.roll != 0.0) == (roll != 0.0)
+    width, height, s, tx, ty = aligned.trans_params.tolist()
+    T_photo_turned, *_ = turned_frame(photo.width, photo.height, aligned.roll)
+    x, y = apply_homogeneous(torch.linalg.inv(T_photo_turned), five.double()).unbind(-1)
+    u = (x - tx + width / 2) * s - (int(width * s) / 2 - 112)
+    v_up = (height - 1 - y - ty + height / 2) * s - (int(height * s) / 2 - 112)
+    found = official_five(aligned)
+    torch.testing.assert_close(found, torch.stack([u, 223 - v_up], -1), atol=1e-3, rtol=0)
+    assert 0.2 < float((found - aligned.five_crop).norm(dim=-1).max()) < 2.0

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.io
 import torch
 
 from facewright.assets import embedded_path
@@ -17,7 +19,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.batch import InputReport, output_stems, photo_paths, reconstruct_files
 from facewright.pipeline.flow import Reconstructor
-from facewright.pipeline.outputs import ALL_FORMATS, OutputOptions, save_face, write_outputs
+from facewright.pipeline.outputs import ALL_FORMATS, OutputOptions, official_five, save_face, write_outputs
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import Photo
 from facewright.regress.rnet import RNet
@@ -287,6 +289,13 @@ def test_folders_become_their_pictures(tmp_path: Path) -> None:
 def test_one_face_to_one_file(face: Reconstruction, tmp_path: Path, suffix: str) -> None:
     save_face(face, tmp_path / f"me{suffix}", texture_px=64)
     assert (tmp_path / f"me{suffix}").stat().st_size > 1000
+
+
+def test_the_matlab_file_has_the_five_points_of_the_official_formula(face: Reconstruction, tmp_path: Path) -> None:
+    face.save(tmp_path / "one.mat")
+    stored = scipy.io.loadmat(tmp_path / "one.mat")["lm_5p"]
+    np.testing.assert_allclose(stored, official_five(face.aligned), atol=1e-4)
+    assert np.abs(stored - face.aligned.five_crop.numpy()).max() > 0.1
 
 
 def test_an_unknown_suffix_is_named(face: Reconstruction, tmp_path: Path) -> None:

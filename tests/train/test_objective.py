@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from facewright.errors import TrainingError
-from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.color import display_from_albedo, srgb_from_linear
 from facewright.geometry.frames import crop_camera
+from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.toy import toy_face_model
 from facewright.records import Annotations, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
+from facewright.render.renderer import render
 from facewright.train import objective as objective_module
 from facewright.train.course import rows
 from facewright.train.losses.perceptual import EmbeddingMetric
-from facewright.train.losses.presets import PRESETS, LossPreset
+from facewright.train.losses.presets import PRESETS, LossPreset, PresetName
 from facewright.train.losses.supervised import SupervisedWeights
 from facewright.train.objective import Objective, make_objective, repeated, weak_terms
 from facewright.train.rnet_settings import NO_TRUTH
@@ -24,7 +26,11 @@ from facewright.train.samples import TrainingBatch
 from tests.train.pictures import draw_batch, some_faces
 
 SIZE = 48
-NOTHING = replace(PRESETS["paper"], photometric=0.0, landmark=0.0, perceptual=0.0, coefficient=0.0, flattening=0.0)
+NOTHING = replace(
+    PRESETS["paper"],
+    **dict.fromkeys(("photometric", "landmark", "perceptual", "coefficient", "flattening"), 0.0),
+    antialiased=True,
+)
 PIXELS = replace(NOTHING, photometric=1.0)
 
 
@@ -71,7 +77,7 @@ def test_nothing_is_drawn_when_no_weighed_term_looks_at_pixels(
     batch = draw_batch(toy_model, some_faces(toy_model, 2), SIZE, torch.tensor([True, False]))
     prediction = RNetPrediction(toy_model.layout.zeros(2))
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a picture was drawn")
 
     monkeypatch.setattr(objective_module, "draw_faces", refuse)
@@ -140,6 +146,54 @@ def test_the_perceptual_term_looks_at_the_drawn_face_through_its_own_points(toy_
     assert distance(replace(truth, tex=truth.tex + 1.0), batch) > 0.02
     unknown = replace(batch, landmarks=torch.zeros(2, 68, 2), landmark_weights=torch.zeros(2, 68))
     assert distance(truth, unknown) < 1e-5  # photos without points are cut by the predicted ones
+
+
+class Watching:
+    """An embedder that keeps what it was shown."""
+
+    metric: EmbeddingMetric = "euclidean"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __call__(self, crop_srgb: torch.Tensor, five_px: torch.Tensor) -> torch.Tensor:
+        self.seen.append((crop_srgb.detach(), five_px))
+        return crop_srgb.mean((2, 3))
+
+
+@pytest.mark.parametrize("name", ["deng-tf", "deng-pytorch", "open"])
+def test_presets_that_carry_a_programs_name_draw_and_point_as_it_does(name: PresetName, toy_model: FaceModel) -> None:
+    """No antialiasing, landmarks and chips half a pixel off the drawing; what is better is in ``open`` alone."""
+    faces, camera = some_faces(toy_model, 2), repeated(crop_camera(size=SIZE), 2)
+    batch = draw_batch(toy_model, faces, SIZE, torch.tensor([False, False]))
+    weak, embedder = replace(PRESETS[name], perceptual=1.0, flattening=0.0), Watching()
+    terms = weak_terms(RNetPrediction(faces), batch, toy_model, camera, weak, embedder)
+    (_, photo_five), (drawn, own_five) = embedder.seen
+    mesh = posed_mesh(toy_model.decode(faces), faces.pose)
+    published = name != "open"
+    rendering = render(mesh, camera, faces.sh, antialias=not published)
+    torch.testing.assert_close(drawn, display_from_albedo(rendering.image, toy_model.albedo_space).clamp(0.0, 1.0))
+    torch.testing.assert_close(rendering.mask, rendering.mask.round()) if published else None
+    offset = torch.tensor([0.5, -0.5]) if published else torch.zeros(2)
+    torch.testing.assert_close(own_five - photo_five, offset.expand(2, 5, 2))  # the photo is the face itself
+    assert bool(terms["landmark"] > 0) == published
+
+
+def test_silhouettes_of_published_presets_have_no_gradient(toy_model: FaceModel) -> None:
+    """A flat white face in flat light: nothing but its silhouette can tell where it is."""
+    white, camera = toy_face_model(), repeated(crop_camera(size=SIZE), 1)
+    white.mean_albedo.fill_(1.0)
+    white.albedo_basis.zero_()
+    batch = draw_batch(white, white.layout.zeros(), SIZE, torch.tensor([False]))
+    batch = replace(batch, skin=torch.ones_like(batch.skin))
+    light = torch.zeros(1, 9, 3)
+    for name, moves in (("paper", False), ("deng-tf", False), ("deng-pytorch", False), ("open", True)):
+        place = torch.tensor([[0.05, 0.0, 0.0]], requires_grad=True)
+        faces = replace(white.layout.zeros(), translation=place, sh=light)
+        weak = replace(NOTHING, photometric=1.0, antialiased=PRESETS[name].antialiased)
+        weak_terms(RNetPrediction(faces), batch, white, camera, weak)["photometric"].backward()
+        assert place.grad is not None
+        assert bool(place.grad[0, 0].abs() > 1e-4) == moves
 
 
 def test_the_albedo_is_compared_as_displayed(toy_model: FaceModel) -> None:

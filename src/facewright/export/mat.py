@@ -68,7 +68,7 @@ def official_mat(
         albedo_srgb: unlit vertex colours, display-coded, nominally 0..1.
         colors_srgb: lit vertex colours, display-coded, nominally 0..1.
         landmarks_crop: projected landmarks, crop pixels, y down, centres at integers.
-        five_crop: the five points that aligned the crop, same frame.
+        five_crop: the five points that aligned the crop where the official program maps them, y down.
         crop: the network's input, sRGB 0..1.
         rendering_srgb: the rendered face in the crop, display-coded, nominally 0..1.
         mask: its coverage.

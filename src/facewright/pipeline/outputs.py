@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from facewright.align.crop import turned_frame
+from facewright.align.official import official_crop_points
 from facewright.errors import ExportError
 from facewright.export.formats import ALL_FORMATS, FORMATS, Content, FormatName, format_of
-from facewright.export.mat import official_mat
+from facewright.export.mat import flip_rows, official_mat
 from facewright.files import FileSet
 from facewright.geometry.color import display_from_albedo
-from facewright.geometry.frames import project_points
+from facewright.geometry.frames import apply_homogeneous, project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.turning import turned_light, turned_pose
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.face import FaceInPhoto
 from facewright.pipeline.texture import face_texture, lit_vertex_colors, vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
-from facewright.records import FaceCoefficients, MeshAsset
+from facewright.records import AlignedFace, FaceCoefficients, MeshAsset
 from facewright.render.renderer import render
 
 _PARTS = fields(FaceCoefficients)
@@ -255,10 +259,22 @@ def mat_content(face: FaceInPhoto) -> dict[str, Any]:
         albedo_srgb=display_from_albedo(mesh.albedo[0], mesh.albedo_space),
         colors_srgb=lit_vertex_colors(mesh, in_crop.sh)[0],
         landmarks_crop=project_points(mesh.vertices[:, ids], camera)[0, :, :2],
-        five_crop=aligned.five_crop,
+        five_crop=official_five(aligned),
         crop=aligned.crop,
         rendering_srgb=display_picture(rendering, mesh),
         mask=rendering.mask[0],
         trans_params=aligned.trans_params,
     )
     return content if aligned.roll == 0.0 else content | {"T_photo_crop": aligned.T_photo_crop.cpu().numpy()}
+
+
+def official_five(aligned: AlignedFace) -> Float[Tensor, "5 2"]:
+    """The five points that cut a crop, where the official program maps them in it; y down (row = side - 1 - y).
+
+    Its map leaves out what is truncated of the crop's size and offset: up to two pixels off the pixels themselves.
+    """
+    T_photo_turned, _, _ = turned_frame(aligned.camera_photo.width, aligned.camera_photo.height, aligned.roll)
+    T_turned_crop = torch.linalg.inv(T_photo_turned) @ aligned.T_photo_crop.double().cpu()
+    five = apply_homogeneous(T_turned_crop, aligned.five_crop.double().cpu())
+    side = aligned.crop.shape[1]
+    return flip_rows(official_crop_points(five, aligned.trans_params, size=side), side)

@@ -35,6 +35,8 @@ from facewright.train.samples import TrainingBatch
 
 PIXEL_TERMS = ("photometric", "perceptual")
 """Terms that look at a drawn picture."""
+OFFICIAL_OFFSET_PX = (0.5, -0.5)
+"""From a drawn point to where both programs of Deng et al. say it is (docs/deep3d.md section 5): x right, y down."""
 POINT_TERMS = ("projection", "points")
 """Supervised terms that need points, not the whole truth: photographs take part."""
 
@@ -162,8 +164,10 @@ def weak_terms(
     """
     coefficients, terms = prediction.coefficients, {}
     pixels = project_landmarks(model, coefficients, camera) if preset.landmark > 0 or preset.perceptual > 0 else None
+    if pixels is not None and preset.offset_landmarks:
+        pixels = pixels + pixels.new_tensor(OFFICIAL_OFFSET_PX)
     if any(getattr(preset, name) > 0 for name in PIXEL_TERMS):
-        drawn = draw_faces(model, coefficients, camera, edges)
+        drawn = draw_faces(model, coefficients, camera, edges, antialias=preset.antialiased)
         if preset.photometric > 0:
             skin = torch.where(batch.skin > 0.5, 1.0, batch.skin) if preset.thresholded_skin else batch.skin
             terms["photometric"] = photometric_loss(
@@ -191,11 +195,16 @@ def weak_terms(
 
 
 def draw_faces(
-    model: FaceModel, coefficients: FaceCoefficients, camera: Camera, edges: MeshEdges | None = None
+    model: FaceModel,
+    coefficients: FaceCoefficients,
+    camera: Camera,
+    edges: MeshEdges | None = None,
+    *,
+    antialias: bool = True,
 ) -> DrawnFaces:
-    """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included."""
+    """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included where antialiased."""
     mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
-    drawing = render(mesh, camera, coefficients.sh, edges=edges)
+    drawing = render(mesh, camera, coefficients.sh, antialias=antialias, edges=edges)
     image = display_from_albedo(drawing.image, model.albedo_space)
     regions = model.annotations.regions
     region = regions.get("photometric", regions.get("skin"))

@@ -30,6 +30,9 @@ class LossPreset:
         pooled_photometric: one mean over the pixels of a batch; False: the mean of the photos' means.
         photometric_rounding: colour distance, 0..1, below which the norm is rounded off.
         box: weight of ``box_loss``, for face models whose expressions are blendshape weights.
+        antialiased: silhouettes are blended, which gives them a gradient; False: a pixel is drawn or not, as published.
+        offset_landmarks: predicted landmarks, and the chips that they cut, lie half a pixel right of and above the
+            drawn face, as in both programs of Deng et al. (docs/deep3d.md section 5); False: on it.
     """
 
     photometric: float
@@ -45,6 +48,8 @@ class LossPreset:
     pooled_photometric: bool
     photometric_rounding: float
     box: float = 0.0
+    antialiased: bool = True
+    offset_landmarks: bool = False
 
     def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """The weighted sum of the terms; one of weight 0 need not be given.
@@ -77,6 +82,7 @@ _PAPER = LossPreset(
     thresholded_skin=True,
     pooled_photometric=False,
     photometric_rounding=0.0,
+    antialiased=False,
 )
 _DENG_TF = LossPreset(
     photometric=1.92,
@@ -91,6 +97,8 @@ _DENG_TF = LossPreset(
     thresholded_skin=False,
     pooled_photometric=True,
     photometric_rounding=0.0,
+    antialiased=False,
+    offset_landmarks=True,
 )
 _DENG_PYTORCH = replace(_DENG_TF, photometric_rounding=1e-3)
 # A start for the open head, not yet the outcome of experiments. Its albedo has no shading baked in, so nothing is

@@ -19,7 +19,7 @@ from facewright.train.checkpoint import (
     rng_state,
     save_checkpoint,
 )
-from facewright.train.loader import CropJitter
+from facewright.train.jitter import CropJitter
 from facewright.train.rnet_settings import RUN_PRESETS, NetSettings, RNetSettings, check_rnet
 from facewright.train.run import train
 from facewright.train.run_folder import append_log, cut_log, open_run, read_log

@@ -12,8 +12,10 @@ from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.train import loader
-from facewright.train.loader import NO_JITTER, BatchStream, CropJitter, CropPlace, place_crop, rows_of_shares
+from facewright.train.jitter import NO_JITTER, CropJitter, CropPlace, place_crop
+from facewright.train.loader import BatchStream, rows_of_shares
 from facewright.train.make import make_data
+from facewright.train.rnet_settings import RUN_PRESETS
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet
 from tests.train.samples import LAYOUT, PHOTOGRAPHS, SYNTHETIC, Dots, dotted_sample
@@ -100,15 +102,16 @@ def dot_near(picture: np.ndarray, point: np.ndarray) -> np.ndarray:
     return np.array([(weight * column).sum(), (weight * row).sum()]) / weight.sum()
 
 
+@pytest.mark.parametrize("moves", [CropJitter(0.03, 0.05, 0.5), CropJitter(0.03, 0.05, 0.5, 12.0, "even", "black")])
 @pytest.mark.parametrize("crop_size", [128, 112, 64, 48])
-def test_points_move_with_the_pixels(crop_size: int) -> None:
+def test_points_move_with_the_pixels(crop_size: int, moves: CropJitter) -> None:
     card = DataCard("photographs", 128, 16)
     points = np.array([[30.0, 40.0], [95.0, 35.0], [64.0, 64.0], [40.25, 100.5], [90.0, 97.0]], np.float32)
     partner = np.array([1, 0, 2, 4, 3])
     window = dot_window(points, card, radius=1.8 * 128 / crop_size)
     rng = np.random.default_rng(0)
     for uniform in (0.1, 0.9):
-        place = place_crop(card, crop_size, CropJitter(0.03, 0.05, 0.5), rng.standard_normal(3), uniform)
+        place = place_crop(card, crop_size, moves, rng.standard_normal(4), uniform)
         assert place.mirrored == (uniform < 0.5)
         picture, moved = place.picture(window, card.margin), place.points(points, partner)
         found = np.array([dot_near(picture, point) for point in moved])
@@ -119,7 +122,7 @@ def test_points_move_with_the_pixels(crop_size: int) -> None:
 
 def test_a_crop_that_is_not_moved_is_the_stored_one() -> None:
     sample, partner = dotted_sample(0, SYNTHETIC), np.arange(68)
-    place = place_crop(SYNTHETIC, 32, NO_JITTER, np.ones(3), 0.0)
+    place = place_crop(SYNTHETIC, 32, NO_JITTER, np.ones(4), 0.0)
     np.testing.assert_array_equal(place.picture(sample.window_srgb, 4), sample.window_srgb[4:-4, 4:-4])
     np.testing.assert_allclose(place.points(sample.landmarks, partner), sample.landmarks, atol=1e-5)
 
@@ -153,18 +156,40 @@ def test_synthetic_samples_are_never_mirrored_and_crops_stay_inside_windows() ->
     rng = np.random.default_rng(1)
     white = np.full((40, 40, 3), 255, np.uint8)
     for _ in range(200):
-        place = place_crop(SYNTHETIC, 32, CropJitter(0.5, 0.5, 1.0), rng.standard_normal(3), 0.0)
+        place = place_crop(SYNTHETIC, 32, CropJitter(0.5, 0.5, 1.0), rng.standard_normal(4), 0.0)
         assert not place.mirrored
         assert place.picture(white, 4).min() == 255
 
 
 def test_jitter_has_the_deviation_that_it_states() -> None:
     card, rng = DataCard("synthetic", 128, 64), np.random.default_rng(0)
-    places = [place_crop(card, 128, CropJitter(0.03, 0.05), rng.standard_normal(3), 0.0) for _ in range(4000)]
+    places = [place_crop(card, 128, CropJitter(0.03, 0.05), rng.standard_normal(4), 0.0) for _ in range(4000)]
     middles = np.array([place.middle for place in places])
     np.testing.assert_allclose(middles.mean(0), 63.5, atol=0.25)
     np.testing.assert_allclose(middles.std(0), 0.03 * 128, rtol=0.05)
     np.testing.assert_allclose(np.log([place.pitch for place in places]).std(), 0.05, rtol=0.05)
+
+
+def test_the_published_jitter_is_the_pytorch_programs() -> None:
+    """Evenly within 10 of 224 px, 10 % and 10 degrees; black beyond the stored crop; truth is never turned."""
+    moves, rng = RUN_PRESETS["deng-pytorch"].data.moves, np.random.default_rng(0)
+    card = DataCard("photographs", 224, 28)
+    places = [place_crop(card, 224, moves, rng.standard_normal(4), 0.9) for _ in range(4000)]
+    for drawn, limit in (
+        ([place.middle[0] - 111.5 for place in places], 10.0),
+        ([place.middle[1] - 111.5 for place in places], 10.0),
+        ([100.0 * (1.0 / place.pitch - 1.0) for place in places], 10.0),
+        ([np.degrees(place.turn) for place in places], 10.0),
+    ):
+        assert 0.97 * limit < np.abs(drawn).max() <= limit + 1e-9
+        np.testing.assert_allclose(np.histogram(drawn, 5, (-limit, limit))[0], 800, rtol=0.12)
+    white = np.full((280, 280), 255, np.uint8)
+    far = place_crop(card, 224, moves, np.array([3.0, 3.0, -3.0, 0.0]), 0.9).picture(white, 28)
+    assert (far[:5, :5].max(), far[112, 112], far[-5:, -5:].max()) == (255, 255, 0)
+    assert place_crop(replace(card, kind="synthetic"), 224, moves, np.full(4, 3.0), 0.0).turn == 0.0
+    turned = [place_crop(card, 224, CropJitter(0.1, 0.1, 0.5, 20.0), rng.standard_normal(4), 0.0) for _ in range(100)]
+    assert all(place.picture(white, 28).min() == 255 for place in turned)  # inside of what is stored
+    assert np.std([place.turn for place in turned]) > 0.25
 
 
 def test_shares_become_rows() -> None:

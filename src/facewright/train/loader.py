@@ -8,22 +8,20 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from facewright.bounds import bounded
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
+from facewright.train.jitter import CropJitter, CropPlace, place_crop
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 
@@ -34,87 +32,6 @@ BATCHES_AHEAD = 2
 _GROUPS, _ROWS, _JITTER = 0, 1, 2  # streams of random numbers
 
 _Rows = list[tuple[StoredGroup, int, DataCard]]
-
-
-@dataclass(frozen=True)
-class CropJitter:
-    """How far crops are moved inside their stored windows, so that nets learn to live with a detector's errors.
-
-    Attributes:
-        shift: standard deviation in x and in y, as a share of the crop's side.
-        scale: standard deviation of the logarithm of the size.
-        mirror: share of photographs that are mirrored. Synthetic samples never are: their truth would not hold.
-    """
-
-    shift: float = 0.02
-    scale: float = 0.04
-    mirror: float = bounded(0.5, most=1)
-
-
-NO_JITTER = CropJitter(0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class CropPlace:
-    """Where in a stored crop a net's crop lies: x = middle_x + pitch (u - centre of u), u mirrored where asked.
-
-    Attributes:
-        middle: of the net's crop, stored crop px.
-        pitch: stored pixels per pixel of the net's crop.
-        size: side of the net's crop, px.
-        mirrored: left and right exchanged.
-    """
-
-    middle: tuple[float, float]
-    pitch: float
-    size: int
-    mirrored: bool
-
-    def picture(self, window: UInt8[ndarray, "W W *C"], margin: int) -> UInt8[ndarray, "S S *C"]:
-        """Resample a stored window; what lies outside of it is black."""
-        if self.pitch > 1.25:  # bilinear sampling alone would skip pixels
-            window = cv2.GaussianBlur(window, (0, 0), 0.5 * float(np.sqrt(self.pitch**2 - 1.0)))
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(window, self._window_from_crop(margin), (self.size, self.size), flags=flags)
-
-    def points(self, points: Float[ndarray, "N 2"], partner: Int[ndarray, " N"]) -> Float[ndarray, "N 2"]:
-        """Stored crop pixels to pixels of the net's crop.
-
-        Args:
-            points: centres at integers.
-            partner: number of each point's mirror partner.
-        """
-        centred = (points - np.array(self.middle, np.float32)) / np.float32(self.pitch)
-        if self.mirrored:
-            centred = centred[partner] * np.array([-1.0, 1.0], np.float32)
-        return centred + np.float32((self.size - 1) / 2)
-
-    def _window_from_crop(self, margin: int) -> Float[ndarray, "2 3"]:
-        across, half = -self.pitch if self.mirrored else self.pitch, (self.size - 1) / 2
-        x, y = self.middle
-        return np.array([[across, 0.0, x + margin - across * half], [0.0, self.pitch, y + margin - self.pitch * half]])
-
-
-def place_crop(
-    card: DataCard, crop_size: int, jitter: CropJitter, normals: Float[ndarray, "3"], uniform: float
-) -> CropPlace:
-    """The place of one crop: jittered, but inside the stored window.
-
-    Args:
-        card: what is stored.
-        crop_size: side of the net's crop, px.
-        jitter: how far.
-        normals: standard-normal numbers for x, y and size.
-        uniform: number in 0..1 that decides on mirroring.
-    """
-    reach = (card.crop_size - 1) / 2 + card.margin  # from the middle to the centres of the window's outermost pixels
-    grown = float(np.exp(jitter.scale * np.clip(normals[2], -3.0, 3.0)))
-    pitch = min(card.crop_size / (grown * crop_size), 2.0 * reach / (crop_size - 1))
-    room = reach - pitch * (crop_size - 1) / 2
-    shift = np.clip(jitter.shift * card.crop_size * normals[:2], -room, room)
-    x, y = ((card.crop_size - 1) / 2 + shift).tolist()
-    mirrored = card.kind == "photographs" and bool(uniform < jitter.mirror)
-    return CropPlace((x, y), pitch, crop_size, mirrored)
 
 
 class ShuffledRows:
@@ -228,7 +145,8 @@ class BatchStream:
             TrainingDataError: a shard is damaged.
         """
         rng = np.random.default_rng((self.seed, _JITTER, step))
-        normals, uniforms = rng.standard_normal((self.batch_size, 3)), rng.random(self.batch_size)
+        moves, uniforms = rng.standard_normal((self.batch_size, 3)), rng.random(self.batch_size)
+        normals = np.concatenate([moves, rng.standard_normal((self.batch_size, 1))], 1)
         mine = range(self.rank, self.batch_size, self.world)
         rows = self._rows(step)
         places = [place_crop(rows[i][2], self.crop_size, self.jitter, normals[i], uniforms[i]) for i in mine]

@@ -13,7 +13,7 @@ from facewright.errors import TrainingError
 from facewright.regress.backbones import BACKBONES
 from facewright.regress.cards import CROP_SIZES, MOST_WIDTH
 from facewright.train.arcface import ChipCoding
-from facewright.train.loader import CropJitter
+from facewright.train.jitter import CropJitter
 from facewright.train.losses.presets import PRESETS, LossPreset
 from facewright.train.losses.supervised import SUPERVISED_TERMS, SupervisedWeights
 from facewright.train.settings import DataSettings, OptimizerSettings, ScheduleKind, TrainSettings
@@ -117,8 +117,8 @@ def check_rnet(settings: RNetSettings) -> None:
             raise TrainingError(f"expected {expected}; received {received}")
 
 
-# That program draws shifts evenly from ±10 of 224 px and sizes from ±10 %; and turns crops, which is not done here.
-_PUBLISHED_MOVES = CropJitter(shift=10 / 224 / 3**0.5, scale=0.1 / 3**0.5)
+# As that program: up to 10 of 224 px, 10 % and 10 degrees, all evenly, on crops that are black beyond their border.
+_PUBLISHED_MOVES = CropJitter(shift=10 / 224, scale=0.1, turn=10.0, draw="even", beyond="black")
 NO_TRUTH = SupervisedWeights(**dict.fromkeys(SUPERVISED_TERMS, 0.0))
 """Weak supervision alone."""
 

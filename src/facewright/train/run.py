@@ -15,7 +15,8 @@ from facewright.regress.kinds import kind_of
 from facewright.regress.weights import WeightsCard, card_entries
 from facewright.train.checkpoint import load_checkpoint
 from facewright.train.course import BatchNeeds, Course
-from facewright.train.loader import NO_JITTER, BatchStream
+from facewright.train.jitter import NO_JITTER
+from facewright.train.loader import BatchStream
 from facewright.train.loop import BatchSource, Training, run_steps
 from facewright.train.recorder import LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run

@@ -13,7 +13,7 @@ import tyro
 
 from facewright.bounds import bounded, check_bounds
 from facewright.errors import MissingExtraError, TrainingError
-from facewright.train.loader import CropJitter
+from facewright.train.jitter import CropJitter
 
 Precision = Literal["32", "bf16-mixed"]
 ScheduleKind = Literal["constant", "cosine", "step"]

@@ -242,9 +242,9 @@ def test_a_mask_alone_is_skin_and_no_photo(portrait: np.ndarray, tmp_path: Path)
     found = sampled(photo)
     assert isinstance(found, TrainingSample)
     assert not found.skin.any()
+    photo.unlink()
+    (tmp_path / "lm").mkdir()
     with pytest.raises(TrainingDataError, match="found none; 1 are masks"):
-        photo.unlink()
-        (tmp_path / "lm").mkdir()
         open_photo_folder(tmp_path)
 
 

@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from facewright.errors import WeightsError
+from facewright.records import CoefficientLayout
 from facewright.regress.kinds import KINDS
 from facewright.regress.weights import WeightsCard, describe_weights, load_weights, read_card, save_weights
+from facewright.train.jitter import NO_JITTER
+from facewright.train.loader import BatchStream
 from facewright.train.make import make_data
 from facewright.train.run_folder import read_log
+from facewright.train.shards import load_data
 from facewright.train.trainees import TRAINEES
 from tests.cli.conftest import Outcome, Run, exit_code
 from tests.toy_network import TOY_KIND, TOY_TRAINEE, ToyNet
@@ -106,6 +110,40 @@ def test_it_is_a_command_whose_runs_resume_exactly(photographs: Path, run: Run, 
     assert without_clock(tmp_path / "second") == log
 
 
+def test_faces_that_nothing_is_learnt_from_are_looked_at_with_every_checkpoint(
+    photographs: Path, run: Run, tmp_path: Path
+) -> None:
+    make_data(tmp_path / "held_out", PHOTOGRAPHS, range(100, 107), Dots(PHOTOGRAPHS))
+    line = ("train", "toy", "--data", photographs)
+    done = run(*line, "--out", tmp_path / "run", "--val", tmp_path / "held_out")
+    assert done.code == 0
+    entries = [entry for entry in without_clock(tmp_path / "run") if "validation" in entry]
+    assert [entry["step"] for entry in entries] == [1, 3, 5]
+    assert all(entry["validation"]["terms"]["color"] == entry["validation"]["total"] > 0 for entry in entries)
+    sheets = sorted(path.name for path in (tmp_path / "run" / "sheets").glob("validation_*"))
+    assert sheets == [f"validation_0000000{step}.png" for step in (1, 3, 5)]
+    # 7 faces are 2 batches of 4, of the averaged network as it is saved
+    net, data = load_weights(tmp_path / "run" / "weights.safetensors"), load_data(tmp_path / "held_out")
+    stream = BatchStream([data], batch_size=4, crop_size=16, layout=CoefficientLayout(0, 0, 0), jitter=NO_JITTER)
+    missed = [(net(b.crops)[:, :3] - b.crops.mean((2, 3))).square().mean() for b in map(stream.batch, range(2))]
+    assert entries[-1]["validation"]["total"] == pytest.approx(float(torch.stack(missed).mean().detach()), rel=1e-4)
+    # nobody learns from looking
+    assert run(*line, "--out", tmp_path / "blind").code == 0
+    assert without_clock(tmp_path / "blind") == [
+        entry for entry in without_clock(tmp_path / "run") if "validation" not in entry
+    ]
+    assert f"step 5, validation: {entries[-1]['validation']['total']:.4g} (color" in done.err
+
+
+def test_a_run_without_a_terminal_says_what_it_does(photographs: Path, run: Run, tmp_path: Path) -> None:
+    done = run("train", "toy", "--data", photographs, "--out", tmp_path / "run", "--log-every", "2")
+    lines = done.err.splitlines()
+    assert {"trainee: toy", "data.batch_size: 4", "network.channels: 4", "steps: 6"} <= set(lines)
+    steps = [line for line in lines if line.startswith("step ")]
+    assert [line.split(":")[0] for line in steps] == [f"step {step} of 6" for step in (0, 2, 4, 5)]
+    assert all("color" in line and "images/s" in line for line in steps)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -113,6 +151,9 @@ def test_it_is_a_command_whose_runs_resume_exactly(photographs: Path, run: Run, 
         (("toy", "--darkness", "0"), "expected --darkness above 0"),
         (("toy", "--channels", "65"), "--channels of at least 1, at most 64; received 65"),
         (("toy", "--preset", "open"), "expected a --preset of thin, wide; received 'open'"),
+        (("toy", "--crop-size", "64"), "stores crops of 48 px, and the network sees 64 px"),
+        (("toy", "--val", "nowhere"), "nowhere"),
+        (("toy", "--val-batches", "0"), "--val-batches of at least 1, .*; received 0"),
         (("rnet", "--preset", "thin"), "expected a --preset of paper, .*; received 'thin'"),
     ],
 )

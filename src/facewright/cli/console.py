@@ -25,6 +25,11 @@ def say(text: object) -> None:
     out_console.print(str(text), soft_wrap=True, markup=False, highlight=False)
 
 
+def note(text: object) -> None:
+    """One plain line on stderr: how work goes on, where no bar shows it."""
+    error_console.print(str(text), soft_wrap=True, markup=False, highlight=False)
+
+
 def complain(what: str, message: str) -> None:
     """One line on stderr."""
     error_console.print(f"[red]{escape(what)}[/red] {escape(message)}", soft_wrap=True)

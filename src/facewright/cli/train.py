@@ -5,8 +5,8 @@ Every network in ``TRAINEES`` is a command, and every setting of its runs an opt
 
 import argparse
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from facewright.cli.console import DONE, CommandError, error_console, say, transient_progress
+from facewright.cli.console import DONE, CommandError, error_console, note, say, transient_progress
 from facewright.cli.train_data import TrainPrepare, TrainSynthesize
 from facewright.train.course import Trainee
 from facewright.train.recorder import LoggedStep
-from facewright.train.run import train
+from facewright.train.run import check_run, train
 from facewright.train.settings import Own, TrainSettings, read_settings
 from facewright.train.trainees import TRAINEES
+from facewright.train.validation import Validated
 
 Action = TypeVar("Action")
 
@@ -44,15 +45,25 @@ class TrainNetwork:
     def run(self) -> int:
         """Train."""
         first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
+        check_run(self.settings)
+        plain = first and not error_console.is_terminal  # a log: no bar is shown there
+        if plain:
+            for line in options_of(self.settings):
+                note(line)
         with transient_progress(quiet=not first) as progress:
             task = progress.add_task("training", total=self.settings.steps)
 
             def show(logged: LoggedStep) -> None:
                 progress.update(task, completed=logged.report.step + 1, description=describe(logged))
+                if plain:
+                    note(f"step {logged.report.step} of {self.settings.steps}: {describe(logged)}")
                 if not logged.report.finite:
-                    error_console.print(f"step {logged.report.step} was not finite and was skipped", markup=False)
+                    note(f"step {logged.report.step} was not finite and was skipped")
 
-            folder = train(self.settings, self.out, resume=self.resume, on_log=show)
+            def show_validation(found: Validated) -> None:
+                note(f"step {found.step}, validation: {losses_line(found.total, found.terms)}")
+
+            folder = train(self.settings, self.out, resume=self.resume, on_log=show, on_validation=show_validation)
         if first:
             say(f"trained  {folder.weights}")
         return DONE
@@ -61,9 +72,24 @@ class TrainNetwork:
 def describe(logged: LoggedStep) -> str:
     """One line: losses and speed."""
     report = logged.report
-    terms = " ".join(f"{name.rpartition('/')[2]} {value:.3g}" for name, value in report.terms.items())
     skipped = f", {report.skipped} skipped" if report.skipped else ""
-    return f"{report.total:.4g} ({terms}) {logged.images_per_second:.0f} images/s{skipped}"
+    return f"{losses_line(report.total, report.terms)} {logged.images_per_second:.0f} images/s{skipped}"
+
+
+def losses_line(total: float, terms: Mapping[str, float]) -> str:
+    """Total and terms, for people."""
+    each = " ".join(f"{name.rpartition('/')[2]} {value:.3g}" for name, value in terms.items())
+    return f"{total:.4g} ({each})"
+
+
+def options_of(settings: Any, prefix: str = "") -> Iterator[str]:
+    """The resolved settings, a line each, by their dotted names in ``config.json``."""
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        if is_dataclass(value):
+            yield from options_of(value, f"{prefix}{entry.name}.")
+        else:
+            yield f"{prefix}{entry.name}: {value}"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class CropJitter:
     beyond: Literal["photo", "black"] = "photo"
 
 
+USUAL_JITTER = CropJitter()
 NO_JITTER = CropJitter(0.0, 0.0, 0.0)
 
 
@@ -120,7 +121,9 @@ def place_crop(
     angle = math.radians(jitter.turn * turn) if photograph else 0.0
     pitch, move = card.crop_size / (grown * crop_size), jitter.shift * card.crop_size * np.array([x, y])
     if jitter.beyond == "photo":
-        reach = (card.crop_size - 1) / 2 + card.margin  # from the middle to the centres of the window's outermost pixels
+        reach = (
+            card.crop_size - 1
+        ) / 2 + card.margin  # from the middle to the centres of the window's outermost pixels
         half = (crop_size - 1) / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
         pitch = min(pitch, reach / half)
         room = reach - pitch * half

@@ -21,7 +21,7 @@ from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
-from facewright.train.jitter import CropJitter, CropPlace, place_crop
+from facewright.train.jitter import USUAL_JITTER, CropJitter, CropPlace, place_crop
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 
@@ -105,7 +105,7 @@ class BatchStream:
         shares: Sequence[float] | None = None,
         layout: CoefficientLayout | None = None,
         seed: int = 0,
-        jitter: CropJitter = CropJitter(),
+        jitter: CropJitter = USUAL_JITTER,
         rank: int = 0,
         world: int = 1,
         workers: int = 0,

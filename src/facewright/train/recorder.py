@@ -16,6 +16,7 @@ from facewright.train.loop import StepReport, Stopwatch, Training
 from facewright.train.run_folder import RunFolder, append_log, cut_log
 from facewright.train.samples import TrainingBatch
 from facewright.train.settings import INSTALL, TrainSettings
+from facewright.train.validation import Validated, Validation
 
 SHEET_FACES = 6
 
@@ -42,6 +43,8 @@ class Recorder:
         folder: of the run.
         card: of the weights.
         on_log: called at each logged step.
+        validation: what nothing is learnt from; None: there is none.
+        on_validation: called with its losses, at each checkpoint.
     """
 
     def __init__(
@@ -51,9 +54,12 @@ class Recorder:
         folder: RunFolder,
         card: WeightsCard,
         on_log: Callable[[LoggedStep], None] | None,
+        validation: Validation | None = None,
+        on_validation: Callable[[Validated], None] | None = None,
     ) -> None:
         self.training, self.settings, self.folder, self.card = training, settings, folder, card
         self.on_log, self.watch = on_log, Stopwatch()
+        self.validation, self.on_validation = validation, on_validation
         cut_log(folder.log, training.step)
         self.board = open_tensorboard(folder.path / "tensorboard", training.step)
 
@@ -64,8 +70,10 @@ class Recorder:
         if report.step % settings.log_every == 0 or last or not report.finite:
             self._log(report)
         if settings.sheet_every and (report.step % settings.sheet_every == 0 or last):
-            self._draw(report, batch)
+            self._draw(report.step, batch, "step", "faces")
         if (report.step + 1) % settings.checkpoint_every == 0 or last:
+            if self.validation is not None:
+                self._validate(self.validation, report.step)
             self._save()
 
     def close(self) -> None:
@@ -82,16 +90,26 @@ class Recorder:
         if self.on_log is not None:
             self.on_log(logged)
 
-    def _draw(self, report: StepReport, batch: TrainingBatch) -> None:
+    def _validate(self, validation: Validation, step: int) -> None:
+        """A line in the log, and a sheet, of faces that nothing is learnt from."""
+        found = validation(self.training.result, step, self.training.fabric.device)
+        append_log(self.folder.log, {"step": step, "validation": {"total": found.total, "terms": found.terms}})
+        for name, value in ({"total": found.total} | found.terms).items():
+            self.board.add_scalar(f"validation/{name}", value, step)
+        self._draw(step, next(validation.batches()), "validation", "validation")
+        if self.on_validation is not None:
+            self.on_validation(found)
+
+    def _draw(self, step: int, batch: TrainingBatch, stem: str, tag: str) -> None:
         some = rows(batch, torch.arange(min(SHEET_FACES, len(batch))))
         net, course = self.training.result, self.training.course
         was_training = net.training
-        sheet = course.preview(net.eval(), some, f"step {report.step}")
+        sheet = course.preview(net.eval(), some, f"{stem} {step}")
         net.train(was_training)
         if sheet is None:
             return
-        write_png(self.folder.path / "sheets" / f"step_{report.step:08d}.png", sheet)
-        self.board.add_image("faces", sheet.cpu().numpy(), report.step)
+        write_png(self.folder.path / "sheets" / f"{stem}_{step:08d}.png", sheet)
+        self.board.add_image(tag, sheet.cpu().numpy(), step)
 
     def _save(self) -> None:
         save_checkpoint(self.folder.checkpoints, self.training.checkpoint(), self.settings.keep_checkpoints)

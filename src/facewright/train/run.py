@@ -14,7 +14,7 @@ from facewright.records import CoefficientLayout
 from facewright.regress.kinds import kind_of
 from facewright.regress.weights import WeightsCard, card_entries
 from facewright.train.checkpoint import load_checkpoint
-from facewright.train.course import BatchNeeds, Course
+from facewright.train.course import BatchNeeds, Course, Trainee
 from facewright.train.jitter import NO_JITTER
 from facewright.train.loader import BatchStream
 from facewright.train.loop import BatchSource, Training, run_steps
@@ -24,6 +24,7 @@ from facewright.train.samples import DataCard
 from facewright.train.settings import INSTALL, TrainSettings, check_settings
 from facewright.train.shards import DataSet, load_data
 from facewright.train.trainees import TRAINEES
+from facewright.train.validation import Validated, Validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -37,6 +38,7 @@ def train(
     source: BatchSource | None = None,
     cards: list[DataCard] | None = None,
     on_log: Callable[[LoggedStep], None] | None = None,
+    on_validation: Callable[[Validated], None] | None = None,
 ) -> RunFolder:
     """Train, or go on training, until ``settings.steps``.
 
@@ -47,6 +49,7 @@ def train(
         source: of pictures; None reads ``settings.data``.
         cards: of the data of ``source``.
         on_log: called at each logged step, in the first process.
+        on_validation: called with the losses of ``settings.data.val``, at each checkpoint, in the first process.
 
     Raises:
         MissingExtraError: the packages of the ``train`` extra are not installed.
@@ -55,17 +58,14 @@ def train(
         FaceModelError: the face model cannot be read.
         WeightsError: initial weights that do not fit.
     """
-    if settings.trainee not in TRAINEES:
-        raise TrainingError(f"expected a trainee of {', '.join(TRAINEES)}; received {settings.trainee!r}")
-    trainee = TRAINEES[settings.trainee]
-    check_settings(settings, world_size())
-    trainee.check(settings.network)
+    trainee = check_run(settings)
     fabric = make_fabric(settings)
     sets = [] if source else [load_data(folder) for folder in settings.data.folders]
     cards = cards or [stored.card for stored in sets]
     course = trainee.begin(settings.network, settings.seed, fabric.device)
-    template = check_cards(cards, course, settings)
+    template = check_cards(cards, course, settings.data.folders)
     source = source or open_stream(settings, sets, fabric, course.needs)
+    validation = open_validation(settings, course, template)
     card = weights_card(settings, course, template, cards)
     card_entries(course.net, card)  # it is saved after hours: whatever is wrong with it is said now
     if fabric.is_global_zero:
@@ -75,7 +75,9 @@ def train(
     training = Training(fabric, course, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate)
     if folder.last_checkpoint is not None:
         training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
-    recorder = Recorder(training, settings, folder, card, on_log) if fabric.is_global_zero else None
+    recorder = None
+    if fabric.is_global_zero:
+        recorder = Recorder(training, settings, folder, card, on_log, validation, on_validation)
     run_steps(training, source, on_step=recorder or (lambda report, batch: None))
     if recorder is not None:
         recorder.close()
@@ -86,6 +88,19 @@ def train(
             f"lower --lr, or look for the term that is null in {folder.log}"
         )
     return folder
+
+
+def check_run(settings: TrainSettings[Any]) -> Trainee[Any]:
+    """Refuse settings that cannot be trained, before anything is loaded; gives who is trained.
+
+    Raises:
+        TrainingError: naming the setting, what it may be, and what it was.
+    """
+    if settings.trainee not in TRAINEES:
+        raise TrainingError(f"expected a trainee of {', '.join(TRAINEES)}; received {settings.trainee!r}")
+    check_settings(settings, world_size())
+    TRAINEES[settings.trainee].check(settings.network)
+    return TRAINEES[settings.trainee]
 
 
 def world_size() -> int:
@@ -146,7 +161,25 @@ def open_stream(
     )
 
 
-def check_cards(cards: list[DataCard], course: Course, settings: TrainSettings[Any]) -> str:
+def open_validation(settings: TrainSettings[Any], course: Course, template: str) -> Validation | None:
+    """The pictures that nothing is learnt from; None where none are named.
+
+    Raises:
+        TrainingDataError: data that is damaged or empty.
+        TrainingError: as ``check_cards``; crops of another template than those that are learnt from.
+    """
+    data = settings.data
+    if not data.val:
+        return None
+    sets = [load_data(folder) for folder in data.val]
+    found = check_cards([stored.card for stored in sets], course, data.val)
+    if found != template:
+        raise TrainingError(f"expected --val of crops of {template}, as --data, received {found}; prepare them alike")
+    layout = course.needs.layout or (None if any(s.card.layout for s in sets) else CoefficientLayout(0, 0, 0))
+    return Validation(course, sets, batch_size=data.batch_size, batches=data.val_batches, layout=layout)
+
+
+def check_cards(cards: Sequence[DataCard], course: Course, folders: Sequence[str]) -> str:
     """Whether data belong together, to the network and to its face model; gives their crop template.
 
     Raises:
@@ -154,7 +187,7 @@ def check_cards(cards: list[DataCard], course: Course, settings: TrainSettings[A
             templates, or of one unknown to the network.
     """
     needs, (_, kind) = course.needs, kind_of(course.net)
-    for card, folder in zip(cards, settings.data.folders, strict=True):
+    for card, folder in zip(cards, folders, strict=True):
         if card.crop_size < needs.crop_size:
             raise TrainingError(
                 f"{folder} stores crops of {card.crop_size} px, and the network sees {needs.crop_size} px: enlarged "

@@ -30,6 +30,8 @@ class DataSettings:
     Attributes:
         folders: prepared photographs and synthetic pictures.
         shares: of each folder in a batch; empty: the same share for all.
+        val: prepared data that nothing is learnt from: its losses and a sheet with every checkpoint.
+        val_batches: how many batches of it are looked at, at most; always the same.
         batch_size: pictures per optimiser step, over all processes and accumulated parts.
         jitter: shift, resize and mirror crops.
         moves: how far.
@@ -38,6 +40,8 @@ class DataSettings:
 
     folders: Annotated[tuple[str, ...], tyro.conf.arg(name="data")] = ()
     shares: tuple[float, ...] = ()
+    val: tuple[str, ...] = ()
+    val_batches: int = bounded(16, least=1)
     batch_size: int = bounded(32, least=1)
     jitter: bool = True
     moves: CropJitter = field(default_factory=CropJitter)
@@ -110,7 +114,10 @@ class TrainSettings(Generic[Own]):
     keep_checkpoints: int = bounded(3, least=1)
 
 
-FREE_ON_RESUME = {"steps", "device", "data.workers", "log_every", "sheet_every", "checkpoint_every", "keep_checkpoints"}
+FREE_ON_RESUME = {
+    *("steps", "device", "data.workers", "data.val", "data.val_batches"),
+    *("log_every", "sheet_every", "checkpoint_every", "keep_checkpoints"),
+}
 """What may change when a run is resumed: none of it changes what a step does (but ``steps`` bends a cosine)."""
 
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from skimage.transform import SimilarityTransform, warp
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facewright.cli import parse
 from facewright.cli.train import Train, TrainNetwork
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.train import dlib_resnet
 from facewright.train.arcface import CHIP_SIZE, ArcFace, ChipCoding, arcface_chips, load_embedder
+from facewright.train.iresnet import IRESNET50, IResNet
 from facewright.train.losses.perceptual import FaceEmbedder, perceptual_loss
 from tests.train.iresnet import small_iresnet
 
@@ -100,6 +102,108 @@ def test_onnx_files_are_told_by_their_name(tmp_path: Path) -> None:
     assert isinstance(embedder, ArcFace)
     chips = torch.rand(2, 3, CHIP_SIZE, CHIP_SIZE)
     torch.testing.assert_close(embedder.embed_chips(chips), chips.mean((2, 3)))
+
+
+def arcface_state(blocks: tuple[int, ...], widths: tuple[int, ...], embedding: int) -> dict[str, Tensor]:
+    """A state dict named and shaped as insightface's ``backbone.pth``; values at random."""
+    rng, state = torch.Generator().manual_seed(0), dict[str, Tensor]()
+
+    def norm(name: str, size: int) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = (torch.rand(size, generator=rng) + 0.5 for _ in range(2))
+        state[f"{name}.running_mean"] = torch.randn(size, generator=rng)
+        state[f"{name}.running_var"] = torch.rand(size, generator=rng) + 0.5
+        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    def filters(name: str, out: int, channels: int, side: int) -> None:
+        state[f"{name}.weight"] = torch.randn(out, channels, side, side, generator=rng) / (channels * side**2) ** 0.5
+
+    filters("conv1", widths[0], 3, 3)
+    norm("bn1", widths[0])
+    state["prelu.weight"] = torch.rand(widths[0], generator=rng)
+    for stage, count in enumerate(blocks, 1):
+        for block in range(count):
+            name, before, width = f"layer{stage}.{block}", widths[stage - (block == 0)], widths[stage]
+            norm(f"{name}.bn1", before)
+            filters(f"{name}.conv1", width, before, 3)
+            norm(f"{name}.bn2", width)
+            state[f"{name}.prelu.weight"] = torch.rand(width, generator=rng)
+            filters(f"{name}.conv2", width, width, 3)
+            norm(f"{name}.bn3", width)
+            if block == 0:
+                filters(f"{name}.downsample.0", width, before, 1)
+                norm(f"{name}.downsample.1", width)
+    norm("bn2", widths[-1])
+    state["fc.weight"] = torch.randn(embedding, widths[-1] * 49, generator=rng) / 10
+    state["fc.bias"] = torch.randn(embedding, generator=rng)
+    norm("features", embedding)
+    return state
+
+
+def embedded_by_hand(state: dict[str, Tensor], blocks: tuple[int, ...], chips: Tensor) -> Tensor:
+    """The published network, by functions."""
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        return F.batch_norm(x, mean, variance, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = F.prelu(norm(F.conv2d(chips, state["conv1.weight"], padding=1), "bn1"), state["prelu.weight"])
+    for stage, count in enumerate(blocks, 1):
+        for block in range(count):
+            name, stride = f"layer{stage}.{block}", 2 if block == 0 else 1
+            found = norm(F.conv2d(norm(x, f"{name}.bn1"), state[f"{name}.conv1.weight"], padding=1), f"{name}.bn2")
+            found = F.prelu(found, state[f"{name}.prelu.weight"])
+            found = norm(F.conv2d(found, state[f"{name}.conv2.weight"], stride=stride, padding=1), f"{name}.bn3")
+            if block == 0:
+                x = norm(F.conv2d(x, state[f"{name}.downsample.0.weight"], stride=2), f"{name}.downsample.1")
+            x = found + x
+    return norm(F.linear(norm(x, "bn2").flatten(1), state["fc.weight"], state["fc.bias"]), "features")
+
+
+SMALL = ((1, 2, 1, 1), (4, 4, 6, 6, 8), 16)
+
+
+@pytest.mark.parametrize("wrapper", ["", "module."], ids=["one GPU", "several GPUs"])
+def test_arcfaces_own_file_becomes_an_embedder(tmp_path: Path, wrapper: str, rng: torch.Generator) -> None:
+    state = arcface_state(*SMALL)
+    torch.save({wrapper + name: value for name, value in state.items()}, tmp_path / "backbone.pth")
+    embedder = load_embedder(str(tmp_path / "backbone.pth"))
+    assert isinstance(embedder, ArcFace)
+    assert not any(value.requires_grad for value in embedder.parameters())
+    chips = torch.rand(2, 3, CHIP_SIZE, CHIP_SIZE, generator=rng)
+    expected = embedded_by_hand(state, SMALL[0], 2.0 * chips - 1.0)
+    torch.testing.assert_close(embedder.embed_chips(chips), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_iresnet_50_is_the_published_one() -> None:
+    with torch.device("meta"):
+        net = IResNet()
+    state = net.state_dict()
+    assert {name: value.shape for name, value in state.items()} == {
+        name: value.shape for name, value in arcface_state(IRESNET50, (64, 64, 128, 256, 512), 512).items()
+    }
+    assert sum(value.numel() for value in net.parameters()) == pytest.approx(43.59e6, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: state.pop("layer2.1.bn3.bias"), "layer2.1.bn3.bias differ"),
+        (lambda state: state.pop("fc.weight"), "those of another network"),
+        (lambda state: state.update({"layer1.0.conv1.weight": torch.zeros(3)}), "those of another network"),
+        (lambda state: state.update({"conv1.weight": torch.zeros(4, 1, 3, 3)}), "conv1.weight differ"),
+        (lambda state: state.update({"fc.weight": torch.zeros(16, 8)}), r"fc.weight of \(16, 8\)"),
+        (lambda state: state.update({"bn2.bias": torch.full((8,), torch.nan)}), "bn2.bias holds NaN"),
+        (lambda state: state.update({"head.weight": torch.zeros(4)}), "head.weight differ"),
+    ],
+)
+def test_state_dicts_of_other_networks_are_named(
+    tmp_path: Path, spoil: Callable[[dict[str, Tensor]], object], message: str
+) -> None:
+    state = arcface_state(*SMALL)
+    spoil(state)
+    torch.save(state, tmp_path / "backbone.pth")
+    with pytest.raises(WeightsError, match=message):
+        load_embedder(str(tmp_path / "backbone.pth"))
 
 
 def test_training_takes_the_name_of_a_file() -> None:

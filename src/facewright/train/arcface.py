@@ -13,6 +13,7 @@ from facewright.errors import WeightsError
 from facewright.geometry.similarity import similarity_from_points
 from facewright.train.chips import cut_chips
 from facewright.train.dlib_resnet import DlibResNet, load_dlib_resnet
+from facewright.train.iresnet import is_state_dict, load_iresnet
 from facewright.train.losses.perceptual import EmbeddingMetric
 from facewright.train.onnx_network import read_onnx_network
 from facewright.train.torchscript import load_torchscript
@@ -80,7 +81,8 @@ def load_embedder(spec: str, coding: ChipCoding | None = None) -> DlibResNet | A
     """A recognition network by name or file, frozen, on the CPU.
 
     Args:
-        spec: ``dlib``, a TorchScript file (``.pt``, ...) or an ONNX file (``.onnx``).
+        spec: ``dlib``, a TorchScript file (``.pt``, ...), the state dict of an IResNet (ArcFace's ``backbone.pth``), or
+            an ONNX file (``.onnx``).
         coding: of a file's chips; ArcFace's own if None.
 
     Raises:
@@ -95,9 +97,12 @@ def load_embedder(spec: str, coding: ChipCoding | None = None) -> DlibResNet | A
     if suffix == ".onnx":
         network: nn.Module = read_onnx_network(spec)
     elif suffix in _TORCHSCRIPT:
-        network = load_torchscript(spec)
+        network = load_iresnet(spec) if is_state_dict(spec) else load_torchscript(spec)
     else:
-        raise WeightsError(f"expected dlib, or a network as TorchScript (.pt) or ONNX (.onnx), received {spec!r}")
+        raise WeightsError(
+            f"expected dlib, or a network as TorchScript (.pt), as ArcFace's state dict (.pth) or as ONNX (.onnx), "
+            f"received {spec!r}"
+        )
     embedder = ArcFace(network, coding).eval()
     _check_answers(spec, embedder)
     return embedder

@@ -280,6 +280,8 @@ def test_the_averaged_network_is_that_of_all_steps(toy_model: FaceModel, toy_fil
 def test_learning_rates_are_those_of_the_schedules() -> None:
     cosine = [lr_factor(step, schedule="cosine", steps=110, warmup_steps=10) for step in (0, 4, 9, 10, 60, 110, 200)]
     assert cosine == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0])
+    line = [lr_factor(step, schedule="linear", steps=110, warmup_steps=10) for step in (0, 9, 10, 35, 110, 200)]
+    assert line == pytest.approx([0.1, 1.0, 1.0, 0.75, 0.0, 0.0])
     published = RUN_PRESETS["deng-tf"].optimizer
     factors = [
         lr_factor(

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from facewright.cli.console import DONE, CommandError, error_console, note, say, transient_progress
+from facewright.cli.official_options import refuse_official_options
 from facewright.cli.train_data import TrainPrepare, TrainSynthesize
 from facewright.train.course import Trainee
 from facewright.train.recorder import LoggedStep
@@ -110,7 +111,7 @@ def train_command(args: Sequence[str]) -> Any:
         args: the whole command line.
 
     Raises:
-        CommandError: a preset that is not there.
+        CommandError: a preset that is not there, or an option of Deng's programs.
         TrainingError: the file is not a run's configuration.
     """
     actions: list[Any] = [
@@ -119,6 +120,7 @@ def train_command(args: Sequence[str]) -> Any:
     ]
     for name, trainee in TRAINEES.items():
         asked = args[2:] if list(args[:2]) == ["train", name] else ()
+        refuse_official_options(asked)
         start = field(default=start_of(name, trainee, asked))
         command = make_dataclass(
             f"Train_{name}",

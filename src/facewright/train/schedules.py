@@ -11,7 +11,7 @@ from torch import Tensor
 def lr_factor(
     step: int,
     *,
-    schedule: Literal["constant", "cosine", "step"],
+    schedule: Literal["constant", "cosine", "linear", "step"],
     steps: int,
     warmup_steps: int = 0,
     decay_every: int = 1,
@@ -21,8 +21,8 @@ def lr_factor(
 
     Args:
         step: number of the step, from 0.
-        schedule: ``constant``; ``cosine``: half a wave from 1 after the warm-up to 0 at ``steps``; ``step``: times
-            ``decay_factor`` after every ``decay_every`` steps (both programs of Deng et al.).
+        schedule: ``constant``; ``cosine``: half a wave from 1 after the warm-up to 0 at ``steps``; ``linear``: a
+            line there; ``step``: times ``decay_factor`` after every ``decay_every`` steps (both programs of Deng et al.).
         steps: of the whole run.
         warmup_steps: over which the factor rises in a line; step 0 has its first part, not 0.
         decay_every: steps.
@@ -30,9 +30,11 @@ def lr_factor(
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
+    done = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
     if schedule == "cosine":
-        done = (step - warmup_steps) / max(1, steps - warmup_steps)
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+    if schedule == "linear":
+        return 1.0 - done
     return decay_factor ** (step // decay_every) if schedule == "step" else 1.0
 
 

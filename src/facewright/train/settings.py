@@ -16,7 +16,7 @@ from facewright.errors import MissingExtraError, TrainingError
 from facewright.train.jitter import CropJitter
 
 Precision = Literal["32", "bf16-mixed"]
-ScheduleKind = Literal["constant", "cosine", "step"]
+ScheduleKind = Literal["constant", "cosine", "linear", "step"]
 Own = TypeVar("Own")
 """Settings of a trainee's own, a frozen dataclass."""
 
@@ -57,7 +57,7 @@ class OptimizerSettings:
         lr: learning rate of the heads.
         backbone_lr_scale: the trunk's, as a factor of that.
         weight_decay: of matrices and filters; biases and norms have none.
-        schedule: ``constant``; ``cosine`` to zero; ``step``: times ``decay_factor`` every ``decay_every`` steps.
+        schedule: ``constant``; ``cosine`` or ``linear`` to zero; ``step``: times ``decay_factor`` every ``decay_every`` steps.
         warmup_steps: over which the rate rises from zero.
         decay_every: of ``step``, optimiser steps.
         decay_factor: of ``step``.

@@ -22,7 +22,7 @@ def lr_factor(
     Args:
         step: number of the step, from 0.
         schedule: ``constant``; ``cosine``: half a wave from 1 after the warm-up to 0 at ``steps``; ``linear``: a
-            line there; ``step``: times ``decay_factor`` after every ``decay_every`` steps (both programs of Deng et al.).
+            line there; ``step``: times ``decay_factor`` after every ``decay_every`` steps (both of Deng's programs).
         steps: of the whole run.
         warmup_steps: over which the factor rises in a line; step 0 has its first part, not 0.
         decay_every: steps.

@@ -57,7 +57,8 @@ class OptimizerSettings:
         lr: learning rate of the heads.
         backbone_lr_scale: the trunk's, as a factor of that.
         weight_decay: of matrices and filters; biases and norms have none.
-        schedule: ``constant``; ``cosine`` or ``linear`` to zero; ``step``: times ``decay_factor`` every ``decay_every`` steps.
+        schedule: ``constant``; ``cosine`` or ``linear`` to zero; ``step``: times ``decay_factor`` every ``decay_every``
+            steps.
         warmup_steps: over which the rate rises from zero.
         decay_every: of ``step``, optimiser steps.
         decay_factor: of ``step``.

@@ -369,7 +369,7 @@ def test_only_doors_change_the_whole_process() -> None:
             targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else []
             for target in targets:
                 if isinstance(target, ast.Subscript) and ast.unparse(target.value) == "os.environ":
-                    yield f"line {node.lineno} changes os.environ"
+                    yield f"line {target.lineno} changes os.environ"
         yield from (f"line {line}: {name}" for line, name in calls.items())
 
     assert_nowhere(meddling)

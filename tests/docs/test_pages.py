@@ -62,7 +62,7 @@ def is_command(words: str, capsys: pytest.CaptureFixture[str]) -> bool:
     return f"usage: facewright {words} " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", NAMED)
+@pytest.mark.parametrize("words", sorted(NAMED))
 def test_messages_name_commands_that_exist(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert is_command(words, capsys), NAMED[words]
 

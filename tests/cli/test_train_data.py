@@ -67,8 +67,8 @@ def test_data_are_stored_as_large_as_a_preset_wants_them(run: Run, photos: Path,
     [
         (("--for", "abacus"), "expected a preset of deng-pytorch, deng-tf, open, paper, smoke; received 'abacus'"),
         (("--for", "paper", "--crop-size", "64"), "expected --crop-size or --for, received both"),
-        (("--crop-size", "0"), "--crop-size of 16 to 4096 px, received 0"),
-        (("--crop-size", "-5"), "--crop-size of 16 to 4096 px, received -5"),
+        (("--crop-size", "0"), "--crop-size of at least 32, at most 2048; received 0"),
+        (("--crop-size", "-5"), "--crop-size of at least 32, at most 2048; received -5"),
     ],
 )
 def test_sizes_that_cannot_be_are_wrong_commands(

@@ -26,6 +26,7 @@ NOT_GIVEN = {
     "torchrun": "hours on many machines",
     "facewright weights export-onnx": "tests/regress/test_onnx_export.py writes such files and runs them",
     "facewright train prepare Deep3DFaceRecon_pytorch": "a checkout of theirs: tests/train/test_prepare.py makes one",
+    "facewright train prepare Deep3DFaceReconstruction": "likewise",
     "facewright model import bfm2017": "licensed: tests/morphable/readers makes such files",
     "facewright model import bfm2019": "licensed: tests/morphable/readers makes such files",
     "facewright model import flame": "licensed: tests/morphable/readers makes such files",

@@ -89,7 +89,7 @@ def head_as_bfm(rng: np.random.Generator) -> SyntheticBfm:
 
 
 def _portraits(folder: Path) -> None:
-    for photos in ("photos", "clip"):
+    for photos in ("photos", "clip", "more"):
         (folder / photos).mkdir()
         shutil.copy(embedded_path("photos/astronaut.jpg"), folder / photos / "me.jpg")
     shutil.copy(embedded_path("photos/grace_hopper.jpg"), folder / "photos" / "you.jpg")

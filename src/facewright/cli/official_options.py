@@ -45,7 +45,7 @@ OFFICIAL_OPTIONS = {
     "w_gamma": "--gamma",
     "w_reflc": "--flattening",
 }
-"""Their names, without dashes, and ours. Names that are the same (``--batch_size``, ``--lr``) are understood."""
+"""Their names, without dashes, and ours. Names that are the same (batch_size, lr) are understood."""
 
 
 def refuse_official_options(args: Sequence[str]) -> None:

@@ -125,7 +125,6 @@ def plan_scene(
     model = studio.model
     person = seed if person is None else person
     who = sample_coefficients(model, _generator(person, _PERSON), expressions=False)
-    albedo = model.albedo(who.tex)[0]
     chance = stream(seed, _EXPRESSION).random() >= NEUTRAL_SHARE
     exp = _expression(model, seed) if (chance if expression is None else expression) else torch.zeros_like(who.exp)
     pose = stream(seed, _POSE)
@@ -134,12 +133,12 @@ def plan_scene(
     lit = stream(seed, _LIGHT)
     kinds = list(LIGHT_KINDS)
     kind = light or kinds[lit.choice(len(kinds), p=list(LIGHT_KINDS.values()))]
-    lamp = draw_light(lit, kind, luminance(studio.mean_color(albedo, "face")))
+    lamp = draw_light(lit, kind, luminance(studio.mean_color(who.tex, "face")))
     rotation = ray_rotation(place, camera.distance_dm) @ viewed
     angles = angles_from_rotation(torch.from_numpy(rotation)).float()[None]
     truth = replace(who, exp=exp, angles=angles, translation=torch.from_numpy(place).float()[None], sh=lamp.sh())
     face_px = float(camera.focal_px[0]) * MEAN_EYE_DISTANCE_DM / camera.distance_dm
-    hair = None if plain else draw_hair(stream(person, _HAIR), studio.hair_color(albedo))
+    hair = None if plain else draw_hair(stream(person, _HAIR), studio.hair_color(who.tex))
     lens = Lens() if plain else draw_lens(stream(seed, _LENS), face_px, dark=kind == "dark")
     return ScenePlan(seed, person, truth, camera, lamp, hair, prop or draw_prop(stream(seed, _PROP)), lens, yaw)
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.sparse import coo_array, csr_array, diags_array
 
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
@@ -16,6 +17,7 @@ PropKind = Literal["none", "glasses", "sunglasses", "mask", "object"]
 PROP_KINDS: dict[PropKind, float] = {"none": 0.6, "glasses": 0.15, "sunglasses": 0.05, "mask": 0.07, "object": 0.13}
 """What covers faces and how often; ``object`` is a flat thing before the camera, drawn on the picture."""
 
+SMOOTHINGS = 12
 NECK_BASE = np.array([0.0, -1.15, -0.62])
 
 
@@ -26,12 +28,12 @@ class MaskRig:
     Attributes:
         vertex_ids: of the head.
         faces: ids into ``vertex_ids``.
-        smoother: spreads cloth over nose and lips: row-stochastic.
+        neighbours: averages a vertex with those around it: sparse, row-stochastic.
     """
 
     vertex_ids: Int[ndarray, " N"]
     faces: Int[ndarray, "M 3"]
-    smoother: Float[ndarray, "N N"]
+    neighbours: csr_array
 
     @classmethod
     def of(cls, model: FaceModel, landmark_ids: Int[ndarray, "68"]) -> "MaskRig":
@@ -45,11 +47,18 @@ class MaskRig:
         faces = faces[kept[faces].all(1) & model.annotations.face_parts["head"].numpy()]
         ids, flat = np.unique(faces, return_inverse=True)
         faces = flat.reshape(-1, 3)
-        adjacency = np.eye(len(ids))
-        for i in range(3):
-            adjacency[faces[:, i], faces[:, i - 1]] = adjacency[faces[:, i - 1], faces[:, i]] = 1.0
-        step = adjacency / adjacency.sum(1, keepdims=True)
-        return cls(ids, faces, np.linalg.matrix_power(step, 12))
+        own = np.arange(len(ids))
+        rows = np.concatenate([faces.ravel(), np.roll(faces, 1, 1).ravel(), own])
+        columns = np.concatenate([np.roll(faces, 1, 1).ravel(), faces.ravel(), own])
+        adjacency = coo_array((np.ones(len(rows)), (rows, columns)), (len(ids), len(ids))).tocsr()
+        adjacency.data[:] = 1.0
+        return cls(ids, faces, csr_array(diags_array(1.0 / adjacency.sum(1)) @ adjacency))
+
+    def smooth(self, values: Float[ndarray, "N *C"]) -> Float[ndarray, "N *C"]:
+        """Spreads values as cloth spreads over nose and lips."""
+        for _ in range(SMOOTHINGS):
+            values = self.neighbours @ values
+        return values
 
 
 def draw_prop(rng: np.random.Generator) -> PropKind:
@@ -96,10 +105,10 @@ def glasses(rng: np.random.Generator, marks: Float[ndarray, "68 3"], ear: Float[
 def face_mask(rng: np.random.Generator, rig: MaskRig, vertices: Float[ndarray, "V 3"]) -> Shell:
     """Cloth over nose, mouth and chin."""
     skin = vertices[rig.vertex_ids]
-    smooth = rig.smoother @ skin
+    smooth = rig.smooth(skin)
     normals = vertex_normals(torch.from_numpy(smooth), torch.from_numpy(rig.faces)).numpy()
     height = ((skin - smooth) * normals).sum(1)
-    tight = np.maximum(rig.smoother @ height.clip(0.0), height)  # stretched over what stands out
+    tight = np.maximum(rig.smooth(height.clip(0.0)), height)  # stretched over what stands out
     cloth = smooth + (0.05 + tight)[:, None] * normals
     color = np.array([0.35, 0.55, 0.65]) if rng.random() < 0.5 else rng.beta(1.0, 1.5) * rng.uniform(0.5, 1.2, 3)
     return make_shell(cloth, rig.faces, color, places=8.0 * cloth, grain=0.05)

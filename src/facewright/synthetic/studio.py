@@ -1,5 +1,6 @@
 """What all scenes share: the head model and what was measured on it once."""
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor
 
 from facewright.errors import FaceModelError
@@ -85,27 +85,39 @@ class Studio:
         """Where the grain is read: glued to the skin, a cell about half a millimetre wide."""
         return 5.0 * self.model.mean_shape
 
+    def model_on(self, device: str) -> FaceModel:
+        """The model on a device; copied there once."""
+        if torch.device(device).type == "cpu":
+            return self.model
+        if device not in self._copies:
+            self._copies[device] = copy.deepcopy(self.model).to(device)
+        return self._copies[device]
+
     @cached_property
-    def smoother(self) -> csr_array:
-        """Averages a vertex's value with its neighbours' (sparse, row-stochastic)."""
-        faces, count = self.model.faces, len(self.model.mean_shape)
-        rows = torch.cat([faces[:, i] for i in (0, 1, 2, 0, 1, 2)] + [torch.arange(count)])
-        columns = torch.cat([faces[:, i] for i in (1, 2, 0, 2, 0, 1)] + [torch.arange(count)])
-        matrix = coo_array((np.ones(len(rows), np.float32), (rows.numpy(), columns.numpy())), (count, count)).tocsr()
-        return diags_array((1.0 / matrix.sum(1)).astype(np.float32)) @ matrix
+    def _copies(self) -> dict[str, FaceModel]:
+        return {}
 
     def region(self, name: str) -> Float[Tensor, " V"]:
         """A soft mask of the model."""
         return self.model.annotations.regions[name]
 
-    def mean_color(self, albedo: Float[Tensor, "V 3"], region: str) -> Float[ndarray, "3"]:
-        """Average albedo over a region."""
-        weight = self.region(region)
-        return ((weight[:, None] * albedo).sum(0) / weight.sum()).clamp_min(0.004).double().numpy()
+    def mean_color(self, tex: Float[Tensor, "1 K"], region: str) -> Float[ndarray, "3"]:
+        """Average albedo over a region, by the person's albedo coefficients."""
+        mean, modes = self._region_colors[region]
+        return (mean + modes @ tex[0]).clamp_min(0.004).double().numpy()
 
-    def hair_color(self, albedo: Float[Tensor, "V 3"]) -> Float[ndarray, "3"]:
+    def hair_color(self, tex: Float[Tensor, "1 K"]) -> Float[ndarray, "3"]:
         """The person's own hair: of brows and scalp the darker one (a scalp may be bald)."""
-        return min((self.mean_color(albedo, region) for region in ("brows", "scalp")), key=luminance)
+        return min((self.mean_color(tex, region) for region in ("brows", "scalp")), key=luminance)
+
+    @cached_property
+    def _region_colors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Average albedo per region: of the mean head, and of its modes."""
+        model, colors = self.model, {}
+        for name in ("face", "brows", "scalp"):
+            share = self.region(name) / self.region(name).sum()
+            colors[name] = share @ model.mean_albedo, torch.einsum("v,vck->ck", share, model.albedo_basis)
+        return colors
 
 
 def open_studio(face_model: str = "open") -> Studio:

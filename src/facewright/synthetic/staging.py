@@ -1,0 +1,310 @@
+"""Everybody of a batch of scenes in their places: heads by one product for all, what is worn, and the light.
+
+Two layouts of the same meshes. ``packed`` gives all pictures the same faces, as rasterisers for whole batches want
+them: what only some of them wear has corners that are nowhere in the others, and is not drawn there. ``Figure`` is one
+picture's own mesh, for loops that draw one picture after the other.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from facewright.geometry.frames import FAR_DM, NEAR_DM
+from facewright.geometry.mesh import vertex_normals
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.records import Camera, FaceCoefficients
+from facewright.render.compiled import compiled
+from facewright.synthetic.hair import hair_shell
+from facewright.synthetic.plan import CLOTHES_STREAM, OBJECT_STREAM, ScenePlan, stream
+from facewright.synthetic.props import face_mask, glasses, torso
+from facewright.synthetic.shadows import FAINT, soften, sunlit, sunlit_compiled
+from facewright.synthetic.shading import Lighting
+from facewright.synthetic.shells import Shell
+from facewright.synthetic.studio import Studio
+
+COLUMNS = 16
+"""Of a table of vertices: albedo (3), place of the grain (3), its strength, gloss, sunlit, face, normal (3), position
+(3)."""
+_PLACED = 10  # columns before the normal
+
+
+@dataclass(frozen=True)
+class Packed:
+    """All pictures over the same faces.
+
+    Attributes:
+        table: of vertices, world frame; positions that are not finite belong to nothing.
+        faces: of all that anybody wears; the head's come first.
+    """
+
+    table: Float[Tensor, "B N 16"]
+    faces: Int[Tensor, "F 3"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture's meshes as one; the head comes first.
+
+    Attributes:
+        vertices: model frame, dm.
+        table: of vertices; normals and positions are not filled in.
+        faces: of all.
+    """
+
+    vertices: Float[ndarray, "N 3"]
+    table: Float[ndarray, "N 16"]
+    faces: Int[ndarray, "F 3"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A batch of scenes before their pictures are taken. Made by ``set_stage``.
+
+    Attributes:
+        studio: the model, on the CPU.
+        plans: of the scenes.
+        heads: model frame, dm.
+        albedos: of the heads, linear.
+        rotation: world from model.
+        translation: dm.
+        shells: what each wears; on the CPU.
+    """
+
+    studio: Studio
+    plans: list[ScenePlan]
+    heads: Float[Tensor, "B V 3"]
+    albedos: Float[Tensor, "B V 3"]
+    rotation: Float[Tensor, "B 3 3"]
+    translation: Float[Tensor, "B 3"]
+    shells: list[list[Shell]]
+
+    @cached_property
+    def heads_world(self) -> Float[Tensor, "B V 3"]:
+        """Vertices of the heads, dm."""
+        return self.heads @ self.rotation.transpose(-1, -2) + self.translation[:, None]
+
+    @cached_property
+    def lighting(self) -> Lighting:
+        """Of all scenes."""
+        lights = [plan.light for plan in self.plans]
+        device = self.heads.device
+
+        def stacked(parts: list[ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(parts).astype(np.float32)).to(device)
+
+        return Lighting(
+            torch.cat([plan.coefficients.sh for plan in self.plans]).to(device),
+            stacked([light.sun for light in lights]),
+            stacked([light.sun_direction for light in lights]),
+            stacked([np.array(light.gloss) for light in lights]),
+            stacked([np.array(plan.camera.distance_dm) for plan in self.plans]),
+        )
+
+    @cached_property
+    def packed(self) -> Packed:
+        """All pictures over the same faces, lit."""
+        table, faces = self._unlit()
+        vertices = table[..., 13:]
+        count, lighting = self.heads.shape[1], self.lighting
+        table[..., 10:13] = vertex_normals(vertices, faces)
+        middle = self.heads_world.mean(1)
+        lit = sunlit(vertices, table[..., 10:13], faces, middle, lighting.sun_direction)
+        head_faces = self.studio.model.faces.to(faces.device)
+        table[..., 8] = torch.cat([soften(lit[:, :count], head_faces), lit[:, count:]], 1)
+        faint = torch.tensor([_faint(plan) for plan in self.plans], device=table.device)
+        table[..., 8].masked_fill_(faint[:, None], 1.0)
+        return Packed(table, faces)
+
+    def _unlit(self) -> tuple[Float[Tensor, "B N 16"], Int[Tensor, "F 3"]]:
+        """Albedo, grain, gloss, face and position; shells with the same faces share a place."""
+        device, (batch, count, _) = self.heads.device, self.heads.shape
+        starts: dict[tuple[bytes, int], int] = {}
+        faces, places, total = [self.studio.model.faces], [], count
+        for shells in self.shells:
+            worn: Counter[bytes] = Counter()
+            for shell in shells:
+                alike = shell.faces.numpy().tobytes()
+                key = (alike, worn[alike])  # somebody may wear two of a kind
+                worn[alike] += 1
+                if key not in starts:
+                    starts[key] = total
+                    faces.append(shell.faces + total)
+                    total += len(shell.vertices)
+                places.append(starts[key])
+        table = torch.full((batch, total, COLUMNS), torch.nan)
+        placed = iter(places)
+        for row, shells in zip(table, self.shells, strict=True):
+            for shell in shells:
+                start = next(placed)
+                row[start : start + len(shell.vertices)] = torch.from_numpy(_columns(shell))
+        table = table.to(device)
+        table[:, :count] = torch.from_numpy(_head_columns(self.studio)).to(device)
+        table[:, :count, :3] = self.albedos
+        table[:, :count, 13:] = self.heads
+        table[..., 13:] = table[..., 13:] @ self.rotation.transpose(-1, -2) + self.translation[:, None]
+        return table, torch.cat(faces).to(device)
+
+    def figure(self, index: int) -> Figure:
+        """One picture's own meshes, on the CPU."""
+        shells, count = self.shells[index], self.heads.shape[1]
+        columns = [_columns(shell) for shell in shells]
+        starts = np.cumsum([count] + [len(part) for part in columns]).tolist()
+        table = np.concatenate([_head_columns(self.studio), *columns])
+        table[:count, :3] = self.albedos[index].numpy()
+        vertices = table[:, 13:].copy()
+        vertices[:count] = self.heads[index].numpy()
+        moved = [shell.faces.numpy() + start for shell, start in zip(shells, starts, strict=False)]
+        return Figure(vertices, table, np.concatenate([self.studio.model.faces.numpy(), *moved]))
+
+
+def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str = "cpu") -> Stage:
+    """Decode, dress and place everybody.
+
+    Args:
+        studio: the model that the plans were made with.
+        plans: of the scenes.
+        device: where the heads are to be; shells are made on the CPU.
+    """
+    truths = [plan.coefficients for plan in plans]
+    joined = FaceCoefficients(
+        *(torch.cat([getattr(truth, name) for truth in truths]) for name in ("id", "exp", "tex", "angles", "sh")),
+        translation=torch.cat([truth.translation for truth in truths]),
+    )
+    model, joined = studio.model_on(str(device)), joined.to(device)
+    shape = (len(plans), -1, 3)
+    # One product for all: faces of a batch one by one would each read all of the bases.
+    offsets = (joined.id @ model.id_basis.flatten(0, 1).T).view(shape)
+    heads = model.mean_shape + offsets + (joined.exp @ model.exp_basis.flatten(0, 1).T).view(shape)
+    albedos = model.mean_albedo + (joined.tex @ model.albedo_basis.flatten(0, 1).T).view(shape)
+    known: dict[bytes, Shell] = {}
+    here, moved = heads.cpu(), offsets.cpu()
+    shells = [_worn(studio, plan, here[i], moved[i], known) for i, plan in enumerate(plans)]
+    rotation = rotation_from_angles(joined.angles)
+    return Stage(studio, plans, heads, albedos.clamp(0.002, 0.98), rotation, joined.translation, shells)
+
+
+def _worn(
+    studio: Studio, plan: ScenePlan, head: Tensor, offsets: Tensor, known: dict[bytes, Shell]
+) -> list[Shell]:
+    """What is worn; the hair of a person is made once."""
+    shells = [torso(stream(plan.person, CLOTHES_STREAM), _body_rotation(plan.coefficients))]
+    if plan.hair is not None:
+        key = plan.coefficients.id.numpy().tobytes() + plan.hair.strand_seed.to_bytes(8, "little")
+        if key not in known:
+            known[key] = hair_shell(plan.hair, studio.hair, offsets.numpy())
+        shells.append(known[key])
+    rng = stream(plan.seed, OBJECT_STREAM)
+    if plan.prop in ("glasses", "sunglasses"):
+        marks, ear = (head[ids].double().numpy() for ids in (studio.ibug68, studio.ear_top))
+        shells.append(glasses(rng, marks, ear, dark=plan.prop == "sunglasses"))
+    elif plan.prop == "mask":
+        shells.append(face_mask(rng, studio.mask, head.double().numpy()))
+    return shells
+
+
+def _body_rotation(truth: FaceCoefficients) -> Float[ndarray, "3 3"]:
+    """Bodies stand upright and turn half as far as heads do."""
+    body = truth.angles * torch.tensor([0.2, 0.5, 0.1])
+    return (rotation_from_angles(truth.angles)[0].T @ rotation_from_angles(body)[0]).double().numpy()
+
+
+def _head_columns(studio: Studio) -> Float[ndarray, "V 16"]:
+    """What is the same on every head."""
+    table = np.zeros((len(studio.grain), COLUMNS), np.float32)
+    parts = (studio.grain_places, studio.grain[:, None], studio.gloss[:, None])
+    table[:, 3:8] = torch.cat(parts, 1).numpy()
+    table[:, 9] = studio.region("face").numpy()
+    return table
+
+
+def _columns(shell: Shell) -> Float[ndarray, "N 16"]:
+    table = np.zeros((len(shell.vertices), COLUMNS), np.float32)
+    table[:, :3], table[:, 3:6], table[:, 13:] = (
+        part.numpy() for part in (shell.albedo, shell.places, shell.vertices)
+    )
+    table[:, 6], table[:, 7] = shell.grain.numpy(), shell.gloss.numpy()
+    return table
+
+
+def _faint(plan: ScenePlan) -> bool:
+    """Whether the sun is too weak to cast shadows."""
+    light = plan.light
+    return bool(light.sun.max() < FAINT * light.irradiance(light.sun_direction[None]).max())
+
+
+def clip_by(vertices: Float[Tensor, "B N 3"], cameras: list[Camera]) -> Float[Tensor, "B N 4"]:
+    """``clip_from_world`` for cameras of one picture size at several distances."""
+    width, height = cameras[0].width, cameras[0].height
+    numbers = torch.tensor([_camera_numbers(camera) for camera in cameras], dtype=torch.float64)
+    focal, cx, cy, away = numbers.to(vertices.device, vertices.dtype)[:, :4, None].unbind(1)
+    near, far = NEAR_DM / 10.0 * away, FAR_DM / 10.0 * away
+    w = away - vertices[..., 2]
+    x = (2.0 * focal * vertices[..., 0] + (2.0 * cx + 1.0 - width) * w) / width
+    y = (-2.0 * focal * vertices[..., 1] + (2.0 * cy + 1.0 - height) * w) / height
+    z = ((far + near) * w - 2.0 * far * near) / (far - near)
+    return torch.stack([x, y, z, w], -1)
+
+
+def _camera_numbers(camera: Camera) -> list[float]:
+    return [float(camera.focal_px[0]), float(camera.cx[0]), float(camera.cy[0]), camera.distance_dm]
+
+
+def light_figure(stage: Stage, index: int, figure: Figure, camera: Camera) -> Float[Tensor, "1 N 4"]:
+    """Fill a figure's table (normals, positions, sunlit) by compiled loops; gives clip coordinates.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    pose = torch.cat([stage.rotation[index].flatten(), stage.translation[index]]).numpy()
+    numbers = np.array([*_camera_numbers(camera), camera.width, camera.height], np.float32)
+    clip = np.zeros((len(figure.vertices), 4), np.float32)
+    compiled(_place)(figure.vertices, figure.faces, pose, numbers, figure.table, clip)
+    plan, count = stage.plans[index], stage.heads.shape[1]
+    if _faint(plan):
+        figure.table[:, 8] = 1.0
+    else:
+        middle = stage.heads_world[index].mean(0).numpy()
+        direction = plan.light.sun_direction.astype(np.float32)
+        head = (count, len(stage.studio.model.faces))
+        sunlit_compiled(figure.table, figure.faces, middle, direction, head)
+    return torch.from_numpy(clip)[None]
+
+
+def _place(vertices, faces, pose, camera, table, clip):
+    """Positions and normals into a table, clip coordinates: ``heads_world``, ``vertex_normals``, ``clip_by``. For numba."""
+    one, two, tiny = np.float32(1.0), np.float32(2.0), np.float32(1e-12)
+    focal, cx, cy, away, width, height = camera[0], camera[1], camera[2], camera[3], camera[4], camera[5]
+    near, far = np.float32(NEAR_DM / 10.0) * away, np.float32(FAR_DM / 10.0) * away
+    deep, flat = (far + near) / (far - near), two * far * near / (far - near)
+    for n in range(vertices.shape[0]):
+        x, y, z = vertices[n, 0], vertices[n, 1], vertices[n, 2]
+        wx = pose[0] * x + pose[1] * y + pose[2] * z + pose[9]
+        wy = pose[3] * x + pose[4] * y + pose[5] * z + pose[10]
+        wz = pose[6] * x + pose[7] * y + pose[8] * z + pose[11]
+        w = away - wz
+        clip[n, 0] = (two * focal * wx + (two * cx + one - width) * w) / width
+        clip[n, 1] = (-two * focal * wy + (two * cy + one - height) * w) / height
+        clip[n, 2] = deep * w - flat
+        clip[n, 3] = w
+        table[n, 13], table[n, 14], table[n, 15] = wx, wy, wz
+        table[n, 10], table[n, 11], table[n, 12] = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = table[b, 13] - table[a, 13], table[b, 14] - table[a, 14], table[b, 15] - table[a, 15]
+        vx, vy, vz = table[c, 13] - table[a, 13], table[c, 14] - table[a, 14], table[c, 15] - table[a, 15]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)
+        for k in (a, b, c):
+            table[k, 10] += x * scale
+            table[k, 11] += y * scale
+            table[k, 12] += z * scale
+    for n in range(vertices.shape[0]):
+        x, y, z = table[n, 10], table[n, 11], table[n, 12]
+        scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)
+        table[n, 10], table[n, 11], table[n, 12] = x * scale, y * scale, z * scale

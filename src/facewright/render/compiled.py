@@ -16,7 +16,7 @@ def can_compile() -> bool:
 
 @cache
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """The function, compiled without the interpreter's lock.
+    """The function, compiled without the interpreter's lock; division by zero gives infinity, as in numpy.
 
     Raises:
         MissingExtraError: numba is not installed.
@@ -30,6 +30,6 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
         ) from error
     bare = inspect.unwrap(function)  # the runtime shape checks of the tests wrap what numba must see bare
     try:
-        return numba.njit(cache=True, nogil=True)(bare)
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(bare)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(nogil=True)(bare)
+        return numba.njit(nogil=True, error_model="numpy")(bare)

@@ -20,7 +20,12 @@ from facewright.render.rasterizers import rasterize
 from facewright.synthetic.picture_bank import backdrop_of, held_before, lay_before, lay_before_compiled
 from facewright.synthetic.lens import take_picture
 from facewright.synthetic.plan import NOISE_STREAM, ScenePlan, stream
-from facewright.synthetic.shading import shade_picture_compiled, shade_samples
+from facewright.synthetic.shading import (
+    light_vertices,
+    light_vertices_compiled,
+    shade_picture_compiled,
+    shade_samples,
+)
 from facewright.synthetic.staging import Stage, clip_by, light_figure, set_stage
 from facewright.synthetic.studio import Studio
 
@@ -51,11 +56,11 @@ class Snapshots:
     """Pictures of a batch of scenes, without the part of the truth that takes long to find.
 
     Attributes:
-        pictures: sRGB-coded bytes, on the stage's device.
+        pictures: sRGB-coded bytes, on the stage's device; one a scene.
         stage: who was photographed, and where they are.
     """
 
-    pictures: UInt8[Tensor, "B H W 3"]
+    pictures: list[UInt8[Tensor, "H W 3"]]
     stage: Stage
 
 
@@ -66,60 +71,68 @@ def take_snapshots(
 
     Args:
         studio: the model that the plans were made with.
-        plans: from ``plan_scene``; all with pictures of one size.
+        plans: from ``plan_scene``.
         oversampling: rays per pixel along each side.
         device: where to draw.
-
-    Raises:
-        ValueError: the pictures differ in size.
     """
     with torch.no_grad():
         stage = set_stage(studio, plans, device)
         return Snapshots(draw_pictures(stage, [plan.camera for plan in plans], oversampling=oversampling), stage)
 
 
-def draw_pictures(stage: Stage, cameras: list[Camera], *, oversampling: int = 2) -> UInt8[Tensor, "B H W 3"]:
+def draw_pictures(stage: Stage, cameras: list[Camera], *, oversampling: int = 2) -> list[UInt8[Tensor, "H W 3"]]:
     """What a camera each, which may be a window of the plan's, makes of the people on a stage.
 
-    Raises:
-        ValueError: the cameras differ in size.
+    Args:
+        stage: the people.
+        cameras: one each; pictures of one size are drawn together.
+        oversampling: rays per pixel along each side.
     """
-    sizes = {(camera.height, camera.width) for camera in cameras}
-    if len(sizes) != 1:
-        raise ValueError(f"expected cameras of one size, received {sorted(sizes)}; draw each size by itself")
     with torch.no_grad():
         if stage.heads.device.type == "cpu" and can_compile():
-            pictures = [_drawn_compiled(stage, i, camera, oversampling) for i, camera in enumerate(cameras)]
-            return torch.from_numpy(np.stack(pictures))
-        linear = expose(stage, cameras, oversampling=oversampling).linear
-        developed = [_developed(plan, part) for plan, part in zip(stage.plans, linear.cpu(), strict=True)]
-        return torch.from_numpy(np.stack(developed)).to(linear.device)
+            return [
+                torch.from_numpy(_drawn_compiled(stage, i, camera, oversampling)) for i, camera in enumerate(cameras)
+            ]
+        drawn: dict[int, Tensor] = {}
+        sizes = [(camera.height, camera.width) for camera in cameras]
+        for size in sorted(set(sizes)):
+            alike = [i for i, other in enumerate(sizes) if other == size]
+            linear = expose(stage, cameras, alike, oversampling=oversampling).linear
+            for i, part in zip(alike, linear.cpu(), strict=True):
+                drawn[i] = torch.from_numpy(_developed(stage.plans[i], part)).to(linear.device)
+        return [drawn[i] for i in range(len(cameras))]
 
 
 def _developed(plan: ScenePlan, linear: Float[Tensor, "3 H W"]) -> UInt8[ndarray, "H W 3"]:
     return take_picture(linear.permute(1, 2, 0).numpy(), plan.lens, stream(plan.seed, NOISE_STREAM))
 
 
-def expose(stage: Stage, cameras: list[Camera], *, oversampling: int = 2) -> Exposure:
-    """The plain twin: all pictures together, on any device."""
-    table, faces = stage.packed.table, stage.packed.faces
+def expose(stage: Stage, cameras: list[Camera], which: list[int], *, oversampling: int = 2) -> Exposure:
+    """The plain twin: pictures of one size, together, on any device.
+
+    Args:
+        stage: the people.
+        cameras: one each.
+        which: of them to draw.
+        oversampling: rays per pixel along each side.
+    """
+    table, faces, light = stage.packed.table[which], stage.packed.faces, stage.lighting.of(which)
+    cameras, plans = [cameras[i] for i in which], [stage.plans[i] for i in which]
     height, width = cameras[0].height, cameras[0].width
     clip = clip_by(table[..., 13:], cameras)
     fragments = rasterize(clip, faces, (oversampling * height, oversampling * width))
     samples = sample_surface(clip, faces, fragments)
-    values = samples.take(table)
-    rays = fragments.face_index[0].numel()
-    lighting = replace(stage.lighting, camera_z=_distances(cameras).to(table))
-    color = shade_samples(values, lighting, samples.pixels // rays)
+    values = samples.take(light_vertices(table, light))
+    color = shade_samples(values, light.sun, samples.pixels // fragments.face_index[0].numel())
     of_head = fragments.face_index.flatten()[samples.pixels] < len(stage.studio.model.faces)
-    face = ((values[:, 9] > 0.5) & of_head).to(color)
+    face = ((values[:, 10] > 0.5) & of_head).to(color)
     drawn = samples.put(torch.cat([color, torch.ones_like(face)[:, None], face[:, None]], 1))
     drawn = torch.nn.functional.avg_pool2d(drawn, oversampling)
-    backdrops = [backdrop_of(replace(plan, camera=c)) for plan, c in zip(stage.plans, cameras, strict=True)]
+    backdrops = [backdrop_of(replace(plan, camera=camera)) for plan, camera in zip(plans, cameras, strict=True)]
     linear = lay_before(drawn[:, :4], backdrops)
     cover = torch.zeros_like(linear[:, 0])
-    for i, camera in enumerate(cameras):
-        held = _held(stage, i, camera)
+    for i, (camera, place) in enumerate(zip(cameras, which, strict=True)):
+        held = _held(stage, place, camera)
         if held is not None:
             paint, cover[i] = (torch.from_numpy(part).to(linear.device) for part in held)
             linear[i] = cover[i] * paint.permute(2, 0, 1) + (1.0 - cover[i]) * linear[i]
@@ -129,13 +142,11 @@ def expose(stage: Stage, cameras: list[Camera], *, oversampling: int = 2) -> Exp
 def _drawn_compiled(stage: Stage, index: int, camera: Camera, oversampling: int) -> UInt8[ndarray, "H W 3"]:
     """One picture by compiled loops."""
     plan, figure = stage.plans[index], stage.figure(index)
-    clip = light_figure(stage, index, figure, camera)
+    clip, faces = light_figure(stage, index, figure, camera)
     size = (oversampling * camera.height, oversampling * camera.width)
-    fragments = rasterize(clip, torch.from_numpy(figure.faces), size)
-    head_faces = len(stage.studio.model.faces)
-    drawn = shade_picture_compiled(
-        figure.table, figure.faces, fragments, stage.lighting, index, oversampling, head_faces
-    )
+    fragments = rasterize(clip, torch.from_numpy(faces), size)
+    given_off = light_vertices_compiled(figure.table, stage.lighting, index)
+    drawn = shade_picture_compiled(given_off, faces, fragments, stage.lighting.sun[index], oversampling)
     linear = lay_before_compiled(drawn, backdrop_of(replace(plan, camera=camera)))
     held = _held(stage, index, camera)
     if held is not None:
@@ -149,9 +160,6 @@ def _held(stage: Stage, index: int, camera: Camera) -> tuple[ndarray, ndarray] |
     plan = stage.plans[index]
     if plan.prop != "object":
         return None
-    points = project_points(stage.heads_world[index : index + 1].cpu(), camera)[0, :, :2].numpy()
+    face = stage.world_of(stage.studio.face_vertices)[index : index + 1].cpu()
+    points = project_points(face, camera)[0, :, :2].numpy()
     return held_before(plan, points, (camera.height, camera.width))
-
-
-def _distances(cameras: list[Camera]) -> Float[Tensor, " B"]:
-    return torch.tensor([camera.distance_dm for camera in cameras])

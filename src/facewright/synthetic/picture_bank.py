@@ -104,7 +104,7 @@ def lay_before(
     return (drawn[:, :3] + (1.0 - drawn[:, 3:4]) * behind).clamp_min(0.0)
 
 
-def lay_before_compiled(drawn: Float[ndarray, "H W 5"], backdrop: Backdrop) -> Float[ndarray, "H W 3"]:
+def lay_before_compiled(drawn: Float[ndarray, "H W 4"], backdrop: Backdrop) -> Float[ndarray, "H W 3"]:
     """``lay_before`` for one picture as the compiled shader gives it.
 
     Raises:
@@ -146,7 +146,7 @@ def held_before(
 
     Args:
         plan: of the scene.
-        points: where the head's vertices are in the picture, px.
+        points: where the face's vertices are in the picture, px.
         size: height and width of the picture.
     """
     rng = stream(plan.seed, OBJECT_STREAM)

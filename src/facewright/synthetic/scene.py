@@ -65,7 +65,7 @@ def photograph(studio: Studio, plan: ScenePlan, *, oversampling: int = 2) -> Sce
     """
     with torch.no_grad():
         stage = set_stage(studio, [plan])
-        shot = expose(stage, [plan.camera], oversampling=oversampling)
+        shot = expose(stage, [plan.camera], [0], oversampling=oversampling)
         linear = shot.linear[0].permute(1, 2, 0).numpy()
         picture = take_picture(linear, plan.lens, stream(plan.seed, NOISE_STREAM))
         pixels = torch.from_numpy(picture).permute(2, 0, 1)
@@ -110,7 +110,7 @@ def _landmarks(stage: Stage, shot: Exposure, oversampling: int) -> tuple[Float[T
     """Where they are, and which of them can be seen."""
     (plan,), cover = stage.plans, shot.cover[0]
     camera, (height, width) = plan.camera, cover.shape
-    points = project_points(stage.heads_world[:, stage.studio.ibug68], camera)[0]
+    points = project_points(stage.world_of(stage.studio.ibug68), camera)[0]
     origin = camera.distance_dm - plan.coefficients.translation[0, 2]
     depth = (points[:, 2] - origin) * camera.focal_px[0] / origin
     surface = surface_distance(shot.clip, shot.faces, shot.fragments)

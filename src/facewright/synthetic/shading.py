@@ -1,10 +1,10 @@
 """What reaches the camera from a surface: matte light by SH less the blocked sun, gloss, mottled skin. Two twins.
 
-``shade_samples`` is plain tensors, for any device; ``shade_picture_compiled`` does the same for all rays of a picture in
-one loop on the CPU, six times as fast, for pictures by the hundred thousand.
+Light is found at vertices, which lie about as dense as pixels; mottle and the shape of highlights at every ray. What
+ends in ``_compiled`` does the same for one picture in one loop on the CPU, many times as fast.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
 import numpy as np
@@ -15,15 +15,16 @@ from torch import Tensor
 
 from facewright.records import Fragments
 from facewright.render.compiled import compiled
-from facewright.render.lighting import sh_basis, sh_with_offset
+from facewright.render.lighting import sh_basis, sh_shading, sh_with_offset
 from facewright.synthetic.textures import GRAIN_SIZE, grain_block, read_grain
 
 LEAST_MATTE = 0.02
+GIVEN_OFF = 11
 BACK_FACING = -0.2
 """Cosine to the view below which a normal is turned around: insides of shells."""
 GLOSS_POWER = 12.0
-FAINTEST_COSINE = 0.35
-"""Below it the compiled twin leaves gloss out: 0.35^12 is 3e-6."""
+FAINTEST_COSINE = 0.45
+"""Below it the compiled twin leaves gloss out: 0.45^12 is 7e-5 of what skin mirrors."""
 
 
 @dataclass(frozen=True)
@@ -44,79 +45,93 @@ class Lighting:
     gloss: Float[Tensor, " B"]
     camera_z: Float[Tensor, " B"]
 
+    def of(self, which: list[int]) -> "Lighting":
+        """That of some of the pictures."""
+        return Lighting(*(getattr(self, entry.name)[which] for entry in fields(self)))
+
     @cached_property
     def polynomial(self) -> Float[Tensor, "B 9 3"]:
         """Shading as a polynomial of the normal: 1, x, y, z, xy, yz, zz, xz, xx - yy."""
         return _polynomial_matrix().to(self.sh) @ sh_with_offset(self.sh)
 
 
+def light_vertices(table: Float[Tensor, "B N 16"], light: Lighting) -> Float[Tensor, "B N 11"]:
+    """What vertices give off: between them it is linear, except for mottle and gloss.
+
+    Args:
+        table: albedo (3), place of the grain (3), its strength, gloss, sunlit, face, normal (3), position (3).
+        light: of the scenes.
+
+    Returns:
+        Matte colour (3), place of the grain (3), its strength, gloss, strength of the mirrored sun, cosine between
+        normal and half vector (0 where the sun is behind), face.
+    """
+    toward = light.sun_direction[:, None]
+    gloss, lit = table[..., 7:8], table[..., 8:9]
+    eye = torch.nn.functional.pad(light.camera_z[:, None, None], (2, 0))
+    view = torch.nn.functional.normalize(eye - table[..., 13:16], dim=-1)
+    normals = torch.nn.functional.normalize(table[..., 10:13], dim=-1)
+    normals = torch.where((normals * view).sum(-1, keepdim=True) < BACK_FACING, -normals, normals)
+    facing = (normals * toward).sum(-1, keepdim=True).clamp_min(0.0)
+    matte = sh_shading(normals, light.sh) - (1.0 - lit) * facing * light.sun[:, None]
+    half = torch.nn.functional.normalize(view + toward, dim=-1)
+    cosine = (normals * half).sum(-1, keepdim=True).clamp_min(0.0) * (facing > 0)
+    strength = gloss * lit * light.gloss[:, None, None]
+    matte = table[..., :3] * matte.clamp_min(LEAST_MATTE)
+    return torch.cat([matte, table[..., 3:8], strength, cosine, table[..., 9:10]], -1)
+
+
 def shade_samples(
-    values: Float[Tensor, "P 16"], light: Lighting, picture: Int[Tensor, " P"]
+    values: Float[Tensor, "P 11"], sun: Float[Tensor, "B 3"], picture: Int[Tensor, " P"]
 ) -> Float[Tensor, "P 3"]:
     """Linear colours of surface samples.
 
     Args:
-        values: albedo (3), place of the grain (3), its strength, gloss, sunlit, face, normal (3), position (3).
-        light: of the scenes.
+        values: as ``light_vertices`` gives them, between vertices.
+        sun: of the scenes.
         picture: which of them each sample belongs to.
     """
-    albedo, places, (grain, gloss, lit) = values[:, :3], values[:, 3:6], values[:, 6:9].T
-    sun, toward = light.sun.index_select(0, picture), light.sun_direction.index_select(0, picture)
-    eye = torch.nn.functional.pad(light.camera_z.index_select(0, picture)[:, None], (2, 0))
-    view = torch.nn.functional.normalize(eye - values[:, 13:16], dim=-1)
-    normals = torch.nn.functional.normalize(values[:, 10:13], dim=-1)
-    normals = torch.where((normals * view).sum(-1, keepdim=True) < BACK_FACING, -normals, normals)
-    albedo = albedo * torch.exp(grain * read_grain(places))[:, None]
-    facing = (normals * toward).sum(-1).clamp_min(0.0)
-    matte = _shading(normals, light.polynomial, picture) - ((1.0 - lit) * facing)[:, None] * sun
-    half = torch.nn.functional.normalize(view + toward, dim=-1)
-    spot = (normals * half).sum(-1).clamp_min(0.0) ** (GLOSS_POWER * (1.0 + gloss)) * gloss * lit * (facing > 0)
-    spot = spot * light.gloss.index_select(0, picture)
-    return albedo * matte.clamp_min(LEAST_MATTE) + spot[:, None] * sun
+    mottle = torch.exp(values[:, 6] * read_grain(values[:, 3:6]))
+    spot = values[:, 9] ** (GLOSS_POWER * (1.0 + values[:, 7])) * values[:, 8]
+    return values[:, :3] * mottle[:, None] + spot[:, None] * sun.index_select(0, picture)
 
 
-def _shading(
-    normals: Float[Tensor, "P 3"], polynomial: Float[Tensor, "B 9 3"], picture: Int[Tensor, " P"]
-) -> Float[Tensor, "P 3"]:
-    """The polynomial of each sample's picture at its normal; one coefficient after the other, to save memory."""
-    x, y, z = normals.unbind(-1)
-    total = polynomial[:, 0].index_select(0, picture)
-    for k, term in enumerate((x, y, z, x * y, y * z, z * z, x * z, x * x - y * y), 1):
-        total = total + term[:, None] * polynomial[:, k].index_select(0, picture)
-    return total
+def light_vertices_compiled(table: Float[ndarray, "N 16"], light: Lighting, index: int) -> Float[ndarray, "N 11"]:
+    """``light_vertices`` for one picture on the CPU.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    numbers = [light.sun[index], light.sun_direction[index], light.gloss[index : index + 1]]
+    numbers = torch.cat([*numbers, light.camera_z[index : index + 1]]).numpy()
+    given_off = np.zeros((len(table), GIVEN_OFF), np.float32)
+    compiled(_light)(table, light.polynomial[index].contiguous().numpy(), numbers, given_off)
+    return given_off
 
 
 def shade_picture_compiled(
-    values: Float[ndarray, "V 16"],
+    given_off: Float[ndarray, "N 11"],
     faces: Int[ndarray, "F 3"],
     fragments: Fragments,
-    light: Lighting,
-    index: int,
+    sun: Float[Tensor, "3"],
     oversampling: int,
-    head_faces: int,
-) -> Float[ndarray, "H W 5"]:
-    """Colour (times coverage), coverage, and share of rays that meet the face itself, per pixel.
+) -> Float[ndarray, "H W 4"]:
+    """Colour (times coverage) and coverage per pixel, by ``shade_samples`` for all rays of one picture.
 
     Args:
-        values: per vertex, as ``shade_samples`` takes them per sample.
-        faces: of all meshes; the head's come first.
+        given_off: by the vertices, as ``light_vertices`` says.
+        faces: of all meshes.
         fragments: one picture, ``oversampling`` rays per pixel along each side.
-        light: of the scenes, on the CPU.
-        index: of the scene.
+        sun: of the scene.
         oversampling: rays.
-        head_faces: how many of ``faces`` are the head's.
 
     Raises:
         MissingExtraError: numba is not installed.
     """
     height, width = (side // oversampling for side in fragments.face_index.shape[1:])
-    picture = np.zeros((height, width, 5), np.float32)
-    arrays = (fragments.face_index[0], fragments.barycentrics[0], light.polynomial[index])
-    one = torch.stack([light.gloss[index], light.camera_z[index]])
-    numbers = torch.cat([light.sun[index], light.sun_direction[index], one]).numpy()
-    compiled(_shade_rays)(
-        values, faces, *(array.contiguous().numpy() for array in arrays), numbers, grain_block().numpy(), head_faces, picture
-    )
+    picture = np.zeros((height, width, 4), np.float32)
+    index, weights = fragments.face_index[0].numpy(), fragments.barycentrics[0].numpy()
+    compiled(_shade_rays)(given_off, faces, index, weights, sun.numpy(), grain_block().numpy(), picture)
     return picture
 
 
@@ -133,69 +148,67 @@ def _polynomial_matrix() -> Float[Tensor, "9 9"]:
     return torch.stack([constant, *linear, cross[0], cross[1], square[2], cross[2], square[0]])
 
 
-def _shade_rays(values, faces, face_index, barycentrics, light, numbers, grain, head_faces, picture):
+def _light(table, light, numbers, given_off):
+    """The loop of ``light_vertices_compiled``. For numba: literals would make all of it float64."""
+    one, zero, tiny = np.float32(1.0), np.float32(0.0), np.float32(1e-12)
+    darkest, turned = np.float32(LEAST_MATTE), np.float32(BACK_FACING)
+    tx, ty, tz, shine, camera_z = numbers[3], numbers[4], numbers[5], numbers[6], numbers[7]
+    for n in range(table.shape[0]):
+        ex, ey, ez = -table[n, 13], -table[n, 14], camera_z - table[n, 15]
+        scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
+        ex, ey, ez = ex * scale, ey * scale, ez * scale
+        x, y, z = table[n, 10], table[n, 11], table[n, 12]
+        scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)
+        x, y, z = x * scale, y * scale, z * scale
+        if x * ex + y * ey + z * ez < turned:
+            x, y, z = -x, -y, -z
+        lit, facing, cosine = table[n, 8], x * tx + y * ty + z * tz, zero
+        if facing > zero:
+            hx, hy, hz = ex + tx, ey + ty, ez + tz
+            cosine = (x * hx + y * hy + z * hz) / max(np.sqrt(hx * hx + hy * hy + hz * hz), tiny)
+        blocked = (one - lit) * max(facing, zero)
+        xy, yz, zz, xz, xxyy = x * y, y * z, z * z, x * z, x * x - y * y
+        for k in range(3):
+            matte = light[0, k] + light[1, k] * x + light[2, k] * y + light[3, k] * z + light[4, k] * xy
+            matte += light[5, k] * yz + light[6, k] * zz + light[7, k] * xz + light[8, k] * xxyy - blocked * numbers[k]
+            given_off[n, k] = table[n, k] * max(matte, darkest)
+        for k in range(3, 8):
+            given_off[n, k] = table[n, k]
+        given_off[n, 8] = table[n, 7] * lit * shine
+        given_off[n, 9] = max(cosine, zero)
+        given_off[n, 10] = table[n, 9]
+
+
+def _shade_rays(given_off, faces, face_index, barycentrics, sun, grain, picture):
     """The loop of ``shade_picture_compiled``: one ray after the other. For numba."""
     finer = face_index.shape[0] // picture.shape[0]
-    one, zero, tiny = np.float32(1.0), np.float32(0.0), np.float32(1e-12)  # literals would make all of it float64
-    share, darkest, power = one / np.float32(finer * finer), np.float32(LEAST_MATTE), np.float32(GLOSS_POWER)
-    cells, half, faintest = np.float32(GRAIN_SIZE // 2), np.float32(0.5), np.float32(FAINTEST_COSINE)
-    turned = np.float32(BACK_FACING)
-    tx, ty, tz, shine, camera_z = numbers[3], numbers[4], numbers[5], numbers[6], numbers[7]
+    one, zero = np.float32(1.0), np.float32(0.0)
+    share, power = one / np.float32(finer * finer), np.float32(GLOSS_POWER)
+    cells, faintest = np.float32(GRAIN_SIZE // 2), np.float32(FAINTEST_COSINE)
     for row in range(face_index.shape[0]):
         i = row // finer
         for column in range(face_index.shape[1]):
             f = face_index[row, column]
             if f < 0:
                 continue
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             wa, wb, wc = barycentrics[row, column, 0], barycentrics[row, column, 1], barycentrics[row, column, 2]
-            ex = -(wa * values[a, 13] + wb * values[b, 13] + wc * values[c, 13])
-            ey = -(wa * values[a, 14] + wb * values[b, 14] + wc * values[c, 14])
-            ez = camera_z - (wa * values[a, 15] + wb * values[b, 15] + wc * values[c, 15])
-            scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
-            ex, ey, ez = ex * scale, ey * scale, ez * scale
-            x = wa * values[a, 10] + wb * values[b, 10] + wc * values[c, 10]
-            y = wa * values[a, 11] + wb * values[b, 11] + wc * values[c, 11]
-            z = wa * values[a, 12] + wb * values[b, 12] + wc * values[c, 12]
-            scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)
-            x, y, z = x * scale, y * scale, z * scale
-            if x * ex + y * ey + z * ez < turned:
-                x, y, z = -x, -y, -z
-            mottle = wa * values[a, 6] + wb * values[b, 6] + wc * values[c, 6]
-            if mottle != zero:
+            a, b, c = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])  # never from the end
+            mottle, spot = share, zero
+            strength = wa * given_off[a, 6] + wb * given_off[b, 6] + wc * given_off[c, 6]
+            if strength != zero:
                 place = 0
                 for k in range(3, 6):
-                    at = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
+                    at = wa * given_off[a, k] + wb * given_off[b, k] + wc * given_off[c, k]
                     place = place * GRAIN_SIZE + (int(np.floor(at * cells)) & (GRAIN_SIZE - 1))
-                mottle *= grain[place]
-                mottle = np.exp(mottle)
-            else:
-                mottle = one
-            lit = wa * values[a, 8] + wb * values[b, 8] + wc * values[c, 8]
-            facing = max(x * tx + y * ty + z * tz, zero)
-            blocked, spot = (one - lit) * facing, zero
-            if facing > zero and lit > zero:
-                hx, hy, hz = ex + tx, ey + ty, ez + tz
-                cosine = (x * hx + y * hy + z * hz) / max(np.sqrt(hx * hx + hy * hy + hz * hz), tiny)
-                if cosine > faintest:
-                    gloss = wa * values[a, 7] + wb * values[b, 7] + wc * values[c, 7]
-                    spot = cosine ** (power * (one + gloss)) * gloss * lit * shine
-            xy, yz, zz, xz, xxyy = x * y, y * z, z * z, x * z, x * x - y * y
+                mottle *= np.exp(strength * grain[np.uintp(place)])
+            cosine = wa * given_off[a, 9] + wb * given_off[b, 9] + wc * given_off[c, 9]
+            if cosine > faintest:
+                mirrored = wa * given_off[a, 8] + wb * given_off[b, 8] + wc * given_off[c, 8]
+                if mirrored > zero:
+                    exponent = power * (one + wa * given_off[a, 7] + wb * given_off[b, 7] + wc * given_off[c, 7])
+                    spot = share * cosine**exponent * mirrored
             j = column // finer
             for k in range(3):
-                matte = (
-                    light[0, k]
-                    + light[1, k] * x
-                    + light[2, k] * y
-                    + light[3, k] * z
-                    + light[4, k] * xy
-                    + light[5, k] * yz
-                    + light[6, k] * zz
-                    + light[7, k] * xz
-                    + light[8, k] * xxyy
-                ) - blocked * numbers[k]
-                albedo = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
-                picture[i, j, k] += share * (albedo * mottle * max(matte, darkest) + spot * numbers[k])
+                matte = wa * given_off[a, k] + wb * given_off[b, k] + wc * given_off[c, k]
+                picture[i, j, k] += matte * mottle + spot * sun[k]
             picture[i, j, 3] += share
-            if f < head_faces and wa * values[a, 9] + wb * values[b, 9] + wc * values[c, 9] > half:
-                picture[i, j, 4] += share

@@ -12,7 +12,7 @@ from torch import Tensor
 from facewright.render.compiled import compiled
 from facewright.render.rasterizers import rasterize
 
-BUFFER_PX = 96
+BUFFER_PX = 80
 REACH_DM = 1.8
 """Half the side of the buffer: a head from its middle."""
 DEPTH_DM = 8.0
@@ -71,6 +71,7 @@ def soften(lit: Float[Tensor, "B V"], faces: Int[Tensor, "F 3"]) -> Float[Tensor
 def sunlit_compiled(
     table: Float[ndarray, "N 16"],
     faces: Int[ndarray, "F 3"],
+    casting: Int[ndarray, "C 3"],
     middle: Float[ndarray, "3"],
     direction: Float[ndarray, "3"],
     head: tuple[int, int],
@@ -80,6 +81,7 @@ def sunlit_compiled(
     Args:
         table: as ``shade_samples`` takes its values.
         faces: of all meshes; the head's come first.
+        casting: those of them that the sun may see.
         middle: of the head.
         direction: toward the sun.
         head: how many vertices and faces are the head's: only there are shadows softened.
@@ -90,7 +92,7 @@ def sunlit_compiled(
     frame = toward_sun(torch.from_numpy(direction)[None])[0].numpy()
     clip = np.zeros((len(table), 4), np.float32)
     compiled(_from_sun)(table, frame, middle, clip)
-    fragments = rasterize(torch.from_numpy(clip)[None], torch.from_numpy(faces), (BUFFER_PX, BUFFER_PX))
+    fragments = rasterize(torch.from_numpy(clip)[None], torch.from_numpy(casting), (BUFFER_PX, BUFFER_PX))
     compiled(_reach)(clip, fragments.depth[0].numpy(), direction, faces, head[0], head[1], table)
 
 
@@ -124,7 +126,7 @@ def _reach(clip, nearest, toward, faces, head, head_faces, table):
     for n in range(head):
         total[n] = table[n, 8]
     for f in range(head_faces):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        a, b, c = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])
         total[a] += table[b, 8] + table[c, 8]
         total[b] += table[a, 8] + table[c, 8]
         total[c] += table[a, 8] + table[b, 8]

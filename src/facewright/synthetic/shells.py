@@ -1,6 +1,7 @@
 """Things that people wear, as plain meshes in the head's frame: hair, glasses, masks, clothes."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ def make_shell(
     )
 
 
+@cache
 def grid_faces(rows: int, columns: int, *, closed: bool) -> Int[ndarray, "M 3"]:
     """Triangles of a grid of vertices, row by row; ``closed`` joins the last column to the first."""
     across = columns if closed else columns - 1

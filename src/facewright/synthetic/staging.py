@@ -84,10 +84,15 @@ class Stage:
     translation: Float[Tensor, "B 3"]
     shells: list[list[Shell]]
 
+    def world_of(self, ids: Int[Tensor, " N"]) -> Float[Tensor, "B N 3"]:
+        """Some vertices of the heads in the world, dm."""
+        chosen = self.heads.index_select(1, ids.to(self.heads.device))
+        return chosen @ self.rotation.transpose(-1, -2) + self.translation[:, None]
+
     @cached_property
-    def heads_world(self) -> Float[Tensor, "B V 3"]:
-        """Vertices of the heads, dm."""
-        return self.heads @ self.rotation.transpose(-1, -2) + self.translation[:, None]
+    def middles(self) -> Float[Tensor, "B 3"]:
+        """Of the heads, in the world."""
+        return (self.rotation @ self.heads.mean(1)[..., None])[..., 0] + self.translation
 
     @cached_property
     def lighting(self) -> Lighting:
@@ -113,8 +118,7 @@ class Stage:
         vertices = table[..., 13:]
         count, lighting = self.heads.shape[1], self.lighting
         table[..., 10:13] = vertex_normals(vertices, faces)
-        middle = self.heads_world.mean(1)
-        lit = sunlit(vertices, table[..., 10:13], faces, middle, lighting.sun_direction)
+        lit = sunlit(vertices, table[..., 10:13], faces, self.middles, lighting.sun_direction)
         head_faces = self.studio.model.faces.to(faces.device)
         table[..., 8] = torch.cat([soften(lit[:, :count], head_faces), lit[:, count:]], 1)
         faint = torch.tensor([_faint(plan) for plan in self.plans], device=table.device)
@@ -179,14 +183,14 @@ def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str
     model, joined = studio.model_on(str(device)), joined.to(device)
     shape = (len(plans), -1, 3)
     # One product for all: faces of a batch one by one would each read all of the bases.
-    offsets = (joined.id @ model.id_basis.flatten(0, 1).T).view(shape)
-    heads = model.mean_shape + offsets + (joined.exp @ model.exp_basis.flatten(0, 1).T).view(shape)
-    albedos = model.mean_albedo + (joined.tex @ model.albedo_basis.flatten(0, 1).T).view(shape)
+    offsets = joined.id @ model.id_basis.flatten(0, 1).T
+    heads = torch.addmm(offsets + model.mean_shape.flatten(), joined.exp, model.exp_basis.flatten(0, 1).T).view(shape)
+    albedos = torch.addmm(model.mean_albedo.flatten(), joined.tex, model.albedo_basis.flatten(0, 1).T).view(shape)
     known: dict[bytes, Shell] = {}
-    here, moved = heads.cpu(), offsets.cpu()
+    here, moved = heads.cpu(), offsets.view(shape).cpu()
     shells = [_worn(studio, plan, here[i], moved[i], known) for i, plan in enumerate(plans)]
     rotation = rotation_from_angles(joined.angles)
-    return Stage(studio, plans, heads, albedos.clamp(0.002, 0.98), rotation, joined.translation, shells)
+    return Stage(studio, plans, heads, albedos.clamp_(0.002, 0.98), rotation, joined.translation, shells)
 
 
 def _worn(
@@ -255,8 +259,13 @@ def _camera_numbers(camera: Camera) -> list[float]:
     return [float(camera.focal_px[0]), float(camera.cx[0]), float(camera.cy[0]), camera.distance_dm]
 
 
-def light_figure(stage: Stage, index: int, figure: Figure, camera: Camera) -> Float[Tensor, "1 N 4"]:
-    """Fill a figure's table (normals, positions, sunlit) by compiled loops; gives clip coordinates.
+def light_figure(
+    stage: Stage, index: int, figure: Figure, camera: Camera
+) -> tuple[Float[Tensor, "1 N 4"], Int[ndarray, "F 3"]]:
+    """Fill a figure's table (normals, positions, sunlit) by compiled loops.
+
+    Returns:
+        Clip coordinates, and the faces without those of the head that are seen from behind.
 
     Raises:
         MissingExtraError: numba is not installed.
@@ -264,20 +273,26 @@ def light_figure(stage: Stage, index: int, figure: Figure, camera: Camera) -> Fl
     pose = torch.cat([stage.rotation[index].flatten(), stage.translation[index]]).numpy()
     numbers = np.array([*_camera_numbers(camera), camera.width, camera.height], np.float32)
     clip = np.zeros((len(figure.vertices), 4), np.float32)
-    compiled(_place)(figure.vertices, figure.faces, pose, numbers, figure.table, clip)
-    plan, count = stage.plans[index], stage.heads.shape[1]
+    plan, head = stage.plans[index], (stage.heads.shape[1], len(stage.studio.model.faces))
+    toward = plan.light.sun_direction.astype(np.float32)
+    seen, lit = np.zeros_like(figure.faces), np.zeros_like(figure.faces)
+    counts = np.zeros(2, np.int64)
+    compiled(_place)(
+        figure.vertices, figure.faces, pose, numbers, toward, head[1], figure.table, clip, seen, lit, counts
+    )
     if _faint(plan):
         figure.table[:, 8] = 1.0
     else:
-        middle = stage.heads_world[index].mean(0).numpy()
-        direction = plan.light.sun_direction.astype(np.float32)
-        head = (count, len(stage.studio.model.faces))
-        sunlit_compiled(figure.table, figure.faces, middle, direction, head)
-    return torch.from_numpy(clip)[None]
+        sunlit_compiled(figure.table, figure.faces, lit[: counts[1]], stage.middles[index].numpy(), toward, head)
+    return torch.from_numpy(clip)[None], seen[: counts[0]]
 
 
-def _place(vertices, faces, pose, camera, table, clip):
-    """Positions and normals into a table, clip coordinates: ``heads_world``, ``vertex_normals``, ``clip_by``. For numba."""
+def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen, lit, counts):
+    """Positions and normals into a table; clip coordinates; which faces camera and sun may see. For numba.
+
+    A head is closed: faces that are seen from behind have others before them, and are half of the work.
+    """
+    seen_count, lit_count = 0, 0
     one, two, tiny = np.float32(1.0), np.float32(2.0), np.float32(1e-12)
     focal, cx, cy, away, width, height = camera[0], camera[1], camera[2], camera[3], camera[4], camera[5]
     near, far = np.float32(NEAR_DM / 10.0) * away, np.float32(FAR_DM / 10.0) * away
@@ -295,7 +310,7 @@ def _place(vertices, faces, pose, camera, table, clip):
         table[n, 13], table[n, 14], table[n, 15] = wx, wy, wz
         table[n, 10], table[n, 11], table[n, 12] = np.float32(0.0), np.float32(0.0), np.float32(0.0)
     for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        a, b, c = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])
         ux, uy, uz = table[b, 13] - table[a, 13], table[b, 14] - table[a, 14], table[b, 15] - table[a, 15]
         vx, vy, vz = table[c, 13] - table[a, 13], table[c, 14] - table[a, 14], table[c, 15] - table[a, 15]
         x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
@@ -304,6 +319,13 @@ def _place(vertices, faces, pose, camera, table, clip):
             table[k, 10] += x * scale
             table[k, 11] += y * scale
             table[k, 12] += z * scale
+        if f >= head_faces or (away - table[a, 15]) * z - table[a, 13] * x - table[a, 14] * y > 0:
+            seen[seen_count, 0], seen[seen_count, 1], seen[seen_count, 2] = a, b, c
+            seen_count += 1
+        if f >= head_faces or x * toward[0] + y * toward[1] + z * toward[2] > 0:
+            lit[lit_count, 0], lit[lit_count, 1], lit[lit_count, 2] = a, b, c
+            lit_count += 1
+    counts[0], counts[1] = seen_count, lit_count
     for n in range(vertices.shape[0]):
         x, y, z = table[n, 10], table[n, 11], table[n, 12]
         scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)

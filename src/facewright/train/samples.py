@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
@@ -32,6 +32,7 @@ class TrainingSample:
         points: the detector's 468.
         point_weights: 0 (unknown) .. 1.
         truth: packed coefficients, posed before the crop's own camera; None for photographs.
+        person: number of who it is; samples with the same number show the same person. None where unknown.
     """
 
     key: str
@@ -43,6 +44,7 @@ class TrainingSample:
     points: Float[ndarray, "468 2"]
     point_weights: Float[ndarray, "468"]
     truth: Float[ndarray, " K"] | None = None
+    person: int | None = None
 
     @property
     def crop_size(self) -> int:
@@ -89,6 +91,7 @@ class TrainingBatch(TensorRecord):
         truth: coefficients; zeros where unknown. ``translation`` is of the un-jittered crop: learn it from the points.
         truth_known: whether there is any truth.
         keys: of the samples.
+        persons: number of who each is; -1 where unknown. None: all unknown.
     """
 
     crops: Float[Tensor, "B 3 S S"]
@@ -100,6 +103,7 @@ class TrainingBatch(TensorRecord):
     truth: FaceCoefficients
     truth_known: Bool[Tensor, " B"]
     keys: list[str] = field(default_factory=list)
+    persons: Int[Tensor, " B"] | None = None
 
     def __len__(self) -> int:
         """Number of faces."""

@@ -1,7 +1,11 @@
-"""Training data without photographs: snapshots of people who do not exist, cut as the network will see them."""
+"""Training data without photographs: snapshots of people who do not exist, drawn as the network will see them.
+
+A face is framed as in a photograph: by five points that err as a detector's do, cut by the Deep3D rule. Then only the
+crop is drawn, at the pixels that it needs; nothing of the photograph around it ever exists.
+"""
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -11,23 +15,25 @@ from numpy import ndarray
 from torch import Tensor
 
 from facewright.align import CROP_RESCALE, five_from_68
-from facewright.align.crop import crop_by_trans_params, fit_trans_params
 from facewright.geometry.five_points import deep3d_template
-from facewright.geometry.frames import CROP_SIZE, apply_homogeneous, crop_camera, pose_points, project_points
-from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
-from facewright.records import Camera, FaceCoefficients, Photo
+from facewright.geometry.frames import CROP_SIZE, crop_camera, project_points, window_camera
+from facewright.geometry.rotations import angles_from_rotation
+from facewright.records import Camera, FaceCoefficients
 from facewright.synthetic import (
     ScenePlan,
+    Stage,
     Studio,
+    draw_pictures,
     open_studio,
     plan_scene,
     require_training_seed,
-    take_snapshot,
+    set_stage,
 )
+from facewright.synthetic.hair import draw_hair
 from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM, ray_rotation, stream
 from facewright.train.samples import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 
-_FRAMING_STREAM, _DARKROOM_STREAM = 20, 21  # beside those of the scene
+_FRAMING_STREAM, _DARKROOM_STREAM, _HAIRCUT_STREAM = 20, 21, 22  # beside those of the scene
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 95.0))
 YAW_SHARES = (0.45, 0.3, 0.25)
 TILT_DEG = (15.0, 14.0)
@@ -35,6 +41,14 @@ TILT_DEG = (15.0, 14.0)
 POINT_NOISE = 0.03
 """Error of the five points that a face is cut by, as a share of the eye distance; twice that in profile."""
 BORDER_SHARE, GREY_SHARE, GRADED_SHARE = 0.06, 0.06, 0.5
+COARSE_SHARE = 0.25
+"""Of faces that are smaller in the photograph than in the crop: drawn small, and enlarged."""
+OTHER_HAIR_SHARE = 0.4
+"""Of a person's further pictures that show another haircut."""
+BLOCK = 16
+"""Scenes that a sampler draws together; always the same ones, so that a seed means the same bytes."""
+_FINE_ENOUGH, _SIZE_STEP = 0.9, 8
+_POSE_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -44,10 +58,12 @@ class SceneSampler:
     Attributes:
         crop_size: side of the stored crop, px.
         face_model: who is photographed; the open head.
+        per_person: how many neighbouring seeds show one person.
     """
 
     crop_size: int = STORED_CROP_SIZE
     face_model: str = "open"
+    per_person: int = 1
 
     def __call__(self, seed: int) -> list[TrainingSample]:
         """The sample of a training seed.
@@ -56,17 +72,26 @@ class SceneSampler:
             ValueError: the seed is held out for measuring.
             FaceModelError: the face model cannot be photographed.
         """
-        return [synthetic_sample(_studio(self.face_model), require_training_seed(seed), self.crop_size)]
+        block, place = divmod(require_training_seed(seed), BLOCK)
+        return [_block(self, block)[place]]
+
+
+@lru_cache(1)
+def _block(sampler: SceneSampler, block: int) -> list[TrainingSample]:
+    seeds = list(range(block * BLOCK, (block + 1) * BLOCK))
+    studio = open_cached_studio(sampler.face_model)
+    return synthetic_samples(studio, seeds, sampler.crop_size, per_person=sampler.per_person)
 
 
 @cache
-def _studio(face_model: str) -> Studio:
+def open_cached_studio(face_model: str) -> Studio:
+    """A studio, opened once in each process."""
     return open_studio(face_model)
 
 
 def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open") -> DataCard:
     """What data of a ``SceneSampler`` are."""
-    model = _studio(face_model).model
+    model = open_cached_studio(face_model).model
     return DataCard(
         "synthetic",
         crop_size,
@@ -78,56 +103,201 @@ def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open") -> Da
     )
 
 
-def synthetic_sample(studio: Studio, seed: int, crop_size: int) -> TrainingSample:
-    """Plan a scene, photograph it, develop it, and cut the face by points that err as a detector's do."""
+@dataclass(frozen=True)
+class Framed:
+    """People before the camera, and where their crops lie.
+
+    Attributes:
+        stage: the people.
+        crop_size: side of the crops, px.
+        steps: photo pixels per crop pixel.
+        starts: place of the crop's first pixel centre in the photo, px.
+        landmarks: iBUG-68, crop px.
+        points: the detector's 468, crop px; None where the model does not know them.
+        truth: as the crop's own camera needs it.
+    """
+
+    stage: Stage
+    crop_size: int
+    steps: Float[ndarray, " B"]
+    starts: Float[ndarray, "B 2"]
+    landmarks: Float[ndarray, "B 68 2"]
+    points: Float[ndarray, "B 468 2"] | None
+    truth: FaceCoefficients
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is to be seen of a crop's surroundings.
+
+    Attributes:
+        first: place of the window's first pixel centre, crop px.
+        pitch: crop pixels per pixel of the window.
+        size: side of the window, px.
+    """
+
+    first: tuple[float, float]
+    pitch: float
+    size: int
+
+
+def synthetic_samples(
+    studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1
+) -> list[TrainingSample]:
+    """Plan scenes, frame the faces by points that err as a detector's do, and draw the crops with their margin."""
     margin = round(crop_size * MARGIN_SHARE)
-    plan = _plan(studio, seed, crop_size)
-    snapshot = take_snapshot(studio, plan)
-    picture = _developed(snapshot.picture, stream(seed, _DARKROOM_STREAM))
-    marks = project_points(snapshot.vertices_world[None, studio.ibug68], plan.camera)[0, :, :2]
-    rng = stream(seed, _FRAMING_STREAM)
-    five = _detected(five_from_68(marks), plan, rng)
-    rescale = CROP_RESCALE * crop_size / CROP_SIZE
-    photo = Photo(torch.from_numpy(picture).permute(2, 0, 1))
-    params = fit_trans_params(five, photo.width, photo.height, template=deep3d_template(), rescale=rescale)
-    window = crop_by_trans_params(photo, params, five, size=crop_size + 2 * margin, rescale=rescale)
-    T_crop_photo = torch.linalg.inv(window.T_photo_crop)
-    T_crop_photo[:2, 2] -= margin
+    framed = frame_people(studio, seeds, crop_size, per_person=per_person)
+    window = Window((-margin, -margin), 1.0, crop_size + 2 * margin)
+    pictures = draw_windows(framed, [window] * len(seeds))
+    truth = studio.model.layout.pack(framed.truth).numpy()
+    unknown, no_weights = empty_points(468)
+    return [
+        TrainingSample(
+            key=f"scene-{plan.seed}",
+            window_srgb=pictures[i],
+            skin=np.zeros(pictures[i].shape[:2], np.uint8),
+            margin=margin,
+            landmarks=framed.landmarks[i],
+            landmark_weights=np.ones(68, np.float32),
+            points=unknown if framed.points is None else framed.points[i],
+            point_weights=no_weights if framed.points is None else np.ones(468, np.float32),
+            truth=truth[i],
+            person=plan.person,
+        )
+        for i, plan in enumerate(framed.stage.plans)
+    ]
 
-    def in_crop(points_photo: Tensor) -> Float[ndarray, "N 2"]:
-        return apply_homogeneous(T_crop_photo, points_photo.double()).float().numpy()
 
-    embedding = studio.model.annotations.mesh468
-    points, point_weights = empty_points(468)
+@torch.no_grad()
+def frame_people(
+    studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1, device: torch.device | str = "cpu"
+) -> Framed:
+    """Plan scenes and find the crops of the faces, by the Deep3D rule.
+
+    Args:
+        studio: whom to draw from.
+        seeds: of the scenes; ``per_person`` neighbours show one person.
+        crop_size: side of the crops, px.
+        per_person: pictures of one person.
+        device: where to draw.
+    """
+    stage = set_stage(studio, [_plan(studio, seed, crop_size, per_person) for seed in seeds], device)
+    plans = stage.plans
+    cameras = [plan.camera for plan in plans]
+
+    def in_photo(points_world: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 2"]:
+        parts = zip(points_world.cpu().split(1), cameras, strict=True)
+        return torch.cat([project_points(part, camera)[..., :2] for part, camera in parts])
+
+    marks = in_photo(stage.world_of(studio.ibug68))
+    fives = [
+        _detected(five_from_68(mark), plan, stream(plan.seed, _FRAMING_STREAM))
+        for mark, plan in zip(marks, plans, strict=True)
+    ]
+    steps, starts = crops_by_five(torch.stack(fives), [camera.width for camera in cameras], crop_size)
+
+    def in_crop(points_photo: Float[Tensor, "B N 2"]) -> Float[ndarray, "B N 2"]:
+        return ((points_photo.double().numpy() - starts[:, None]) / steps[:, None, None]).astype(np.float32)
+
+    ids, embedding = studio.face_vertices[::8], studio.model.annotations.mesh468
+    points = None
     if embedding is not None:
-        dense = embedding.of(snapshot.vertices_world)[None]
-        points, point_weights = in_crop(project_points(dense, plan.camera)[0, :, :2]), np.ones(468, np.float32)
-    seen = (window.crop.permute(1, 2, 0) * 255.0).round().clamp(0, 255).to(torch.uint8).numpy()
-    truth = _truth_in_crop(studio, plan, snapshot.vertices_world, T_crop_photo, crop_size)
-    return TrainingSample(
-        key=f"scene-{seed}",
-        window_srgb=np.ascontiguousarray(seen),
-        skin=np.zeros(seen.shape[:2], np.uint8),
-        margin=margin,
-        landmarks=in_crop(marks),
-        landmark_weights=np.ones(68, np.float32),
-        points=points,
-        point_weights=point_weights,
-        truth=studio.model.layout.pack(truth)[0].numpy(),
-    )
+        corners = stage.world_of(embedding.corners.flatten()).unflatten(1, (-1, 3))
+        points = in_crop(in_photo((corners.cpu() * embedding.weights[..., None]).sum(-2)))
+    wanted = torch.from_numpy(in_crop(in_photo(stage.world_of(ids)))).double()
+    truth = _truth_in_crop(stage, wanted, stage.heads[:, ids.to(stage.heads.device)].double().cpu(), crop_size)
+    return Framed(stage, crop_size, steps, starts, in_crop(marks), points, truth)
 
 
-def _plan(studio: Studio, seed: int, crop_size: int) -> ScenePlan:
-    """A scene whose face is about as large as in the crop, rarely smaller (then it will be enlarged and soft)."""
+def crops_by_five(
+    fives: Float[Tensor, "B 5 2"], sides: list[int], crop_size: int
+) -> tuple[Float[ndarray, " B"], Float[ndarray, "B 2"]]:
+    """``align.crop`` for many square photos that do not exist: photo pixels per crop pixel, and where crops begin.
+
+    Args:
+        fives: photo px, y down.
+        sides: of the photos, px.
+        crop_size: side of the crops, px.
+    """
+    five, side = fives.double().numpy(), np.array(sides, np.float64)
+    template = np.concatenate([deep3d_template().double().numpy(), np.ones((5, 1))], 1)
+    y_up = side[:, None] - 1.0 - five[..., 1]
+    solution = np.linalg.pinv(template) @ np.stack([five[..., 0], y_up], -1)
+    scale = np.linalg.norm(solution[:, :3], axis=1).mean(-1)
+    factor = CROP_RESCALE * crop_size / CROP_SIZE / scale
+    resized = np.trunc(side * factor)
+    left = np.trunc(resized / 2 - crop_size / 2 + (solution[:, 3, 0] - side / 2) * factor)
+    up = np.trunc(resized / 2 - crop_size / 2 + (side / 2 - solution[:, 3, 1]) * factor)
+    steps = side / resized
+    return steps, (np.stack([left, up], -1) + 0.5) * steps[:, None] - 0.5
+
+
+def draw_windows(framed: Framed, windows: list[Window]) -> list[UInt8[ndarray, "W W 3"]]:
+    """Draw windows of the crops: at the photograph's own resolution where that is less, then enlarged."""
+    plans, cameras = [], []
+    for plan, window, step, start in zip(framed.stage.plans, windows, framed.steps, framed.starts, strict=True):
+        camera, size = _window_camera(plan.camera, window, float(step), start)
+        finer = size / (window.size * window.pitch * float(step))  # drawn pixels per photo pixel
+        lens = replace(plan.lens, blur_px=finer * plan.lens.blur_px, motion_px=finer * plan.lens.motion_px)
+        plans.append(replace(plan, lens=lens))
+        cameras.append(camera)
+    drawn = draw_pictures(replace(framed.stage, plans=plans), cameras)
+    pictures = []
+    for plan, camera, window, picture in zip(framed.stage.plans, cameras, windows, drawn, strict=True):
+        developed = _developed(_inside_photo(picture.cpu().numpy(), plan.camera, camera), stream(plan.seed, _DARKROOM_STREAM))
+        if len(developed) != window.size:
+            developed = cv2.resize(developed, (window.size, window.size), interpolation=cv2.INTER_CUBIC)
+        pictures.append(developed)
+    return pictures
+
+
+def _window_camera(
+    photo: Camera, window: Window, step: float, start: Float[ndarray, "2"]
+) -> tuple[Camera, int]:
+    """The camera that draws a window, and how many pixels it draws along its side."""
+    pitch = window.pitch * step
+    size = window.size
+    if pitch < _FINE_ENOUGH:
+        size = max(2 * _SIZE_STEP, min(size, _SIZE_STEP * round(size * pitch / _SIZE_STEP)))
+    left, top = (start + step * (np.array(window.first) - 0.5 * window.pitch) + 0.5).tolist()
+    return window_camera(photo, left, top, size / (window.size * pitch), size, size), size
+
+
+def _inside_photo(picture: UInt8[ndarray, "H W 3"], photo: Camera, drawn: Camera) -> UInt8[ndarray, "H W 3"]:
+    """Black where there is no photo."""
+    scale = float(drawn.focal_px[0] / photo.focal_px[0])
+    first = [float(drawn.cx[0]) + 0.5 - scale * (float(photo.cx[0]) + 0.5)]
+    first.append(float(drawn.cy[0]) + 0.5 - scale * (float(photo.cy[0]) + 0.5))
+    (left, top), (right, bottom) = first, (first[0] + scale * photo.width, first[1] + scale * photo.height)
+    if left <= 0 and top <= 0 and right >= drawn.width and bottom >= drawn.height:
+        return picture
+    columns, rows = np.arange(drawn.width) + 0.5, np.arange(drawn.height) + 0.5
+    inside = ((rows > top) & (rows < bottom))[:, None] & ((columns > left) & (columns < right))
+    return picture * inside[..., None].astype(np.uint8)
+
+
+def _plan(studio: Studio, seed: int, crop_size: int, per_person: int = 1) -> ScenePlan:
+    """A scene whose face is as large as in the crop, rarely smaller (then it will be enlarged and soft)."""
     rng = stream(seed, _FRAMING_STREAM + 100)
     in_crop = CROP_RESCALE * crop_size / CROP_SIZE * MEAN_EYE_DISTANCE_DM
-    eye_px = in_crop * float(rng.uniform(0.95, 1.15) if rng.random() < 0.75 else rng.uniform(0.4, 0.95))
-    size = int(np.ceil(eye_px * rng.uniform(4.3, 5.2)))
+    eye_px = in_crop * float(rng.uniform(0.95, 1.15) if rng.random() >= COARSE_SHARE else rng.uniform(0.4, 0.95))
+    size = int(np.ceil(eye_px * rng.uniform(4.6, 8.0)))
     place = rng.choice(len(YAW_SHARES), p=YAW_SHARES)
     yaw = float(rng.uniform(*YAW_RANGES_DEG[place]) * rng.choice([-1.0, 1.0]))
-    return plan_scene(
-        studio, seed, width=size, height=size, eye_px=(eye_px, eye_px * 1.001), yaw_deg=yaw, tilt_deg=TILT_DEG
+    plan = plan_scene(
+        studio,
+        seed,
+        person=seed - seed % per_person,
+        width=size,
+        height=size,
+        eye_px=(eye_px, eye_px * 1.001),
+        yaw_deg=yaw,
+        tilt_deg=TILT_DEG,
     )
+    if plan.person != seed and rng.random() < OTHER_HAIR_SHARE:
+        cut = draw_hair(stream(seed, _HAIRCUT_STREAM), studio.hair_color(plan.coefficients.tex))
+        plan = replace(plan, hair=cut)
+    return plan
 
 
 def _detected(five: Float[Tensor, "5 2"], plan: ScenePlan, rng: np.random.Generator) -> Float[Tensor, "5 2"]:
@@ -160,40 +330,68 @@ def _developed(picture: UInt8[ndarray, "H W 3"], rng: np.random.Generator) -> UI
 
 
 def _truth_in_crop(
-    studio: Studio, plan: ScenePlan, vertices_world: Tensor, T_crop_photo: Float[Tensor, "3 3"], crop_size: int
+    stage: Stage, wanted: Float[Tensor, "B N 2"], shape: Float[Tensor, "B N 3"], crop_size: int
 ) -> FaceCoefficients:
-    """The coefficients that draw the face where it is in the crop, by the crop's own camera.
+    """The coefficients that draw the faces where they are in the crops, by the crop's own camera.
 
-    The rotation is the one seen along the line of sight. The crop's camera stands 10 dm away wherever the true one
-    stood, so the place is the best one, by least squares over vertices of the face: f (x + tx) = u (d - z - tz), with
-    u from the axis.
+    That camera stands 10 dm away, on the axis through the crop's middle, wherever the true one stood. So the pose is
+    the one that draws vertices of the face nearest to where they are; light turns with it.
+
+    Args:
+        stage: the people.
+        wanted: where vertices are, crop px.
+        shape: the same vertices, model frame, dm.
+        crop_size: side of the crops, px.
     """
-    truth, camera = plan.coefficients, crop_camera(size=crop_size)
-    world_from_view = ray_rotation(truth.translation[0].double().numpy(), plan.camera.distance_dm)
-    seen = torch.from_numpy(world_from_view).T @ rotation_from_angles(truth.angles.double())[0]
-    angles = angles_from_rotation(seen).float()[None]
-    translation = _best_place(studio, truth, angles, vertices_world, plan.camera, T_crop_photo, camera)
-    return replace(truth, angles=angles, sh=plan.light.sh(world_from_view), translation=translation)
+    plans = stage.plans
+    rays = [ray_rotation(p.coefficients.translation[0].double().numpy(), p.camera.distance_dm) for p in plans]
+    world = stage.rotation.double().cpu()
+    start = torch.from_numpy(np.stack(rays)).transpose(-1, -2) @ world
+    rotation, place = nearest_pose(shape, wanted, start, crop_camera(size=crop_size))
+    turned = (world @ rotation.transpose(-1, -2)).numpy()  # world from the crop camera's world
+    return FaceCoefficients(
+        torch.cat([plan.coefficients.id for plan in plans]),
+        torch.cat([plan.coefficients.exp for plan in plans]),
+        torch.cat([plan.coefficients.tex for plan in plans]),
+        angles_from_rotation(rotation).float(),
+        torch.cat([plan.light.sh(turn) for plan, turn in zip(plans, turned, strict=True)]),
+        place.float(),
+    )
 
 
-def _best_place(
-    studio: Studio,
-    truth: FaceCoefficients,
-    angles: Float[Tensor, "1 3"],
-    vertices_world: Float[Tensor, "V 3"],
-    camera_photo: Camera,
-    T_crop_photo: Float[Tensor, "3 3"],
-    camera: Camera,
-) -> Float[Tensor, "1 3"]:
-    ids = studio.face_vertices[::8]
-    wanted = apply_homogeneous(T_crop_photo, project_points(vertices_world[None, ids], camera_photo)[0, :, :2].double())
-    shape = studio.model.points(ids, truth.id, truth.exp)
-    turned = pose_points(shape, angles, torch.zeros_like(angles))[0].double()
+def nearest_pose(
+    shape: Float[Tensor, "B N 3"], wanted: Float[Tensor, "B N 2"], rotation: Float[Tensor, "B 3 3"], camera: Camera
+) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3"]]:
+    """The poses that draw points nearest to where they are wanted, by Gauss-Newton steps on their squared distances.
+
+    Args:
+        shape: model frame, dm.
+        wanted: px.
+        rotation: to start from.
+        camera: that draws them.
+    """
     focal, middle = float(camera.focal_px[0]), float(camera.cx[0])
-    u, v = wanted[:, 0] - middle, middle - wanted[:, 1]
-    depth = camera.distance_dm - turned[:, 2]
-    zero, one = torch.zeros_like(u), torch.ones_like(u)
-    rows = torch.cat([torch.stack([focal * one, zero, u], -1), torch.stack([zero, focal * one, v], -1)])
-    right = torch.cat([u * depth - focal * turned[:, 0], v * depth - focal * turned[:, 1]])
-    # Not by torch.linalg.lstsq: on the CPU the same rows give other bits from call to call.
-    return (torch.linalg.pinv(rows) @ right[:, None]).T.float()
+    aim = torch.stack([wanted[..., 0] - middle, middle - wanted[..., 1]], -1) / focal  # as (x, y) / depth, y up
+    place = torch.nn.functional.pad(aim.mean(1) * camera.distance_dm, (0, 1))
+    zero, one = torch.zeros_like(aim[..., 0]), torch.ones_like(aim[..., 0])
+    for _ in range(_POSE_STEPS):
+        turned = shape @ rotation.transpose(-1, -2)
+        x, y, z = turned.unbind(-1)
+        depth = camera.distance_dm - z - place[:, None, 2]
+        u, v = (x + place[:, None, 0]) / depth, (y + place[:, None, 1]) / depth
+        rows_u = torch.stack([u * y, z - u * x, -y, one, zero, u], -1)
+        rows_v = torch.stack([-z + v * y, -v * x, x, zero, one, v], -1)
+        rows = torch.cat([rows_u, rows_v], 1) / depth.repeat(1, 2)[..., None]
+        error = torch.cat([aim[..., 0] - u, aim[..., 1] - v], 1)[..., None]
+        step = torch.linalg.solve(rows.transpose(1, 2) @ rows, rows.transpose(1, 2) @ error)[..., 0]
+        rotation = torch.linalg.matrix_exp(_crossed(step[:, :3])) @ rotation
+        place = place + step[:, 3:]
+    return rotation, place
+
+
+def _crossed(turn: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
+    """The matrix of ``turn x``."""
+    x, y, z = turn.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)]
+    return torch.stack(rows, -2)

@@ -6,7 +6,10 @@ from torch import Tensor
 
 from facewright.records import Fragments
 from facewright.render.compiled import compiled
-from facewright.render.rasterizers.snapping import DEPTH_STEPS, STEPS_PER_PX, empty_fragments, snap_vertices
+from facewright.render.rasterizers.snapping import DEPTH_STEPS, GUARD_PX, STEPS_PER_PX, empty_fragments
+
+STEP_BITS = STEPS_PER_PX.bit_length() - 1
+NOWHERE = 2**62
 
 
 def rasterize_numba(
@@ -22,33 +25,51 @@ def rasterize_numba(
         raise ValueError(
             f"the numba rasteriser draws CPU tensors, received {vertices_clip.device}; use backend='torch' or 'auto'"
         )
-    snapped = snap_vertices(vertices_clip, size)
     fragments = empty_fragments(vertices_clip, size)
-    draw, weigh = compiled(_draw), compiled(_weigh)
+    snap, draw, weigh = compiled(_snap), compiled(_draw), compiled(_weigh)
     corners = np.ascontiguousarray(faces.numpy(), dtype=np.int64)
     clip = np.ascontiguousarray(vertices_clip.detach().numpy())
+    place, z = np.zeros((clip.shape[1], 2), np.int64), np.zeros(clip.shape[1])
     for i in range(vertices_clip.shape[0]):
         face_index, depth = fragments.face_index[i].numpy(), fragments.depth[i].numpy()
-        column, row = (places[i].numpy().astype(np.int64) for places in (snapped.column, snapped.row))
-        draw(column, row, snapped.depth[i].numpy(), snapped.usable[i].numpy(), corners, face_index, depth)
+        snap(clip[i], size[0], size[1], place, z)
+        draw(place, z, corners, face_index, depth)
         weigh(clip[i], corners, face_index, fragments.barycentrics[i].numpy())
     return fragments
 
 
-def _draw(column, row, depth, usable, faces, face_index, nearest):
+def _snap(clip, height, width, place, depth):
+    """``snap_vertices`` in one pass: column and row in grid steps, ``NOWHERE`` for vertices that are not usable."""
+    reach = float(GUARD_PX * STEPS_PER_PX)
+    for n in range(clip.shape[0]):
+        w = np.float64(clip[n, 3])
+        column = np.rint(((np.float64(clip[n, 0]) / w + 1.0) * (0.5 * width) - 0.5) * STEPS_PER_PX)
+        row = np.rint(((np.float64(clip[n, 1]) / w + 1.0) * (0.5 * height) - 0.5) * STEPS_PER_PX)
+        z = np.float64(clip[n, 2]) / w
+        if w > 0 and w < np.inf and abs(column) <= reach and abs(row) <= reach and abs(z) < np.inf:  # false for NaN
+            place[n, 0], place[n, 1], depth[n] = np.int64(column), np.int64(row), z
+        else:
+            place[n, 0], place[n, 1], depth[n] = NOWHERE, 0, 0.0
+
+
+def _draw(place, depth, faces, face_index, nearest):
     """Depth-test every triangle: test the pixel centres of its bounding box by edge functions in whole numbers."""
     height, width = face_index.shape
     levels = np.full((height, width), 2 * DEPTH_STEPS + 1, dtype=np.int64)
     for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        if not (usable[a] and usable[b] and usable[c]):
+        a, b, c = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])  # never counted from the end
+        x0, y0, x1, y1, x2, y2 = place[a, 0], place[a, 1], place[b, 0], place[b, 1], place[c, 0], place[c, 1]
+        farthest = max(x0, x1, x2)
+        if farthest == NOWHERE:
             continue
-        x0, y0, x1, y1, x2, y2 = column[a], row[a], column[b], row[b], column[c], row[c]
-        first_row, end_row = max(0, -(-min(y0, y1, y2) // STEPS_PER_PX)), -(-max(y0, y1, y2) // STEPS_PER_PX)
-        first_column, end_column = max(0, -(-min(x0, x1, x2) // STEPS_PER_PX)), -(-max(x0, x1, x2) // STEPS_PER_PX)
-        end_row, end_column = min(height, end_row), min(width, end_column)
+        # Shifts divide by STEPS_PER_PX, and round down whatever the sign.
+        first_column, end_column = max(0, -(-min(x0, x1, x2) >> STEP_BITS)), min(width, -(-farthest >> STEP_BITS))
+        if first_column >= end_column:
+            continue
+        first_row, end_row = -(-min(y0, y1, y2) >> STEP_BITS), -(-max(y0, y1, y2) >> STEP_BITS)
+        first_row, end_row = max(0, first_row), min(height, end_row)
         area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-        if first_row >= end_row or first_column >= end_column or area == 0:
+        if first_row >= end_row or area == 0:
             continue
         z0, z1, z2 = depth[a], depth[b], depth[c]
         slope_x = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / np.float64(area)
@@ -92,7 +113,7 @@ def _weigh(clip, faces, face_index, barycentrics):
             if f < 0:
                 continue
             px = (2.0 * j + 1.0) / width - 1.0
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            a, b, c = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])
             wa, wb, wc = np.float64(clip[a, 3]), np.float64(clip[b, 3]), np.float64(clip[c, 3])
             u0, v0 = clip[a, 0] - px * wa, clip[a, 1] - py * wa
             u1, v1 = clip[b, 0] - px * wb, clip[b, 1] - py * wb

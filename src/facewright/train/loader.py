@@ -216,6 +216,7 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
         truth=layout.unpack(torch.from_numpy(truth)),
         truth_known=torch.from_numpy(known),
         keys=[stored.keys[row] for stored, row, _ in rows],
+        persons=torch.tensor([int(stored.persons[row]) for stored, row, _ in rows]),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from facewright.errors import MissingExtraError, TrainingDataError
@@ -26,7 +26,7 @@ from facewright.files import file_sha256
 from facewright.records import CoefficientLayout
 from facewright.train.samples import DataCard, TrainingSample
 
-FORMAT, VERSION = "facewright-training-data", 1
+FORMAT, VERSION = "facewright-training-data", 2
 MANIFEST, SHARDS = "manifest.json", "shards"
 ROWS_PER_GROUP = 64
 """Faces that are read together: about a megabyte."""
@@ -64,6 +64,7 @@ class StoredGroup:
         points: crop px.
         point_weights: 0..1.
         truth: packed coefficients; None for photographs.
+        persons: number of who each is; -1 where unknown.
     """
 
     keys: list[str]
@@ -74,6 +75,7 @@ class StoredGroup:
     points: Float[ndarray, "N 468 2"]
     point_weights: Float[ndarray, "N 468"]
     truth: Float[ndarray, "N K"] | None
+    persons: Int[ndarray, " N"]
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -287,6 +289,7 @@ def sample_of_row(stored: StoredGroup, row: int, card: DataCard) -> TrainingSamp
         stored.points[row],
         stored.point_weights[row],
         None if stored.truth is None else stored.truth[row],
+        None if stored.persons[row] < 0 else int(stored.persons[row]),
     )
 
 
@@ -320,6 +323,7 @@ def _row_of(sample: TrainingSample, card: DataCard) -> dict[str, Any]:
             f"{None if sample.truth is None else len(sample.truth)}; the card's layout and the samples must agree"
         )
     row = {name: getattr(sample, name) for name in POINT_COLUMNS} | {"key": sample.key, "truth": sample.truth}
+    row["person"] = -1 if sample.person is None else sample.person
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     full_chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     bgr = np.ascontiguousarray(sample.window_srgb[..., ::-1])
@@ -340,12 +344,13 @@ def _group_from(columns: Mapping[str, Any], card: DataCard) -> StoredGroup:
         skins=columns["skin"].to_pylist(),
         **{name: numbers(name, shape) for name, shape in POINT_COLUMNS.items()},
         truth=None if card.layout is None else numbers("truth", (card.layout.size,)),
+        persons=columns["person"].to_numpy().astype(np.int64),
     )
 
 
 def _schema(card: DataCard) -> Any:
     arrow = _arrow()
-    fields = [("key", arrow.string()), ("window", arrow.binary()), ("skin", arrow.binary())]
+    fields = [("key", arrow.string()), ("person", arrow.int64()), ("window", arrow.binary()), ("skin", arrow.binary())]
     for name, shape in POINT_COLUMNS.items():
         number = arrow.float16() if name.endswith("weights") else arrow.float32()
         fields.append((name, arrow.list_(number, int(np.prod(shape)))))

@@ -147,7 +147,7 @@ def synthetic_samples(
     """Plan scenes, frame the faces by points that err as a detector's do, and draw the crops with their margin."""
     margin = round(crop_size * MARGIN_SHARE)
     framed = frame_people(studio, seeds, crop_size, per_person=per_person)
-    window = Window((-margin, -margin), 1.0, crop_size + 2 * margin)
+    window = Window((-float(margin), -float(margin)), 1.0, crop_size + 2 * margin)
     pictures = draw_windows(framed, [window] * len(seeds))
     truth = studio.model.layout.pack(framed.truth).numpy()
     unknown, no_weights = empty_points(468)

@@ -24,6 +24,7 @@ from facewright.train.synthetic import (
     BORDER_SHARE,
     GREY_SHARE,
     POINT_NOISE,
+    POSE_STRIDE,
     SceneSampler,
     _detected,
     _developed,
@@ -127,7 +128,7 @@ def test_the_truth_lies_on_the_points(studio: Studio, samples: list[TrainingSamp
 def test_pose_is_what_the_crops_camera_needs(studio: Studio, samples: list[TrainingSample]) -> None:
     """No pose nearby draws the face's vertices nearer to where they are."""
     framed = frame_people(studio, list(SEEDS), SIZE)
-    camera, ids = crop_camera(size=SIZE), studio.face_vertices[::8]
+    camera, ids = crop_camera(size=SIZE), studio.face_vertices[::POSE_STRIDE]
     seen = [
         project_points(world[None], plan.camera)[0, :, :2].double()
         for world, plan in zip(framed.stage.world_of(ids), framed.stage.plans, strict=True)

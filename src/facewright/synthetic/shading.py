@@ -16,7 +16,7 @@ from torch import Tensor
 from facewright.records import Fragments
 from facewright.render.compiled import compiled
 from facewright.render.lighting import sh_basis, sh_shading, sh_with_offset
-from facewright.synthetic.textures import GRAIN_SIZE, grain_block, read_grain
+from facewright.synthetic.textures import GRAIN_SIZE, GRAIN_STEPS, grain_bytes, read_grain
 
 LEAST_MATTE = 0.02
 GIVEN_OFF = 11
@@ -131,7 +131,7 @@ def shade_picture_compiled(
     height, width = (side // oversampling for side in fragments.face_index.shape[1:])
     picture = np.zeros((height, width, 4), np.float32)
     index, weights = fragments.face_index[0].numpy(), fragments.barycentrics[0].numpy()
-    compiled(_shade_rays)(given_off, faces, index, weights, sun.numpy(), grain_block().numpy(), picture)
+    compiled(_shade_rays)(given_off, faces, index, weights, sun.numpy(), grain_bytes(), picture)
     return picture
 
 
@@ -185,6 +185,7 @@ def _shade_rays(given_off, faces, face_index, barycentrics, sun, grain, picture)
     one, zero = np.float32(1.0), np.float32(0.0)
     share, power = one / np.float32(finer * finer), np.float32(GLOSS_POWER)
     cells, faintest = np.float32(GRAIN_SIZE // 2), np.float32(FAINTEST_COSINE)
+    step = np.float32(1.0 / GRAIN_STEPS)
     for row in range(face_index.shape[0]):
         i = row // finer
         for column in range(face_index.shape[1]):
@@ -200,7 +201,7 @@ def _shade_rays(given_off, faces, face_index, barycentrics, sun, grain, picture)
                 for k in range(3, 6):
                     at = wa * given_off[a, k] + wb * given_off[b, k] + wc * given_off[c, k]
                     place = place * GRAIN_SIZE + (int(np.floor(at * cells)) & (GRAIN_SIZE - 1))
-                mottle *= np.exp(strength * grain[np.uintp(place)])
+                mottle *= np.exp(strength * step * np.float32(grain[np.uintp(place)]))
             cosine = wa * given_off[a, 9] + wb * given_off[b, 9] + wc * given_off[c, 9]
             if cosine > faintest:
                 mirrored = wa * given_off[a, 8] + wb * given_off[b, 8] + wc * given_off[c, 8]

@@ -148,7 +148,7 @@ class Stage:
                 start = next(placed)
                 row[start : start + len(shell.vertices)] = torch.from_numpy(_columns(shell))
         table = table.to(device)
-        table[:, :count] = torch.from_numpy(_head_columns(self.studio)).to(device)
+        table[:, :count] = torch.from_numpy(self.studio.columns).to(device)
         table[:, :count, :3] = self.albedos
         table[:, :count, 13:] = self.heads
         table[..., 13:] = table[..., 13:] @ self.rotation.transpose(-1, -2) + self.translation[:, None]
@@ -159,7 +159,7 @@ class Stage:
         shells, count = self.shells[index], self.heads.shape[1]
         columns = [_columns(shell) for shell in shells]
         starts = np.cumsum([count] + [len(part) for part in columns]).tolist()
-        table = np.concatenate([_head_columns(self.studio), *columns])
+        table = np.concatenate([self.studio.columns, *columns])
         table[:count, :3] = self.albedos[index].numpy()
         vertices = table[:, 13:].copy()
         vertices[:count] = self.heads[index].numpy()
@@ -180,6 +180,7 @@ def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str
         *(torch.cat([getattr(truth, name) for truth in truths]) for name in ("id", "exp", "tex", "angles", "sh")),
         translation=torch.cat([truth.translation for truth in truths]),
     )
+    bodies = _bodies_from_heads(joined.angles)
     model, joined = studio.model_on(str(device)), joined.to(device)
     shape = (len(plans), -1, 3)
     # One product for all: faces of a batch one by one would each read all of the bases.
@@ -188,16 +189,16 @@ def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str
     albedos = torch.addmm(model.mean_albedo.flatten(), joined.tex, model.albedo_basis.flatten(0, 1).T).view(shape)
     known: dict[bytes, Shell] = {}
     here, moved = heads.cpu(), offsets.view(shape).cpu()
-    shells = [_worn(studio, plan, here[i], moved[i], known) for i, plan in enumerate(plans)]
+    shells = [_worn(studio, plan, here[i], moved[i], bodies[i], known) for i, plan in enumerate(plans)]
     rotation = rotation_from_angles(joined.angles)
     return Stage(studio, plans, heads, albedos.clamp_(0.002, 0.98), rotation, joined.translation, shells)
 
 
 def _worn(
-    studio: Studio, plan: ScenePlan, head: Tensor, offsets: Tensor, known: dict[bytes, Shell]
+    studio: Studio, plan: ScenePlan, head: Tensor, offsets: Tensor, body: Float[ndarray, "3 3"], known: dict[bytes, Shell]
 ) -> list[Shell]:
     """What is worn; the hair of a person is made once."""
-    shells = [torso(stream(plan.person, CLOTHES_STREAM), _body_rotation(plan.coefficients))]
+    shells = [torso(stream(plan.person, CLOTHES_STREAM), body)]
     if plan.hair is not None:
         key = plan.coefficients.id.numpy().tobytes() + plan.hair.strand_seed.to_bytes(8, "little")
         if key not in known:
@@ -212,19 +213,10 @@ def _worn(
     return shells
 
 
-def _body_rotation(truth: FaceCoefficients) -> Float[ndarray, "3 3"]:
+def _bodies_from_heads(angles: Float[Tensor, "B 3"]) -> Float[ndarray, "B 3 3"]:
     """Bodies stand upright and turn half as far as heads do."""
-    body = truth.angles * torch.tensor([0.2, 0.5, 0.1])
-    return (rotation_from_angles(truth.angles)[0].T @ rotation_from_angles(body)[0]).double().numpy()
-
-
-def _head_columns(studio: Studio) -> Float[ndarray, "V 16"]:
-    """What is the same on every head."""
-    table = np.zeros((len(studio.grain), COLUMNS), np.float32)
-    parts = (studio.grain_places, studio.grain[:, None], studio.gloss[:, None])
-    table[:, 3:8] = torch.cat(parts, 1).numpy()
-    table[:, 9] = studio.region("face").numpy()
-    return table
+    bodies = rotation_from_angles(angles * torch.tensor([0.2, 0.5, 0.1]))
+    return (rotation_from_angles(angles).transpose(-1, -2) @ bodies).double().numpy()
 
 
 def _columns(shell: Shell) -> Float[ndarray, "N 16"]:

@@ -85,6 +85,14 @@ class Studio:
         """Where the grain is read: glued to the skin, a cell about half a millimetre wide."""
         return 5.0 * self.model.mean_shape
 
+    @cached_property
+    def columns(self) -> Float[ndarray, "V 16"]:
+        """What a table of vertices (``staging.COLUMNS``) says of every head: grain, gloss, face."""
+        table = np.zeros((len(self.grain), 16), np.float32)
+        table[:, 3:8] = torch.cat([self.grain_places, self.grain[:, None], self.gloss[:, None]], 1).numpy()
+        table[:, 9] = self.region("face").numpy()
+        return table
+
     def model_on(self, device: str) -> FaceModel:
         """The model on a device; copied there once."""
         if torch.device(device).type == "cpu":

@@ -5,12 +5,12 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.ndimage import zoom
 from torch import Tensor
 
-GRAIN_SIZE = 64
+GRAIN_SIZE, GRAIN_STEPS = 64, 20
 
 
 def fractal_noise(rng: np.random.Generator, height: int, width: int, slope: float) -> Float[ndarray, "H W"]:
@@ -65,7 +65,14 @@ def grain_block() -> Float[Tensor, " N"]:
     rng = np.random.default_rng(7)
     fine, coarse = (rng.standard_normal((side,) * 3) for side in (GRAIN_SIZE, GRAIN_SIZE // 4))
     soft = np.asarray(zoom(coarse, 4, order=1, mode="grid-wrap", grid_mode=True))
-    return torch.from_numpy(0.7 * fine + 1.2 * soft).float().flatten()
+    steps = np.round(GRAIN_STEPS * (0.7 * fine + 1.2 * soft)).clip(-127, 127)
+    return torch.from_numpy(steps / GRAIN_STEPS).float().flatten()
+
+
+@cache
+def grain_bytes() -> Int[ndarray, " N"]:
+    """``grain_block`` in whole steps of 1 / ``GRAIN_STEPS``: a quarter of the memory, for loops that read it at random."""
+    return (grain_block().numpy() * GRAIN_STEPS).round().astype(np.int8)
 
 
 def read_grain(places: Float[Tensor, "P 3"]) -> Float[Tensor, " P"]:

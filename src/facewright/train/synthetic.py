@@ -16,7 +16,7 @@ from torch import Tensor
 
 from facewright.align import CROP_RESCALE, five_from_68
 from facewright.geometry.five_points import deep3d_template
-from facewright.geometry.frames import CROP_SIZE, crop_camera, project_points, window_camera
+from facewright.geometry.frames import CROP_SIZE, crop_camera, window_camera
 from facewright.geometry.rotations import angles_from_rotation
 from facewright.records import Camera, FaceCoefficients
 from facewright.synthetic import (
@@ -48,7 +48,9 @@ OTHER_HAIR_SHARE = 0.4
 BLOCK = 16
 """Scenes that a sampler draws together; always the same ones, so that a seed means the same bytes."""
 _FINE_ENOUGH, _SIZE_STEP = 0.9, 8
-_POSE_STEPS = 5
+_POSE_STEPS = 4
+POSE_STRIDE = 16
+"""Every so many vertices of the face decide on the pose in the crop."""
 
 
 @dataclass(frozen=True)
@@ -184,22 +186,25 @@ def frame_people(
     stage = set_stage(studio, [_plan(studio, seed, crop_size, per_person) for seed in seeds], device)
     plans = stage.plans
     cameras = [plan.camera for plan in plans]
+    numbers = np.array([[float(c.focal_px[0]), float(c.cx[0]), float(c.cy[0]), c.distance_dm] for c in cameras])
+    focal, cx, cy, away = numbers.T[:, :, None]
 
-    def in_photo(points_world: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 2"]:
-        parts = zip(points_world.cpu().split(1), cameras, strict=True)
-        return torch.cat([project_points(part, camera)[..., :2] for part, camera in parts])
+    def in_photo(points_world: Float[Tensor, "B N 3"]) -> Float[ndarray, "B N 2"]:
+        """``project_points`` by all cameras at once: they stand at different distances."""
+        x, y, z = np.moveaxis(points_world.double().cpu().numpy(), -1, 0)
+        return np.stack([cx + focal * x / (away - z), cy - focal * y / (away - z)], -1)
 
     marks = in_photo(stage.world_of(studio.ibug68))
     fives = [
         _detected(five_from_68(mark), plan, stream(plan.seed, _FRAMING_STREAM))
-        for mark, plan in zip(marks, plans, strict=True)
+        for mark, plan in zip(torch.from_numpy(marks), plans, strict=True)
     ]
     steps, starts = crops_by_five(torch.stack(fives), [camera.width for camera in cameras], crop_size)
 
-    def in_crop(points_photo: Float[Tensor, "B N 2"]) -> Float[ndarray, "B N 2"]:
-        return ((points_photo.double().numpy() - starts[:, None]) / steps[:, None, None]).astype(np.float32)
+    def in_crop(points_photo: Float[ndarray, "B N 2"]) -> Float[ndarray, "B N 2"]:
+        return ((points_photo - starts[:, None]) / steps[:, None, None]).astype(np.float32)
 
-    ids, embedding = studio.face_vertices[::8], studio.model.annotations.mesh468
+    ids, embedding = studio.face_vertices[::POSE_STRIDE], studio.model.annotations.mesh468
     points = None
     if embedding is not None:
         corners = stage.world_of(embedding.corners.flatten()).unflatten(1, (-1, 3))

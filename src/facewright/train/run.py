@@ -16,7 +16,7 @@ from facewright.regress.weights import WeightsCard, card_entries
 from facewright.train.checkpoint import load_checkpoint
 from facewright.train.course import BatchNeeds, Course, Trainee
 from facewright.train.jitter import NO_JITTER
-from facewright.train.loader import BatchStream
+from facewright.train.loader import BatchStream, rows_of_shares
 from facewright.train.loop import BatchSource, Training, run_steps
 from facewright.train.recorder import LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run
@@ -61,10 +61,11 @@ def train(
     trainee = check_run(settings)
     fabric = make_fabric(settings)
     sets = [] if source else [load_data(folder) for folder in settings.data.folders]
-    cards = cards or [stored.card for stored in sets]
     course = trainee.begin(settings.network, settings.seed, fabric.device)
-    template = check_cards(cards, course, settings.data.folders)
-    source = source or open_stream(settings, sets, fabric, course.needs)
+    live = settings.data.source == "live" and source is None
+    cards = cards or [*([live_card(course)] if live else []), *(stored.card for stored in sets)]
+    template = check_cards(cards, course, (*(["--source live"] if live else []), *settings.data.folders))
+    source = source or open_source(settings, sets, fabric, course.needs)
     validation = open_validation(settings, course, template)
     card = weights_card(settings, course, template, cards)
     card_entries(course.net, card)  # it is saved after hours: whatever is wrong with it is said now
@@ -136,6 +137,55 @@ def make_fabric(settings: TrainSettings[Any]) -> "Fabric":
     )
     fabric.launch()
     return fabric
+
+
+def live_card(course: Course) -> DataCard:
+    """What pictures that are drawn for a network are.
+
+    Raises:
+        TrainingError: it needs the truth of a face model that cannot be drawn.
+    """
+    from facewright.train.synthetic import data_card  # takes its time to load
+
+    needs, drawn = course.needs, data_card(course.needs.crop_size)
+    if needs.layout and needs.face_model != drawn.face_model:
+        raise TrainingError(
+            f"expected --source live with the face model {drawn.face_model!r}, whose people are drawn; received "
+            f"{needs.face_model!r}: train on stored data of that face model"
+        )
+    return drawn
+
+
+def open_source(
+    settings: TrainSettings[Any], sets: Sequence[DataSet], fabric: "Fabric", needs: BatchNeeds
+) -> BatchSource:
+    """The pictures of this process: stored, drawn, or both.
+
+    Raises:
+        TrainingDataError: sets that cannot be mixed; a batch that cannot be divided.
+    """
+    data = settings.data
+    if data.source != "live":
+        return open_stream(settings, sets, fabric, needs)
+    from facewright.train.live import JoinedSources, LiveStream  # takes its time to load
+
+    counts = rows_of_shares(data.shares or [1.0] * data.sources, data.batch_size)
+    live = LiveStream(
+        counts[0],
+        needs.crop_size,
+        per_person=data.together,
+        seed=settings.seed,
+        jitter=data.moves if data.jitter else NO_JITTER,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        device="cpu" if fabric.device.type == "cpu" else str(fabric.device),
+        workers=data.workers,
+    )
+    if not sets:
+        return live
+    shares = data.shares[1:]
+    rest = replace(settings, data=replace(data, shares=shares, batch_size=sum(counts[1:])))
+    return JoinedSources((live, open_stream(rest, sets, fabric, needs)))
 
 
 def open_stream(

@@ -33,9 +33,13 @@ class DataSettings:
         val: prepared data that nothing is learnt from: its losses and a sheet with every checkpoint.
         val_batches: how many batches of it are looked at, at most; always the same.
         batch_size: pictures per optimiser step, over all processes and accumulated parts.
+        together: how many neighbouring pictures of the data stay neighbours in a batch: as many as there are of each
+            person, where one was drawn after the other; 1: none.
         jitter: shift, resize and mirror crops.
         moves: how far.
         workers: threads per training process that read ahead; 0: none.
+        source: ``stored``: what lies in the folders; ``live``: synthetic people drawn while the network is trained,
+            ``together`` pictures of each; where folders are given too, the first of the shares is theirs.
     """
 
     folders: Annotated[tuple[str, ...], tyro.conf.arg(name="data")] = ()
@@ -43,9 +47,16 @@ class DataSettings:
     val: tuple[str, ...] = ()
     val_batches: int = bounded(16, least=1)
     batch_size: int = bounded(32, least=1)
+    together: int = bounded(1, least=1, most=64)
     jitter: bool = True
     moves: CropJitter = field(default_factory=CropJitter)
     workers: int = bounded(1, most=1024)
+    source: Literal["stored", "live"] = "stored"
+
+    @property
+    def sources(self) -> int:
+        """How many kinds of pictures a batch is mixed from."""
+        return len(self.folders) + (self.source == "live")
 
 
 @dataclass(frozen=True)
@@ -135,10 +146,10 @@ def check_settings(settings: TrainSettings[Any], world: int = 1) -> None:
     check_bounds(settings, TrainingError)
     data, parts = settings.data, world * settings.accumulate
     checks = [
-        (len(data.folders) > 0, "at least one folder as --data", "none"),
+        (data.sources > 0, "at least one folder as --data, or --source live", "none"),
         (
-            not data.shares or len(data.shares) == len(data.folders),
-            f"one share for each of {len(data.folders)} --data",
+            not data.shares or len(data.shares) == data.sources,
+            f"one share for each of {len(data.folders)} --data" + (" and --source live" * (data.source == "live")),
             f"{len(data.shares)} --shares",
         ),
         (not data.shares or sum(data.shares) > 0, "--shares above 0 for some --data", data.shares),

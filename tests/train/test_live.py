@@ -1,0 +1,97 @@
+"""Pictures drawn while a network is trained: pure functions of the step, alike on one process and on many."""
+
+from dataclasses import fields, replace
+from itertools import islice
+
+import pytest
+import torch
+
+from facewright.errors import TrainingDataError
+from facewright.geometry.frames import crop_camera, pose_points, project_points
+from facewright.render.compiled import can_compile
+from facewright.synthetic.plan import LIVE_SEED, require_training_seed
+from facewright.train.jitter import NO_JITTER, CropJitter
+from facewright.train.live import LiveStream, joined_batch
+from facewright.train.samples import TrainingBatch
+from facewright.train.synthetic import open_cached_studio
+
+pytestmark = pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def stream() -> LiveStream:
+    return LiveStream(4, SIZE, per_person=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def batch(stream: LiveStream) -> TrainingBatch:
+    return stream.batch(5)
+
+
+def assert_same(a: TrainingBatch, b: TrainingBatch) -> None:
+    assert a.keys == b.keys
+    for entry in fields(a):
+        left, right = getattr(a, entry.name), getattr(b, entry.name)
+        if isinstance(left, torch.Tensor):
+            assert torch.equal(left, right), entry.name
+    assert torch.equal(a.truth.angles, b.truth.angles)
+    assert torch.equal(a.truth.sh, b.truth.sh)
+
+
+def test_a_step_is_one_batch_whatever_came_before(stream: LiveStream, batch: TrainingBatch) -> None:
+    ahead = replace(stream, workers=1).batches(4)
+    second = list(islice(ahead, 2))[1]
+    ahead.close()  # pyright: ignore[reportAttributeAccessIssue] - a generator
+    assert_same(second, batch)
+    assert require_training_seed(int(batch.keys[0].removeprefix("scene-"))) >= LIVE_SEED
+    assert not torch.equal(stream.batch(6).crops, batch.crops)
+
+
+def test_processes_share_a_batch(stream: LiveStream, batch: TrainingBatch) -> None:
+    parts = [replace(stream, world=2, rank=rank).batch(5) for rank in range(2)]
+    together = joined_batch(*parts)
+    assert together.keys == batch.keys
+    torch.testing.assert_close(together.landmarks, batch.landmarks, atol=1e-3, rtol=0)
+    assert float((together.crops - batch.crops).abs().mean()) < 1e-4
+    assert torch.equal(together.persons, batch.persons)  # pyright: ignore[reportArgumentType]
+
+
+def test_pictures_of_one_person_stand_together(batch: TrainingBatch) -> None:
+    assert batch.persons is not None
+    assert batch.persons[0] == batch.persons[1] != batch.persons[2] == batch.persons[3]
+    assert torch.equal(batch.truth.id[0], batch.truth.id[1])
+    assert not torch.equal(batch.truth.angles[0], batch.truth.angles[1])
+
+
+def test_jitter_moves_picture_and_points_alike() -> None:
+    """Truth is of the crop as it was cut; points are of the one that is seen."""
+    still = LiveStream(3, SIZE, seed=1, jitter=NO_JITTER).batch(0)
+    moved = LiveStream(3, SIZE, seed=1, jitter=CropJitter(0.1, 0.2)).batch(0)
+    studio = open_cached_studio("open")
+    truth, model = still.truth, studio.model
+    world = pose_points(model.shape(truth.id, truth.exp), truth.angles, truth.translation)
+    marks = torch.stack([project_points(part[None, studio.ibug68], crop_camera(size=SIZE))[0, :, :2] for part in world])
+    assert float((marks - still.landmarks).norm(dim=-1).mean()) < 0.3
+    assert torch.equal(still.truth.angles, moved.truth.angles)
+    assert float((still.landmarks - moved.landmarks).norm(dim=-1).mean()) > 1
+    for k in range(3):  # the moved picture, read where the points say that it went
+        a, b = still.landmarks[k], moved.landmarks[k]
+        centred, other = a - a.mean(0), b - b.mean(0)
+        scale = (other * centred).sum() / centred.square().sum()
+        grid = torch.stack(torch.meshgrid(torch.arange(16, 32), torch.arange(16, 32), indexing="xy"), -1).float()
+        there = (grid - a.mean(0)) * scale + b.mean(0)
+        read = torch.nn.functional.grid_sample(
+            moved.crops[k : k + 1], (2 * there[None] + 1) / SIZE - 1, align_corners=False
+        )[0]
+        inside = ((there > 1) & (there < SIZE - 2)).all(-1)
+        assert float((read - still.crops[k, :, 16:32, 16:32]).abs().mean(0)[inside].mean()) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"batch_size": 6, "per_person": 4}, "--batch-size"), ({"jitter": CropJitter(beyond="black")}, "--beyond photo")],
+)
+def test_what_cannot_be_drawn_is_refused(options: dict[str, object], named: str) -> None:
+    with pytest.raises(TrainingDataError, match=named):
+        LiveStream(**({"batch_size": 4, "crop_size": SIZE} | options))  # pyright: ignore[reportArgumentType]

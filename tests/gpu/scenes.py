@@ -50,6 +50,7 @@ from facewright.render.antialiasing import mesh_edges
 from facewright.render.rasterizers import Backend, rasterize
 from facewright.render.renderer import render, render_depth, render_normals
 from facewright.render.visibility import vertex_visibility
+from facewright.synthetic import open_studio, plan_scene, take_snapshots
 from facewright.train.arcface import ArcFace
 from facewright.train.course import rows
 from facewright.train.loop import make_optimizer
@@ -306,6 +307,18 @@ def evaluate(device: str, _: Path) -> dict[str, Any]:
     return {name: torch.tensor(value) for name, value in case.values.items()}
 
 
+def people(device: str, _: Path) -> dict[str, Any]:
+    """People who do not exist, drawn together: of two sizes, with what is worn and what is held before them."""
+    studio = open_studio()
+    plans = [plan_scene(studio, 8, width=40, height=40, prop=prop, light="side") for prop in ("object", "glasses")]
+    plans.append(plan_scene(studio, 4, width=32, height=24, prop="mask"))
+    shot = take_snapshots(studio, plans, device=device)
+    here = take_snapshots(studio, plans)
+    for there, picture in zip(shot.pictures, here.pictures, strict=True):
+        assert float((there.cpu().int() - picture.int()).abs().float().mean()) < 0.5
+    return {"pictures": shot.pictures, "heads": shot.stage.heads, "worn": shot.stage.packed.table}
+
+
 SCENES: dict[str, Scene] = {
     scene.__name__: scene
     for scene in (
@@ -320,6 +333,7 @@ SCENES: dict[str, Scene] = {
         edit,
         fit,
         train,
+        people,
         evaluate,
     )
 }

@@ -16,7 +16,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
-from facewright.train.losses.supervised import SUPERVISED_TERMS
+from facewright.train.losses.supervised import BASIC_TERMS
 from facewright.train.make import make_data
 from facewright.train.rnet_settings import RUN_PRESETS, RNetSettings
 from facewright.train.run_folder import read_log
@@ -80,7 +80,7 @@ def test_smoke_lowers_every_loss_and_resumes_exactly(folder: Path, toy_model: Fa
     assert main(line) == 0
     log = read_log(out / "log.jsonl")
     weak = {"photometric", "landmark", "coefficient", "gamma"}
-    assert set(log[0]["terms"]) == {f"weak/{n}" for n in weak} | {f"supervised/{n}" for n in SUPERVISED_TERMS}
+    assert set(log[0]["terms"]) == {f"weak/{n}" for n in weak} | {f"supervised/{n}" for n in BASIC_TERMS}
     for name in log[0]["terms"]:
         first, last = (np.mean([entry["terms"][name] for entry in part]) for part in (log[:3], log[-3:]))
         assert last < 0.8 * first, name

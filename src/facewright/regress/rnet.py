@@ -4,16 +4,22 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from facewright.records import CoefficientLayout, FaceCoefficients, TensorRecord
 from facewright.regress.backbones import BACKBONES, build_backbone
-from facewright.regress.cards import Card, Kind, flag, one_of, width
+from facewright.regress.cards import Card, Entry, Kind, flag, one_of, width
 
 LANDMARKS = 68
 LEAST_DOUBT = 1e-3
-"""Least deviation of a predicted landmark, as a share of the crop."""
+"""Least deviation of a predicted point, as a share of the crop."""
+LEAST_COEFFICIENT_DOUBT = 0.02
+"""Least deviation of a predicted coefficient."""
+NECK = 256
+"""Width of the layer between features and the many points: it keeps files small."""
+MOST_POINTS = 20_000
+_PER_LANDMARK, _PER_POINT = 3, 5  # x, y, log deviation; depth and its log deviation besides
 
 InputCoding = Literal["rgb_0_1", "bgr_0_255"]
 """How a trunk was taught to see sRGB: as R, G, B in 0..1, or as B, G, R in 0..255 (the TensorFlow release)."""
@@ -30,18 +36,39 @@ class RNetPrediction(TensorRecord):
 
     Attributes:
         coefficients: of each face.
-        landmarks_px: iBUG-68 (3D definition) in crop pixels, seen directly instead of through the face model; None from
-            a net without a landmark head.
-        landmarks_sigma_px: the net's own doubt about each: deviation of either coordinate; None likewise.
+        points_px: points of the face model in crop pixels, seen directly instead of through its coefficients, hidden
+            ones where they would be; the first 68 are iBUG-68 (3D definition). None from a net that sees no points.
+        points_sigma_px: the net's own doubt about each: deviation of either coordinate; None likewise.
+        depth_px: how much farther from the camera than the head's origin each point is, crop pixels; None from nets
+            that see landmarks alone.
+        depth_sigma_px: deviation of that; None likewise.
+        id_sigma: the net's own doubt about each identity coefficient; None likewise.
+        exp_sigma: the same of expression.
+        tex_sigma: the same of albedo.
     """
 
     coefficients: FaceCoefficients
-    landmarks_px: Float[Tensor, "B 68 2"] | None = None
-    landmarks_sigma_px: Float[Tensor, "B 68"] | None = None
+    points_px: Float[Tensor, "B N 2"] | None = None
+    points_sigma_px: Float[Tensor, "B N"] | None = None
+    depth_px: Float[Tensor, "B N"] | None = None
+    depth_sigma_px: Float[Tensor, "B N"] | None = None
+    id_sigma: Float[Tensor, "B Kid"] | None = None
+    exp_sigma: Float[Tensor, "B Kexp"] | None = None
+    tex_sigma: Float[Tensor, "B Ktex"] | None = None
+
+    @property
+    def landmarks_px(self) -> Float[Tensor, "B 68 2"] | None:
+        """The points that are iBUG-68."""
+        return None if self.points_px is None else self.points_px[:, :LANDMARKS]
+
+    @property
+    def landmarks_sigma_px(self) -> Float[Tensor, "B 68"] | None:
+        """The doubt about them."""
+        return None if self.points_sigma_px is None else self.points_sigma_px[:, :LANDMARKS]
 
 
 class RNet(nn.Module):
-    """A trunk and seven linear heads on its pooled features; on request an eighth that sees the landmarks directly.
+    """A trunk and seven linear heads on its pooled features; on request an eighth that sees points of the face directly.
 
     The heads start at zero: an untrained R-Net answers with the mean face, looking at the camera.
 
@@ -51,8 +78,16 @@ class RNet(nn.Module):
         width: factor on the trunk's channel counts.
         crop_size: side of the square crops, px.
         input_coding: what the trunk's first layer sees.
-        landmark_head: predict iBUG-68 and their uncertainty too, as dense-landmark methods do (Wood et al. 2022).
+        landmark_head: predict iBUG-68 and their uncertainty too.
+        points: vertices of the face model to see instead of those alone (dense landmarks: Wood et al. 2022), iBUG-68
+            first; with the depth of each, and with the uncertainty of points, depths and coefficients. They are kept
+            with the weights: the same numbers are other places on another edition of the head.
+
+    Raises:
+        ValueError: an unknown coding, or fewer points than landmarks.
     """
+
+    point_ids: Int[Tensor, " N"] | None
 
     def __init__(
         self,
@@ -63,10 +98,13 @@ class RNet(nn.Module):
         crop_size: int = 224,
         input_coding: InputCoding = "rgb_0_1",
         landmark_head: bool = False,
+        points: Int[Tensor, " N"] | None = None,
     ) -> None:
         super().__init__()
         if input_coding not in get_args(InputCoding):
             raise ValueError(f"expected an input coding of {get_args(InputCoding)}, received {input_coding!r}")
+        if points is not None and len(points) < LANDMARKS:
+            raise ValueError(f"expected the {LANDMARKS} landmarks before all other points, received {len(points)}")
         self.layout = layout
         self.architecture = architecture
         self.width = width
@@ -75,9 +113,18 @@ class RNet(nn.Module):
         self.backbone = build_backbone(architecture, width=width)
         features = self.backbone.num_features
         self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in head_sizes(layout).items()})
-        self.landmark_head = nn.Linear(features, 3 * LANDMARKS) if landmark_head else None
+        self.landmark_head: nn.Linear | None = None
+        self.neck: nn.Linear | None = None
+        self.doubt_head: nn.Linear | None = None
+        self.register_buffer("point_ids", points)
+        if points is not None:
+            self.neck = nn.Linear(features, NECK)
+            self.landmark_head = nn.Linear(NECK, _PER_POINT * len(points))
+            self.doubt_head = nn.Linear(NECK, layout.id + layout.exp + layout.tex)
+        elif landmark_head:
+            self.landmark_head = nn.Linear(features, _PER_LANDMARK * LANDMARKS)
         for name, parameter in self.named_parameters():
-            if not name.startswith("backbone."):
+            if not name.startswith(("backbone.", "neck.")):
                 nn.init.zeros_(parameter)
 
     def features(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C"]:
@@ -104,17 +151,28 @@ class RNet(nn.Module):
         return self.layout.unpack(self.forward_vector(crops))
 
     def predict(self, crops: Float[Tensor, "B 3 S S"]) -> RNetPrediction:
-        """Coefficients and, where the net has the head, landmarks; arguments and errors as ``features``."""
+        """All that the net has heads for; arguments and errors as ``features``."""
         features = self.features(crops)
         coefficients = self.layout.unpack(self._vector(features))
         if self.landmark_head is None:
             return RNetPrediction(coefficients)
-        answers = self.landmark_head(features).unflatten(-1, (LANDMARKS, 3))
+        seen = features if self.neck is None else torch.relu(self.neck(features))
+        answers = self.landmark_head(seen).unflatten(-1, (-1, _PER_LANDMARK if self.neck is None else _PER_POINT))
         # In units of half a crop around its middle; the doubt starts at a tenth of a crop and never goes below 0.1 %.
         half = self.crop_size / 2.0
         points = half * answers[..., :2] + (self.crop_size - 1) / 2.0
-        sigma = self.crop_size * (LEAST_DOUBT + 0.1 * torch.exp(answers[..., 2].clamp(-6.0, 3.0)))
-        return RNetPrediction(coefficients, points, sigma)
+        sigma = self._doubt_px(answers[..., 2])
+        if self.doubt_head is None:
+            return RNetPrediction(coefficients, points, sigma)
+        doubts = LEAST_COEFFICIENT_DOUBT + torch.exp(self.doubt_head(seen).clamp(-6.0, 3.0))
+        id_sigma, exp_sigma, tex_sigma = doubts.split([self.layout.id, self.layout.exp, self.layout.tex], -1)
+        depth, depth_sigma = half * answers[..., 3], self._doubt_px(answers[..., 4])
+        return RNetPrediction(
+            coefficients, points, sigma, depth, depth_sigma, id_sigma=id_sigma, exp_sigma=exp_sigma, tex_sigma=tex_sigma
+        )
+
+    def _doubt_px(self, answers: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        return self.crop_size * (LEAST_DOUBT + 0.1 * torch.exp(answers.clamp(-6.0, 3.0)))
 
     def _vector(self, features: Float[Tensor, "B C"]) -> Float[Tensor, "B K"]:
         return torch.cat([head(features) for head in self.heads.values()], dim=-1)
@@ -125,6 +183,7 @@ def _encode_input(srgb: Float[Tensor, "B 3 S S"], coding: InputCoding) -> Float[
 
 
 def _build(card: Card) -> RNet:
+    count = card.get("points", 0)
     return RNet(
         CoefficientLayout(**card["layout"]),
         architecture=card["architecture"],
@@ -132,6 +191,7 @@ def _build(card: Card) -> RNet:
         crop_size=card["crop_size"],
         input_coding=card["input_coding"],
         landmark_head=card.get("landmark_head", False),
+        points=torch.zeros(count, dtype=torch.long) if count else None,
     )
 
 
@@ -142,6 +202,7 @@ def _describe(net: RNet) -> dict[str, Any]:
         "crop_size": net.crop_size,
         "input_coding": net.input_coding,
         "landmark_head": net.landmark_head is not None,
+        "points": 0 if net.point_ids is None else len(net.point_ids),
         "layout": asdict(net.layout),
     }
 
@@ -149,9 +210,19 @@ def _describe(net: RNet) -> dict[str, Any]:
 def _answers(net: RNet, crops: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
     seen = net.predict(crops)
     named = {name: getattr(seen.coefficients, name) for name in ("id", "exp", "tex", "angles", "sh", "translation")}
-    if seen.landmarks_px is not None and seen.landmarks_sigma_px is not None:
-        named |= {"landmarks": seen.landmarks_px, "landmark_sigma": seen.landmarks_sigma_px}
-    return named
+    dense = net.point_ids is not None
+    further = {
+        "landmarks": seen.landmarks_px,
+        "landmark_sigma": seen.landmarks_sigma_px,
+        "points": seen.points_px if dense else None,
+        "point_sigma": seen.points_sigma_px if dense else None,
+        "depth": seen.depth_px,
+        "depth_sigma": seen.depth_sigma_px,
+        "id_sigma": seen.id_sigma,
+        "exp_sigma": seen.exp_sigma,
+        "tex_sigma": seen.tex_sigma,
+    }
+    return named | {name: value for name, value in further.items() if value is not None}
 
 
 RNET = Kind(
@@ -162,6 +233,11 @@ RNET = Kind(
         "width": width(),
         "input_coding": one_of(get_args(InputCoding)),
         "landmark_head": flag(),
+        "points": Entry(
+            f"0, or a whole number of {LANDMARKS} to {MOST_POINTS}",
+            lambda value: type(value) is int and (value == 0 or LANDMARKS <= value <= MOST_POINTS),
+            needed=False,
+        ),
     },
     build=_build,
     describe=_describe,

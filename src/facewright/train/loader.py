@@ -42,10 +42,11 @@ class ShuffledRows:
     Args:
         data: what is read.
         seed: of the order.
+        together: neighbouring rows that stay neighbours: pictures of one person, drawn one after the other.
     """
 
-    def __init__(self, data: DataSet, seed: tuple[int, ...]) -> None:
-        self.data, self.seed = data, seed
+    def __init__(self, data: DataSet, seed: tuple[int, ...], together: int = 1) -> None:
+        self.data, self.seed, self.together = data, seed, together
         self._sizes = np.array([rows for _, _, rows in data.groups])
         self._lock = threading.Lock()  # threads that need the same group shall read it once
         self._group = lru_cache(2 * WINDOW_GROUPS)(data.read_group)
@@ -74,7 +75,9 @@ class ShuffledRows:
         groups = self._epoch(epoch)[0][window * WINDOW_GROUPS :][:WINDOW_GROUPS]
         sizes = self._sizes[groups]
         places = np.stack([np.repeat(groups, sizes), np.concatenate([np.arange(size) for size in sizes])], -1)
-        return np.random.default_rng((*self.seed, _ROWS, epoch, window)).permutation(places)
+        rng, each = np.random.default_rng((*self.seed, _ROWS, epoch, window)), self.together
+        order = rng.permutation(-(-len(places) // each))[:, None] * each + np.arange(each)
+        return places[order[order < len(places)]]
 
 
 class BatchStream:
@@ -91,6 +94,7 @@ class BatchStream:
         rank: number of this process; it gets rows rank, rank + world, ... of every batch.
         world: number of processes; divides ``batch_size``.
         workers: threads that make batches ahead; 0 makes them when asked for.
+        together: neighbouring rows of a data set that stay neighbours, in one process' share too.
 
     Raises:
         TrainingDataError: data sets that cannot be mixed, are empty, or get no row of a batch.
@@ -109,6 +113,7 @@ class BatchStream:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
+        together: int = 1,
     ) -> None:
         _check_kinds(datasets)
         known = layout or next((data.card.layout for data in datasets if data.card.layout), None)
@@ -120,9 +125,9 @@ class BatchStream:
         if any(data.card.layout not in (None, known) for data in datasets):
             raise TrainingDataError(f"expected truth of {known}, received {[d.card.layout for d in datasets]}")
         self.layout, self.counts = known, rows_of_shares(shares or [1.0] * len(datasets), batch_size)
-        self.orders = [ShuffledRows(data, (seed, number)) for number, data in enumerate(datasets)]
+        self.orders = [ShuffledRows(data, (seed, number), together) for number, data in enumerate(datasets)]
         self.batch_size, self.crop_size, self.seed, self.jitter = batch_size, crop_size, seed, jitter
-        self.rank, self.world, self.workers = rank, world, workers
+        self.rank, self.world, self.workers, self.together = rank, world, workers, together
 
     def batches(self, from_step: int = 0) -> Iterator[TrainingBatch]:
         """Batches of this process from a step on, without end."""
@@ -147,7 +152,8 @@ class BatchStream:
         rng = np.random.default_rng((self.seed, _JITTER, step))
         moves, uniforms = rng.standard_normal((self.batch_size, 3)), rng.random(self.batch_size)
         normals = np.concatenate([moves, rng.standard_normal((self.batch_size, 1))], 1)
-        mine = range(self.rank, self.batch_size, self.world)
+        each = self.together if self.batch_size % (self.world * self.together) == 0 else 1
+        mine = [i for i in range(self.batch_size) if i // each % self.world == self.rank]
         rows = self._rows(step)
         places = [place_crop(rows[i][2], self.crop_size, self.jitter, normals[i], uniforms[i]) for i in mine]
         return _collated([rows[i] for i in mine], places, self.layout)

@@ -7,7 +7,7 @@ picture is drawn only if some term that weighs something looks at it.
 from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.errors import TrainingError
@@ -27,16 +27,19 @@ from facewright.train.losses.coefficient import coefficient_loss
 from facewright.train.losses.flattening import flattening_loss
 from facewright.train.losses.gamma import gamma_loss
 from facewright.train.losses.landmark import landmark_loss, landmark_weights
+from facewright.train.losses.likeness_terms import FaceRig, likeness_terms, make_rig, mirror_term
 from facewright.train.losses.perceptual import FaceEmbedder, perceptual_loss
 from facewright.train.losses.photometric import photometric_loss
 from facewright.train.losses.presets import TERMS, LossPreset
-from facewright.train.losses.supervised import SupervisedWeights, supervised_terms
+from facewright.train.losses.supervised import LIKENESS_TERMS, SupervisedWeights, supervised_terms
 from facewright.train.samples import TrainingBatch
 
 PIXEL_TERMS = ("photometric", "perceptual")
 """Terms that look at a drawn picture."""
 OFFICIAL_OFFSET_PX = (0.5, -0.5)
 """From a drawn point to where both programs of Deng et al. say it is (docs/deep3d.md section 5): x right, y down."""
+TWIN_EVERY = 4
+"""One crop of so many is looked at in a mirror too, where that is asked for."""
 POINT_TERMS = ("projection", "points")
 """Supervised terms that need points, not the whole truth: photographs take part."""
 
@@ -66,6 +69,7 @@ class Objective:
         weak_on_synthetic: weak terms for pictures with truth too.
         embedder: of the perceptual term.
         edges: of the model's mesh.
+        rig: what terms of likeness need; None where none of them weighs anything and landmarks alone are seen.
     """
 
     model: FaceModel
@@ -75,17 +79,30 @@ class Objective:
     weak_on_synthetic: bool
     embedder: FaceEmbedder | None
     edges: MeshEdges
+    rig: FaceRig | None = None
 
     def names(self) -> list[str]:
         """All terms that weigh something, in a fixed order."""
         weak = [f"weak/{name}" for name in TERMS if getattr(self.weak, name) > 0]
         return weak + [f"supervised/{name}" for name in weights_of(self.supervised)]
 
-    def __call__(self, prediction: RNetPrediction, batch: TrainingBatch) -> Losses:
+    @property
+    def mirrors(self) -> bool:
+        """Whether answers about mirrored crops are asked for."""
+        return self.supervised.mirrored > 0
+
+    def __call__(
+        self, prediction: RNetPrediction, batch: TrainingBatch, twins: RNetPrediction | None = None
+    ) -> Losses:
         """The losses of a batch; all of it in the prediction's own dtype.
 
-        A picture's share in ``total`` does not depend on the others of its batch (``pooled_photometric`` alone mixes
-        them): halves of a batch, averaged, give what the whole gives.
+        A picture's share in ``total`` does not depend on the others of its batch (``pooled_photometric``,
+        ``same_person`` and ``spread`` alone mix them): halves of a batch, averaged, give what the whole gives.
+
+        Args:
+            prediction: of the crops.
+            batch: what is known of them.
+            twins: of every ``TWIN_EVERY``-th crop mirrored; None leaves the term ``mirrored`` out.
         """
         like = prediction.coefficients.id
         known = batch.truth_known.to(like.device)
@@ -103,13 +120,24 @@ class Objective:
             if kind == "weak":
                 found = weak_terms(some, of, self.model, cameras, self.weak, self.embedder, self.edges)
             else:
-                found = supervised_terms(some, of, self.model, cameras)
+                found = self._supervised(some, of, cameras)
             for name, value in found.items():
                 count = int(known.sum()) if kind == "supervised" and name not in POINT_TERMS else len(ids)
                 if name in weights and count > 0:
                     terms[f"{kind}/{name}"], counts[f"{kind}/{name}"] = value, count
                     total = total + weights[name] * count / len(batch) * value
+        if twins is not None and self.rig is not None and self.mirrors:
+            straight = rows(prediction, torch.arange(0, len(batch), TWIN_EVERY))
+            value = mirror_term(straight, twins, self.crop_size, self.rig)
+            terms["supervised/mirrored"], counts["supervised/mirrored"] = value, len(twins.coefficients.id)
+            total = total + self.supervised.mirrored * value
         return Losses(total, terms, counts)
+
+    def _supervised(
+        self, prediction: RNetPrediction, batch: TrainingBatch, camera: Camera
+    ) -> dict[str, Float[Tensor, ""]]:
+        terms = supervised_terms(prediction, batch, self.model, camera)
+        return terms if self.rig is None else terms | likeness_terms(prediction, batch, self.model, self.rig)
 
 
 def make_objective(
@@ -120,26 +148,39 @@ def make_objective(
     supervised: SupervisedWeights,
     weak_on_synthetic: bool = False,
     embedder: FaceEmbedder | None = None,
+    points: Int[Tensor, " N"] | None = None,
 ) -> Objective:
     """Check that the face model has what the terms need.
 
+    Args:
+        model: decodes the predictions.
+        crop_size: of the batches, px.
+        weak: terms without truth.
+        supervised: terms with truth.
+        weak_on_synthetic: weak terms for pictures with truth too.
+        embedder: of the perceptual term.
+        points: vertices that the net sees directly; None: the landmarks alone, or none.
+
     Raises:
-        TrainingError: a term that weighs something lacks landmarks, a skin region or an embedder.
+        TrainingError: a term that weighs something lacks landmarks, a skin region, a mirror map or an embedder.
     """
     lacks = [
         (weak.landmark > 0 and model.annotations.ibug68 is None, "landmark", "the iBUG-68 landmarks"),
         (weak.perceptual > 0 and model.annotations.ibug68 is None, "perceptual", "the iBUG-68 landmarks"),
         (weak.flattening > 0 and "skin" not in model.annotations.regions, "flattening", "a 'skin' region"),
+        (supervised.mirrored > 0 and model.annotations.mirror is None, "mirrored", "partners of its vertices in a mirror"),
     ]
     for lacking, term, what in lacks:
         if lacking:
             raise TrainingError(
                 f"the {term} term expects a face model with {what}; {model.name!r} has none: choose another "
-                f"--face-model, or set objective.weak.{term} to 0"
+                f"--face-model, or set its weight to 0"
             )
     if weak.perceptual > 0 and embedder is None:
         raise TrainingError("the perceptual term expects an embedder, received none; name one, or set its weight to 0")
-    return Objective(model, crop_size, weak, supervised, weak_on_synthetic, embedder, mesh_edges(model.faces))
+    likeness = any(getattr(supervised, name) > 0 for name in LIKENESS_TERMS)
+    rig = make_rig(model, points) if likeness or points is not None else None
+    return Objective(model, crop_size, weak, supervised, weak_on_synthetic, embedder, mesh_edges(model.faces), rig)
 
 
 def weak_terms(

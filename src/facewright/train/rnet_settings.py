@@ -31,6 +31,8 @@ class NetSettings:
         width: factor on its channel counts.
         crop_size: side of its crops, px.
         landmark_head: also predict the 68 points directly, with their uncertainty.
+        dense_points: predict some 500 points of the face directly instead, with depths, and with the uncertainty of
+            points, depths and coefficients.
         init: weights file to start from; ``dlib``: the trunk of dlib's face recognition network, which has seen real
             faces; ``auto``: that one where it is the trunk of dlib's network; empty: random. Heads start at zero but
             from a file.
@@ -40,6 +42,7 @@ class NetSettings:
     width: float = bounded(1.0, above=0, most=MOST_WIDTH)
     crop_size: int = bounded(224, least=32, most=CROP_SIZES[1])
     landmark_head: bool = False
+    dense_points: bool = False
     init: str = ""
 
 
@@ -146,14 +149,27 @@ def _published(
     )
 
 
+_LIKENESS = SupervisedWeights(
+    identity=0.1,
+    albedo=0.03,
+    likeness=1.0,
+    same_person=0.2,
+    spread=0.3,
+    mirrored=0.3,
+    depth=0.5,
+    doubts=0.3,
+    skin=0.03,
+    shaded=0.03,
+)
+"""Who it is in millimetres, alike over pictures and mirrors, apart between people; doubts; colours as people see them."""
 _OPEN = TrainSettings(
     RNetSettings(
-        ObjectiveSettings(replace(PRESETS["open"], perceptual=0.0)),
-        net=NetSettings("dlib_resnet29", crop_size=112, landmark_head=True, init=AUTOMATIC),
+        ObjectiveSettings(replace(PRESETS["open"], perceptual=0.0), _LIKENESS),
+        net=NetSettings("dlib_resnet29", crop_size=112, dense_points=True, init=AUTOMATIC),
     ),
     trainee="rnet",
     preset="open",
-    data=DataSettings(batch_size=64),
+    data=DataSettings(batch_size=64, together=4),
     optimizer=OptimizerSettings(
         "adamw",
         lr=1e-3,
@@ -165,11 +181,21 @@ _OPEN = TrainSettings(
         ema_decay=0.998,
     ),
     steps=7500,
-    precision="bf16-mixed",
+    precision="auto",
 )
+_NO_SHAPE = dict.fromkeys(("projection", "identity", "expression", "exp_weights", "likeness", "same_person", "spread"), 0.0)
+_NO_POINTS = {"points": 0.0, "depth": 0.0}
+_ABLATION: Mapping[str, SupervisedWeights] = {
+    "coefficients": replace(_LIKENESS, **_NO_POINTS),
+    "points": replace(_LIKENESS, **_NO_SHAPE),
+}
+"""What shape is learnt by, with the same network and doubts: the fit is given what is left, with its stated errors."""
 _SMOKE = replace(
     _OPEN,
-    network=replace(_OPEN.network, net=NetSettings("resnet18", width=0.125, crop_size=48)),
+    network=RNetSettings(
+        replace(_OPEN.network.objective, supervised=SupervisedWeights()),
+        net=NetSettings("resnet18", width=0.125, crop_size=48),
+    ),
     precision="32",
     preset="smoke",
     data=DataSettings(batch_size=8, jitter=False),
@@ -185,5 +211,9 @@ RUN_PRESETS: Mapping[str, TrainSettings[RNetSettings]] = {
     "deng-tf": _published("deng-tf", 16, 200_000),
     "deng-pytorch": _published("deng-pytorch", 32, 187_500),
     "open": _OPEN,
+    **{
+        name: replace(_OPEN, network=replace(_OPEN.network, objective=replace(_OPEN.network.objective, supervised=kept)), preset=name)
+        for name, kept in _ABLATION.items()
+    },
     "smoke": _SMOKE,
 }

@@ -1,10 +1,10 @@
 """An R-Net in training: what it starts from, what it minimises, and how its progress looks."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from facewright.morphable.container import load_face_model
@@ -13,11 +13,14 @@ from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.regress.weights import WeightsCard
 from facewright.train.arcface import load_embedder
 from facewright.train.course import BatchNeeds, Course, Losses, Trainee
-from facewright.train.objective import Objective, make_objective
+from facewright.train.objective import TWIN_EVERY, Objective, make_objective
 from facewright.train.rnet_settings import RUN_PRESETS, ObjectiveSettings, RNetSettings, check_rnet, start_of
 from facewright.train.samples import TrainingBatch
 from facewright.train.sheets import training_sheet
 from facewright.train.starts import start_net
+
+_SEEN = tuple(entry.name for entry in fields(RNetPrediction))[1:]
+"""What a prediction holds beside coefficients, in the order of an answer; what a net has no heads for is left out."""
 
 
 class RNetCourse(Course):
@@ -41,21 +44,23 @@ class RNetCourse(Course):
         )
 
     def answer(self, net: nn.Module, crops: Float[Tensor, "B 3 S S"]) -> tuple[Tensor, ...]:
-        """Packed coefficients; landmarks and their doubts where the net has that head."""
+        """All that a prediction holds, coefficients packed; in training rows for some crops in a mirror follow."""
+        if net.training and self.objective.mirrors:
+            crops = torch.cat([crops, crops[::TWIN_EVERY].flip(-1)])
         prediction: RNetPrediction = net.predict(crops)  # pyright: ignore[reportCallIssue] - an R-Net
-        vector = self.layout.pack(prediction.coefficients)
-        if prediction.landmarks_px is None or prediction.landmarks_sigma_px is None:
-            return (vector,)
-        return vector, prediction.landmarks_px, prediction.landmarks_sigma_px
+        seen = [getattr(prediction, name) for name in _SEEN]
+        return self.layout.pack(prediction.coefficients), *(part for part in seen if part is not None)
 
     def prediction(self, answer: tuple[Tensor, ...]) -> RNetPrediction:
         """The record of an answer, in float32: decoding and drawing need it."""
-        vector, *points = (part.float() if part.dtype != torch.float64 else part for part in answer)
-        return RNetPrediction(self.layout.unpack(vector), *points)
+        vector, *seen = (part.float() if part.dtype != torch.float64 else part for part in answer)
+        return RNetPrediction(self.layout.unpack(vector), *seen)
 
     def losses(self, answer: tuple[Tensor, ...], batch: TrainingBatch) -> Losses:
         """As the objective weighs them."""
-        return self.objective(self.prediction(answer), batch)
+        straight, twins = (tuple(part[rows] for part in answer) for rows in (slice(len(batch)), slice(len(batch), None)))
+        mirrored = self.prediction(twins) if len(twins[0]) else None
+        return self.objective(self.prediction(straight), batch, mirrored)
 
     def terms(self) -> list[str]:
         """All terms that weigh something."""
@@ -84,14 +89,29 @@ def begin_rnet(settings: RNetSettings, seed: int, device: torch.device) -> RNetC
         width=net.width,
         crop_size=net.crop_size,
         landmark_head=net.landmark_head,
+        dense_points=net.dense_points,
         init=net.init,
         seed=seed,
     )
-    return RNetCourse(made, build_objective(settings.objective, net.crop_size, model.to(device), device), net.init)
+    objective = build_objective(settings.objective, net.crop_size, model.to(device), device, made.point_ids)
+    return RNetCourse(made, objective, net.init)
 
 
-def build_objective(wanted: ObjectiveSettings, crop_size: int, model: FaceModel, device: torch.device) -> Objective:
+def build_objective(
+    wanted: ObjectiveSettings,
+    crop_size: int,
+    model: FaceModel,
+    device: torch.device,
+    points: Int[Tensor, " N"] | None = None,
+) -> Objective:
     """What a run minimises, with its recognition network.
+
+    Args:
+        wanted: terms and their weights.
+        crop_size: px.
+        model: decodes; on ``device``.
+        device: of the run.
+        points: vertices that the net sees directly.
 
     Raises:
         TrainingError: the face model lacks what a term needs.
@@ -105,6 +125,7 @@ def build_objective(wanted: ObjectiveSettings, crop_size: int, model: FaceModel,
         supervised=wanted.supervised,
         weak_on_synthetic=wanted.weak_on_synthetic,
         embedder=embedder,
+        points=None if points is None else points.to(device),
     )
 
 

@@ -126,6 +126,7 @@ def make_fabric(settings: TrainSettings[Any]) -> "Fabric":
     known = kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())
     if not known or (":" in wanted and not wanted.partition(":")[2].isdecimal()):
         raise TrainingError(f"expected a --device of auto, cpu or cuda that is there; received {wanted}")
+    half = settings.precision == "bf16-mixed" or (settings.precision == "auto" and kind == "cuda")
     world, local = world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     devices: Any = [int(wanted.partition(":")[2])] if ":" in wanted and world == 1 else local
     fabric = Fabric(
@@ -133,7 +134,7 @@ def make_fabric(settings: TrainSettings[Any]) -> "Fabric":
         devices=devices,
         num_nodes=max(1, world // local),
         strategy=DDPStrategy(process_group_backend="nccl" if kind == "cuda" else "gloo") if world > 1 else "auto",
-        precision="bf16-mixed" if settings.precision == "bf16-mixed" else "32-true",
+        precision="bf16-mixed" if half else "32-true",
     )
     fabric.launch()
     return fabric
@@ -208,6 +209,7 @@ def open_stream(
         rank=fabric.global_rank,
         world=fabric.world_size,
         workers=data.workers,
+        together=data.together,
     )
 
 

@@ -15,7 +15,7 @@ from facewright.bounds import bounded, check_bounds
 from facewright.errors import MissingExtraError, TrainingError
 from facewright.train.jitter import CropJitter
 
-Precision = Literal["32", "bf16-mixed"]
+Precision = Literal["32", "bf16-mixed", "auto"]
 ScheduleKind = Literal["constant", "cosine", "linear", "step"]
 Own = TypeVar("Own")
 """Settings of a trainee's own, a frozen dataclass."""
@@ -100,7 +100,8 @@ class TrainSettings(Generic[Own]):
         data: the pictures.
         optimizer: steps.
         steps: optimiser steps of the whole run.
-        precision: of the network's forward pass; decoding, rendering and losses are always float32.
+        precision: of the network's forward pass; decoding, rendering and losses are always float32. ``auto``: bf16-mixed
+            on GPUs, 32 on CPUs, of which many multiply bfloat16 ten times more slowly.
         accumulate: parts into which a process splits its pictures of a step, one after the other.
         seed: of weights, order of pictures and jitter.
         device: torch device, or ``auto``: cuda where there is one.

@@ -5,12 +5,14 @@ from pathlib import Path
 import torch
 
 from facewright.errors import AssetNotFoundError, TrainingError, WeightsError
+from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.morphable.linear import FaceModel
 from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.importers.torch_files import read_pickled
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import load_weights
 from facewright.train.dlib_resnet import start_from_dlib
+from facewright.train.seen_points import seen_points
 
 FROM_DLIB = "dlib"
 CLASSIFIERS = ("fc.", "classifier.")
@@ -24,6 +26,7 @@ def start_net(
     width: float,
     crop_size: int,
     landmark_head: bool = False,
+    dense_points: bool = False,
     init: str = "",
     seed: int = 0,
 ) -> RNet:
@@ -35,6 +38,7 @@ def start_net(
         width: of the trunk.
         crop_size: px.
         landmark_head: see the landmarks directly too.
+        dense_points: see the points of ``seen_points`` instead, with depths and doubts.
         init: weights of an R-Net (.safetensors), of the same trunk or a longer one of dlib's; a torchvision
             classifier's (.pth), whose trunk is taken; ``dlib``; or empty for a random trunk.
         seed: of what is random.
@@ -46,7 +50,16 @@ def start_net(
         MissingExtraError: ``dlib`` without its package.
     """
     torch.manual_seed(seed)
-    net = RNet(model.layout, architecture=architecture, width=width, crop_size=crop_size, landmark_head=landmark_head)
+    net = RNet(
+        model.layout,
+        architecture=architecture,
+        width=width,
+        crop_size=crop_size,
+        landmark_head=landmark_head,
+        points=seen_points(model) if dense_points else None,
+    )
+    if dense_points:
+        start_points(net, model)
     if init == FROM_DLIB:
         if not isinstance(net.backbone, DlibTrunk):
             raise TrainingError(
@@ -59,6 +72,23 @@ def start_net(
     elif init:
         _start_from_rnet(net, init, model)
     return net
+
+
+@torch.no_grad()
+def start_points(net: RNet, model: FaceModel) -> None:
+    """Let the points of a net start where those of the mean face are, in place, as its coefficients do.
+
+    Raises:
+        TrainingError: the net sees no dense points.
+    """
+    if net.landmark_head is None or net.point_ids is None:
+        raise TrainingError("expected a net that sees dense points, received one without; add --dense-points")
+    camera, zeros = crop_camera(size=net.crop_size, like=model.mean_shape), model.mean_shape.new_zeros(1, 3)
+    seen = project_points(pose_points(model.mean_shape[net.point_ids][None], zeros, zeros), camera)[0]
+    half, scale = net.crop_size / 2.0, camera.focal_px / camera.distance_dm
+    answers = net.landmark_head.bias.unflatten(0, (len(net.point_ids), -1))
+    answers[:, :2] = (seen[:, :2] - (net.crop_size - 1) / 2.0) / half
+    answers[:, 3] = scale * (seen[:, 2] - camera.distance_dm) / half
 
 
 def start_trunk(net: RNet, path: str) -> None:
@@ -106,6 +136,14 @@ def _start_from_rnet(net: RNet, path: str, model: FaceModel) -> None:
             f"{net.architecture} of width {net.width} that sees {net.input_coding} is to be trained; give the same "
             "--backbone and --width, or other --init weights"
         )
-    extra = net.load_state_dict(start.state_dict(), strict=False).unexpected_keys
+    state, own = start.state_dict(), net.state_dict()
+    if net.point_ids is not None and start.point_ids is None:  # it saw the landmarks alone: those are learnt anew
+        state = {name: value for name, value in state.items() if not name.startswith("landmark_head.")}
+    different = sorted(name for name, value in state.items() if name in own and own[name].shape != value.shape)
+    if different:
+        raise TrainingError(f"{path} sees other points than are to be trained ({different[0]}); start from others")
+    extra = net.load_state_dict(state, strict=False).unexpected_keys
     if extra:
-        raise TrainingError(f"{path} has heads that the network lacks ({', '.join(extra)}): add --landmark-head")
+        raise TrainingError(
+            f"{path} has heads that the network lacks ({', '.join(extra)}): add --landmark-head or --dense-points"
+        )

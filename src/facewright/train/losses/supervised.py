@@ -15,10 +15,14 @@ from facewright.morphable.linear import FaceModel
 from facewright.records import Camera, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
+from facewright.train.losses.dense import point_likelihood
 from facewright.train.samples import TrainingBatch
 
 MM_PER_DM = 100.0
-SUPERVISED_TERMS = ("projection", "identity", "expression", "exp_weights", "albedo", "light", "rotation", "points")
+BASIC_TERMS = ("projection", "identity", "expression", "exp_weights", "albedo", "light", "rotation", "points")
+LIKENESS_TERMS = ("likeness", "same_person", "spread", "mirrored", "depth", "doubts", "skin", "shaded")
+"""Terms of ``losses.likeness_terms``: they need a rig of the face model."""
+SUPERVISED_TERMS = (*BASIC_TERMS, *LIKENESS_TERMS)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,15 @@ class SupervisedWeights:
         albedo: mean error of the albedo per vertex, per cent.
         light: mean error of the light on a white ball, per cent.
         rotation: mean angle between rotations, degrees.
-        points: negative log-likelihood of the directly seen landmarks under their doubt.
+        points: negative log-likelihood of the directly seen points under their doubt.
+        likeness: mean distance of the neutral face, mm, less what pose and size explain, weighed by what is seen.
+        same_person: distance of a picture's identity from the mean of that person's pictures in the batch, mm.
+        spread: how wrongly far apart the identities of different people in the batch are, mm.
+        mirrored: how much identity (mm) and points (per cent of the crop) change in a mirror.
+        depth: negative log-likelihood of the depths of the points.
+        doubts: negative log-likelihood of the errors of coefficients under their stated doubts.
+        skin: mean difference of the albedo of the face in white light, CIELAB.
+        shaded: the same in the light of the picture.
     """
 
     projection: float = 1.0
@@ -44,6 +56,14 @@ class SupervisedWeights:
     light: float = 0.05
     rotation: float = 0.1
     points: float = 1.0
+    likeness: float = 0.0
+    same_person: float = 0.0
+    spread: float = 0.0
+    mirrored: float = 0.0
+    depth: float = 0.0
+    doubts: float = 0.0
+    skin: float = 0.0
+    shaded: float = 0.0
 
     def total(self, terms: dict[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """The weighted sum of ``supervised_terms``."""
@@ -53,7 +73,7 @@ class SupervisedWeights:
 def supervised_terms(
     prediction: RNetPrediction, batch: TrainingBatch, model: FaceModel, camera: Camera
 ) -> dict[str, Float[Tensor, ""]]:
-    """Each term of ``SUPERVISED_TERMS`` (``points`` where the net sees landmarks), the mean over samples with truth.
+    """Each term of ``BASIC_TERMS`` (``points``, of the landmarks, where the net sees landmarks), the mean over samples with truth.
 
     Points are compared for all samples that have them; without any truth its terms are zero.
 
@@ -80,7 +100,7 @@ def supervised_terms(
         "rotation": mean_of(rotation_error_deg(found.angles, truth.angles)),
     }
     if prediction.landmarks_px is not None and prediction.landmarks_sigma_px is not None:
-        terms["points"] = landmark_likelihood(
+        terms["points"] = point_likelihood(
             prediction.landmarks_px,
             prediction.landmarks_sigma_px,
             batch.landmarks,
@@ -169,26 +189,3 @@ def light_error(found: FaceCoefficients, truth: FaceCoefficients) -> Float[Tenso
     normals = torch.stack([x, y, (1.0 - x.square() - y.square()).sqrt()], -1).expand(len(found.sh), -1, -1)
     difference = sh_shading(normals, found.sh) - sh_shading(normals, truth.sh)
     return 100.0 * difference.abs().mean((1, 2))
-
-
-def landmark_likelihood(
-    landmarks_px: Float[Tensor, "B 68 2"],
-    sigma_px: Float[Tensor, "B 68"],
-    wanted_px: Float[Tensor, "B 68 2"],
-    weights: Float[Tensor, "B 68"],
-    crop_size: int,
-) -> Float[Tensor, ""]:
-    """Weighted mean negative log-likelihood under a two-dimensional Gaussian per landmark, less a constant.
-
-    ``log σ² + ‖q - q'‖² / 2σ²`` with σ in per cent of the crop's side (Wood et al. 2022, equation 1). Far misses count
-    linearly: a face that is hidden altogether must not outweigh a thousand others.
-    """
-    unit = 100.0 / crop_size
-    off = (landmarks_px - wanted_px).square().sum(-1) / sigma_px.square()
-    cost = torch.where(off < FAR**2, off / 2.0, FAR * off.clamp_min(1e-12).sqrt() - FAR**2 / 2.0)
-    likelihood = 2.0 * (unit * sigma_px).log() + cost
-    return (weights * likelihood).sum() / weights.sum().clamp_min(1.0)
-
-
-FAR = 3.0
-"""Deviations beyond which a miss of a landmark costs linearly."""

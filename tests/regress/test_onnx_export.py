@@ -168,3 +168,12 @@ def test_every_architecture_answers_as_in_torch(architecture: str, width: float,
     export_onnx(net, CARD, tmp_path / "net.onnx")
     for batch in (1, 3):
         assert onnx_difference(net, tmp_path / "net.onnx", torch.rand(batch, 3, 112, 112)) < 1e-4
+
+
+def test_dense_points_depths_and_doubts_have_names(tmp_path: Path) -> None:
+    net = trained(RNet(LAYOUT, architecture="resnet18", width=0.0625, crop_size=32, points=torch.arange(70)))
+    export_onnx(net, CARD, tmp_path / "dense.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "dense.onnx", providers=["CPUExecutionProvider"])
+    names = {"points", "point_sigma", "depth", "depth_sigma", "id_sigma", "exp_sigma", "tex_sigma"}
+    assert {output.name for output in session.get_outputs()} == {*COEFFICIENTS, *LANDMARKS, *names}
+    assert onnx_difference(net, tmp_path / "dense.onnx", torch.rand(2, 3, 32, 32)) < 1e-4

@@ -84,3 +84,24 @@ def test_landmark_head_starts_in_the_middle_and_full_of_doubt():
     torch.testing.assert_close(seen.landmarks_sigma_px, torch.full((2, 68), 6.464))
     assert not net.layout.pack(seen.coefficients).any()
     assert RNet(CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125).landmark_head is None
+
+
+def test_dense_points_come_with_depths_and_doubts_and_begin_with_the_landmarks():
+    points = torch.arange(100)
+    net = RNet(CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125, crop_size=64, points=points).eval()
+    seen = net.predict(torch.rand(2, 3, 64, 64))
+    assert seen.points_px is not None
+    assert seen.landmarks_px is not None
+    torch.testing.assert_close(seen.points_px, torch.full((2, 100, 2), 31.5))
+    torch.testing.assert_close(seen.landmarks_px, seen.points_px[:, :68])
+    torch.testing.assert_close(seen.depth_px, torch.zeros(2, 100))
+    torch.testing.assert_close(seen.depth_sigma_px, torch.full((2, 100), 6.464))
+    for doubt, size in ((seen.id_sigma, 4), (seen.exp_sigma, 3), (seen.tex_sigma, 2)):
+        torch.testing.assert_close(doubt, torch.full((2, size), 1.02))
+    loss = sum(value.sum() for value in (seen.points_px, seen.depth_px, seen.id_sigma) if value is not None)
+    assert isinstance(loss, torch.Tensor)
+    loss.backward()
+    assert net.neck is not None
+    assert float(net.get_parameter("landmark_head.weight").grad.abs().sum()) > 0  # the layer before is not dead
+    with pytest.raises(ValueError, match="expected the 68 landmarks before all other points, received 60"):
+        RNet(CoefficientLayout(4, 3, 2), architecture="resnet18", width=0.125, points=torch.arange(60))

@@ -167,6 +167,11 @@ def test_foreign_safetensors_are_sent_to_the_importer(saved):
         ),
         ({"template": "other"}, "template to be one of deep3d-five-102, received 'other'"),
         ({"landmark_head": 1}, "landmark_head to be true or false"),
+        *(
+            ({"points": count}, "points to be 0, or a whole number of 68 to 20000, received")
+            for count in (-1, 1, 67, 10**9, 80.0, True, "80")
+        ),
+        ({"points": 80}, r"missing doubt_head\.bias, doubt_head\.weight"),
         ({"face_model": ""}, "face_model"),
         ({"face_model_edition": "2"}, "face_model_edition"),
         ({"face_model_edition": 0}, "face_model_edition"),
@@ -253,3 +258,21 @@ def test_an_unwritable_folder_leaves_nothing_behind(net, tmp_path):
     with pytest.raises(ExportError):
         save_weights(net, CARD, tmp_path / "file" / "net.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_points_and_their_numbers_travel_with_the_weights(tmp_path):
+    """Which vertices a net sees is in its file: the same numbers are other places on another head."""
+    points = torch.randperm(5000)[:120]
+    net = RNet(CoefficientLayout(5, 4, 3), architecture="resnet18", width=0.125, crop_size=64, points=points).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    path = tmp_path / "dense.safetensors"
+    save_weights(net, WeightsCard("toy"), path)
+    assert describe_weights(path)["points"] == 120
+    again = load_weights(path)
+    torch.testing.assert_close(again.point_ids, points)
+    crops = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        first, second = net.predict(crops), again.predict(crops)
+    torch.testing.assert_close(second.depth_px, first.depth_px)
+    torch.testing.assert_close(second.exp_sigma, first.exp_sigma)

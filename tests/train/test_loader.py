@@ -226,3 +226,22 @@ def test_a_damaged_shard_ends_the_stream(tmp_path: Path) -> None:
     shard.write_bytes(b"PAR1" + shard.read_bytes()[4:-40])
     with pytest.raises(TrainingDataError, match=r"000000\.parquet"):
         next(stream([data], shares=None, workers=1).batches())
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_neighbours_stay_together_and_an_epoch_still_shows_everything(tmp_path: Path, world: int) -> None:
+    """Four pictures of a person, drawn one after the other: in one batch, and in one process' share of it."""
+    data = [make_data(tmp_path, SYNTHETIC, range(128), Dots(), shard_size=64).data]
+    options = dict(shares=None, batch_size=16, world=world)
+    parts = [stream(data, together=4, rank=rank, **options) for rank in range(world)]
+    seen = []
+    for step in range(8):
+        for part in parts:
+            numbers = [int(key.removeprefix("dots-")) for key in part.batch(step).keys]
+            runs = [numbers[k : k + 4] for k in range(0, 16 // world, 4)]
+            assert all(run == list(range(run[0], run[0] + 4)) and run[0] % 4 == 0 for run in runs)
+            seen += numbers
+    assert sorted(seen) == list(range(128))
+    assert seen != sorted(seen)
+    apart = stream(data, shares=None, batch_size=16).batch(0).keys
+    assert len({int(key.removeprefix("dots-")) // 4 for key in apart}) > 6

@@ -18,6 +18,7 @@ from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.rnet import RNetPrediction
 from facewright.regress.weights import describe_weights, load_weights
 from facewright.train.loop import Training
+from facewright.train.losses.supervised import SUPERVISED_TERMS
 from facewright.train.objective import make_objective
 from facewright.train.recorder import LoggedStep
 from facewright.train.rnet_settings import NO_TRUTH, RUN_PRESETS, NetSettings, ObjectiveSettings, RNetSettings
@@ -26,6 +27,7 @@ from facewright.train.run import make_fabric, train
 from facewright.train.run_folder import RunFolder, read_log
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
+from facewright.train.seen_points import seen_points
 from facewright.train.settings import DataSettings, OptimizerSettings, TrainSettings
 from facewright.train.starts import start_net
 from tests.train.pictures import ToyStream, draw_batch, some_faces
@@ -336,3 +338,27 @@ def test_a_missing_extra_is_named(toy_file: str, monkeypatch: pytest.MonkeyPatch
 def test_a_device_that_is_not_there_is_refused(toy_file: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--device of auto, cpu or cuda"):
         train(small_run(toy_file, device="abacus"), tmp_path / "run")
+
+
+def test_a_run_of_the_open_recipe_learns_every_term_and_states_what_it_sees(
+    toy_model: FaceModel, toy_file: str, tmp_path: Path
+) -> None:
+    """Dense points, doubts, people and mirrors, together."""
+    wanted = RUN_PRESETS["open"].network.objective.supervised
+    settings = small_run(
+        toy_file,
+        objective=ObjectiveSettings(WITHOUT_PIXELS, wanted),
+        net=NetSettings("tiny", width=0.125, crop_size=SIZE, dense_points=True),
+        optimizer=OptimizerSettings("adamw", lr=5e-3, clip_norm=5.0),
+        steps=16,
+    )
+    folder = train(settings, tmp_path / "run", source=ToyStream(toy_model, SIZE), cards=CARDS)
+    log = losses_of(folder)
+    names = {f"supervised/{name}" for name in SUPERVISED_TERMS if getattr(wanted, name) > 0}
+    assert {name for name in log[0]["terms"] if name.startswith("supervised/")} == names
+    assert sum(line["total"] for line in log[-4:]) < 0.8 * sum(line["total"] for line in log[:4])
+    for name in ("points", "depth", "doubts", "skin"):
+        first, last = (sum(line["terms"][f"supervised/{name}"] for line in part) for part in (log[:4], log[-4:]))
+        assert last < first, name
+    net = load_weights(folder.weights)
+    torch.testing.assert_close(net.point_ids, seen_points(toy_model))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from facewright.errors import AssetNotFoundError, TrainingError, WeightsError
+from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.morphable.linear import FaceModel
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, save_weights
@@ -20,6 +21,7 @@ def start(
     *,
     width: float = 0.125,
     landmark_head: bool = False,
+    dense_points: bool = False,
     init: str = "",
     seed: int = 0,
 ) -> RNet:
@@ -29,6 +31,7 @@ def start(
         width=width,
         crop_size=SIZE,
         landmark_head=landmark_head,
+        dense_points=dense_points,
         init=init,
         seed=seed,
     )
@@ -111,3 +114,26 @@ def test_a_short_trunk_starts_from_a_longer_one_of_its_kind(toy_model: FaceModel
         start(toy_model, "dlib_resnet29", landmark_head=True, init=str(tmp_path / "short.safetensors"))
     with pytest.raises(TrainingError, match=r"a dlib_resnet29 of width 0\.125 .* a dlib_resnet21 of width 0\.25"):
         start(toy_model, "dlib_resnet21", width=0.25, landmark_head=True, init=str(path))
+
+
+def test_dense_points_start_where_the_mean_face_has_them(
+    toy_model: FaceModel, earlier: tuple[RNet, str], tmp_path: Path
+) -> None:
+    """And earlier weights give their trunk and coefficients, not the landmarks that they saw alone."""
+    net = start(toy_model, dense_points=True).eval()
+    size = net.crop_size
+    seen, camera = net.predict(torch.rand(1, 3, size, size)), crop_camera(size=size)
+    assert net.point_ids is not None
+    zeros = torch.zeros(1, 3)
+    there = project_points(pose_points(toy_model.mean_shape[net.point_ids][None], zeros, zeros), camera)
+    torch.testing.assert_close(seen.points_px, there[..., :2], atol=1e-3, rtol=0)
+    depth = (there[..., 2] - camera.distance_dm) * camera.focal_px / camera.distance_dm
+    torch.testing.assert_close(seen.depth_px, depth, atol=1e-3, rtol=0)
+    grown = start(toy_model, dense_points=True, init=earlier[1])
+    assert torch.equal(grown.get_parameter("heads.id.weight"), earlier[0].get_parameter("heads.id.weight"))
+    torch.testing.assert_close(grown.get_parameter("landmark_head.bias"), net.get_parameter("landmark_head.bias"))
+    save_weights(grown, WeightsCard("toy"), tmp_path / "dense.safetensors")
+    again = start(toy_model, dense_points=True, init=str(tmp_path / "dense.safetensors"))
+    torch.testing.assert_close(dict(again.state_dict()), dict(grown.state_dict()))
+    with pytest.raises(TrainingError, match="add --landmark-head or --dense-points"):
+        start(toy_model, init=str(tmp_path / "dense.safetensors"))

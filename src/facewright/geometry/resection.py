@@ -36,9 +36,7 @@ def projection_from_points(
     weighed = rows * share.sqrt().repeat(1, 2)[..., None]
     found = torch.linalg.eigh(weighed.transpose(1, 2) @ weighed)[1][..., 0].unflatten(-1, (3, 4))
     # back to the units of the pixels, then of the points
-    found = torch.cat(
-        [size[:, None, None] * found[:, :2] + centre[..., None] * found[:, 2:], found[:, 2:]], 1
-    )
+    found = torch.cat([size[:, None, None] * found[:, :2] + centre[..., None] * found[:, 2:], found[:, 2:]], 1)
     last = found[..., 3] - (found[..., :3] * middle[:, None]).sum(-1)
     found = torch.cat([found[..., :3], last[..., None]], -1)
     length = found[:, 2, :3].norm(dim=-1).clamp_min(1e-30)

@@ -91,9 +91,7 @@ class Objective:
         """Whether answers about mirrored crops are asked for."""
         return self.supervised.mirrored > 0
 
-    def __call__(
-        self, prediction: RNetPrediction, batch: TrainingBatch, twins: RNetPrediction | None = None
-    ) -> Losses:
+    def __call__(self, prediction: RNetPrediction, batch: TrainingBatch, twins: RNetPrediction | None = None) -> Losses:
         """The losses of a batch; all of it in the prediction's own dtype.
 
         A picture's share in ``total`` does not depend on the others of its batch (``pooled_photometric``,
@@ -168,7 +166,11 @@ def make_objective(
         (weak.landmark > 0 and model.annotations.ibug68 is None, "landmark", "the iBUG-68 landmarks"),
         (weak.perceptual > 0 and model.annotations.ibug68 is None, "perceptual", "the iBUG-68 landmarks"),
         (weak.flattening > 0 and "skin" not in model.annotations.regions, "flattening", "a 'skin' region"),
-        (supervised.mirrored > 0 and model.annotations.mirror is None, "mirrored", "partners of its vertices in a mirror"),
+        (
+            supervised.mirrored > 0 and model.annotations.mirror is None,
+            "mirrored",
+            "partners of its vertices in a mirror",
+        ),
     ]
     for lacking, term, what in lacks:
         if lacking:

@@ -183,7 +183,9 @@ _OPEN = TrainSettings(
     steps=7500,
     precision="auto",
 )
-_NO_SHAPE = dict.fromkeys(("projection", "identity", "expression", "exp_weights", "likeness", "same_person", "spread"), 0.0)
+_NO_SHAPE = dict.fromkeys(
+    ("projection", "identity", "expression", "exp_weights", "likeness", "same_person", "spread"), 0.0
+)
 _NO_POINTS = {"points": 0.0, "depth": 0.0}
 _ABLATION: Mapping[str, SupervisedWeights] = {
     "coefficients": replace(_LIKENESS, **_NO_POINTS),
@@ -212,7 +214,11 @@ RUN_PRESETS: Mapping[str, TrainSettings[RNetSettings]] = {
     "deng-pytorch": _published("deng-pytorch", 32, 187_500),
     "open": _OPEN,
     **{
-        name: replace(_OPEN, network=replace(_OPEN.network, objective=replace(_OPEN.network.objective, supervised=kept)), preset=name)
+        name: replace(
+            _OPEN,
+            network=replace(_OPEN.network, objective=replace(_OPEN.network.objective, supervised=kept)),
+            preset=name,
+        )
         for name, kept in _ABLATION.items()
     },
     "smoke": _SMOKE,

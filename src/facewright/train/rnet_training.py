@@ -58,7 +58,9 @@ class RNetCourse(Course):
 
     def losses(self, answer: tuple[Tensor, ...], batch: TrainingBatch) -> Losses:
         """As the objective weighs them."""
-        straight, twins = (tuple(part[rows] for part in answer) for rows in (slice(len(batch)), slice(len(batch), None)))
+        straight, twins = (
+            tuple(part[rows] for part in answer) for rows in (slice(len(batch)), slice(len(batch), None))
+        )
         mirrored = self.prediction(twins) if len(twins[0]) else None
         return self.objective(self.prediction(straight), batch, mirrored)
 

@@ -69,9 +69,7 @@ def seen_points(model: FaceModel) -> Int[Tensor, " N"]:
     return torch.tensor(chosen, dtype=torch.long)
 
 
-def spread_over(
-    places: Float[Tensor, "V 3"], candidates: Int[Tensor, " C"], count: int
-) -> Int[Tensor, " N"]:
+def spread_over(places: Float[Tensor, "V 3"], candidates: Int[Tensor, " C"], count: int) -> Int[Tensor, " N"]:
     """Farthest-point sampling: each next candidate is the one farthest from all before.
 
     Args:

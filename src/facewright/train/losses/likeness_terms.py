@@ -66,7 +66,9 @@ def make_rig(model: FaceModel, points: Int[Tensor, " N"] | None) -> FaceRig:
     colored = sample_face(model, COLORED)
     moved = [
         size / size.mean().clamp_min(1e-12)
-        for size in (basis.square().sum((0, 1)).sqrt() for basis in (model.id_basis, model.exp_basis, model.albedo_basis))
+        for size in (
+            basis.square().sum((0, 1)).sqrt() for basis in (model.id_basis, model.exp_basis, model.albedo_basis)
+        )
     ]
     marks = model.annotations.ibug68
     seen = marks if points is None else points
@@ -153,9 +155,7 @@ def wanted_points(
     return wanted, torch.cat([batch.landmark_weights, further], 1)
 
 
-def mirror_term(
-    prediction: RNetPrediction, twins: RNetPrediction, crop_size: int, rig: FaceRig
-) -> Float[Tensor, ""]:
+def mirror_term(prediction: RNetPrediction, twins: RNetPrediction, crop_size: int, rig: FaceRig) -> Float[Tensor, ""]:
     """How far the answers about mirrored crops are from mirrored answers: identity, mm, and points, per cent of a crop.
 
     Args:

@@ -240,6 +240,29 @@ class LandmarkBelief(TensorRecord):
 
 
 @dataclass(frozen=True)
+class DenseBelief(TensorRecord):
+    """What a network sees of one face beside its landmarks, and how sure it is of all that it says.
+
+    Attributes:
+        points_px: points of the face model, hidden ones where they would be, crop pixels; the first 68 are iBUG-68.
+        sigma_px: deviation of either coordinate, crop pixels.
+        depth_px: how much farther from the camera than the head's origin each point is, crop pixels at the origin.
+        depth_sigma_px: deviation of that.
+        id_sigma: deviation of each identity coefficient of the network's answer.
+        exp_sigma: the same of expression.
+        tex_sigma: the same of albedo.
+    """
+
+    points_px: Float[Tensor, "N 2"]
+    sigma_px: Float[Tensor, " N"]
+    depth_px: Float[Tensor, " N"]
+    depth_sigma_px: Float[Tensor, " N"]
+    id_sigma: Float[Tensor, " Kid"]
+    exp_sigma: Float[Tensor, " Kexp"]
+    tex_sigma: Float[Tensor, " Ktex"]
+
+
+@dataclass(frozen=True)
 class CoefficientLayout:
     """How many coefficients a face model has; it alone packs and unpacks network vectors.
 

@@ -40,12 +40,14 @@ class PointEvidence(TensorRecord):
         points: model points.
         pixels: where they were seen, crop pixels.
         precision: per point, 1 / px^2; 0 leaves a point out.
-        depth: crop pixels, growing away from the camera, any zero; None if unknown. Used for the first pose only.
+        depth: crop pixels, growing away from the camera; None if unknown. Any zero will do for the first pose.
         across: unit directions, crop pixels, along which alone a point is held: it may slide at a right angle to them.
             None holds it both ways.
         normals: which way the surface looks around the points, model frame; None if unknown.
         facing: trust by the z of a posed normal (1 looks at the camera); None: the same wherever points look.
         yaw: trust by the size of the head's yaw, radians; None: the same in every pose.
+        depth_precision: per point, 1 / px^2, of depths that are counted from the head's origin, in pixels of its size;
+            None: depth serves the first pose alone.
     """
 
     name: str
@@ -57,16 +59,18 @@ class PointEvidence(TensorRecord):
     normals: Float[Tensor, "N 3"] | None = None
     facing: Ramp | None = None
     yaw: Ramp | None = None
+    depth_precision: Float[Tensor, " N"] | None = None
 
     def seen_in(self, pose: FaceCoefficients) -> "PointEvidence":
         """The same points with the trust that they have in a pose."""
-        precision = self.precision
+        trust = torch.ones_like(self.precision)
         if self.normals is not None and self.facing is not None:
             toward_camera = (self.normals @ rotation_from_angles(pose.angles[0]).T)[:, 2]
-            precision = precision * self.facing.of(toward_camera)
+            trust = trust * self.facing.of(toward_camera)
         if self.yaw is not None:
-            precision = precision * self.yaw.of(_yaw(pose)).to(precision)
-        return replace(self, precision=precision, facing=None, yaw=None)
+            trust = trust * self.yaw.of(_yaw(pose)).to(trust)
+        deep = None if self.depth_precision is None else self.depth_precision * trust
+        return replace(self, precision=self.precision * trust, depth_precision=deep, facing=None, yaw=None)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,33 @@ def point_term(
     )
 
 
+def depth_term(
+    seen: PointEvidence, coefficients: FaceCoefficients, camera: Camera, unknowns: Unknowns, *, scale_px: float = 6.0
+) -> LinearTerm | None:
+    """Robust error of depths behind the head's origin, as ``point_term``; None where none has a precision.
+
+    ``d = -f (R p)_z / (D - t_z)``: pixels of the size that things have at the origin.
+    """
+    if seen.depth is None or seen.depth_precision is None:
+        return None
+    world = world_motion(seen.points, coefficients)
+    near = camera.distance_dm - coefficients.translation[0, 2]
+    scale = camera.focal_px[0] / near
+    behind = coefficients.translation[0, 2] - world.value[:, 2]
+    jacobian = -scale * world.jacobian[:, 2]
+    jacobian[:, unknowns.move] = 0.0
+    jacobian[:, unknowns.move.stop - 1] = scale * behind / near
+    residual = scale * behind - seen.depth
+    spread = 1.0 + residual.square() / scale_px**2
+    weight = seen.depth_precision / spread.square()
+    cost = (seen.depth_precision * residual.square() / spread).sum()
+    return LinearTerm(f"{seen.name}_depth", jacobian, residual, weight, unknowns.geometry, float(cost))
+
+
 def point_terms(
     points: Sequence[PointEvidence], camera: Camera, unknowns: Unknowns, coefficients: FaceCoefficients
 ) -> list[LinearTerm]:
     """The terms of all points at given coefficients."""
-    return [point_term(seen, coefficients, camera, unknowns) for seen in points]
+    deep = [depth_term(seen, coefficients, camera, unknowns) for seen in points]
+    flat = [point_term(seen, coefficients, camera, unknowns) for seen in points]
+    return flat + [term for term in deep if term is not None]

@@ -9,7 +9,7 @@ from torch import Tensor
 from facewright.fit.parameters import Unknowns
 from facewright.fit.plan import FitPlan
 from facewright.fit.settings import FitSettings
-from facewright.fit.solver import Prior, Sigma
+from facewright.fit.solver import Prior
 from facewright.records import FaceCoefficients
 
 BOUNDED_EXP_SIGMA, NORMAL_EXP_SIGMA = 0.8, 1.0
@@ -42,7 +42,15 @@ def prior_of(plan: FitPlan, settings: FitSettings) -> Prior:
     return replace(prior, slope=slope, lower=lower, upper=upper)
 
 
-def around(prior: Prior, coefficients: FaceCoefficients, unknowns: Unknowns, *, id: Sigma, exp: Sigma) -> Prior:
+def around(
+    prior: Prior,
+    coefficients: FaceCoefficients,
+    unknowns: Unknowns,
+    *,
+    id: float | Float[Tensor, " Kid"],
+    exp: float | Float[Tensor, " Kexp"],
+    tex: float | Float[Tensor, " Ktex"] | None = None,
+) -> Prior:
     """The same prior with shape and expression expected where they were seen, not at the mean face, and not sparse.
 
     Args:
@@ -51,8 +59,11 @@ def around(prior: Prior, coefficients: FaceCoefficients, unknowns: Unknowns, *, 
         unknowns: order of the step vector.
         id: how far off the identity may be; one number, or one for each coefficient.
         exp: the same of the expression.
+        tex: the same of the albedo; None expects that at the mean, as before.
     """
     prior = prior.expecting(unknowns.id, coefficients.id[0], id).expecting(unknowns.exp, coefficients.exp[0], exp)
+    if tex is not None:
+        prior = prior.expecting(unknowns.tex, coefficients.tex[0], tex)
     return replace(prior, slope=torch.zeros_like(prior.slope))
 
 

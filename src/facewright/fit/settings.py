@@ -22,8 +22,12 @@ class FitSettings:
         blurs_px: sigma of the photo's blur per photometric round, coarse to fine, for the 224 crop.
         five_share: say of the detector's five points beside a network's landmarks, of their own precision.
         belief_share: the same for a network's landmarks.
-        start_id_sigma: scale of the identity coefficients around those that a network found.
+        dense_share: the same for each of the many points of a network that sees more: neighbours err together.
+        expressive_share: the same for those on the rims of lids and lips, which are few for what they decide.
+        dense_floor_px: least error of such a point in the 224 crop, however sure the network is.
+        start_id_sigma: scale of the identity coefficients around those of a network that states no doubts.
         start_exp_sigma: the same for expressions.
+        doubt_scale: factor on the doubts that a network states about its coefficients.
         point_rounds: how often the points are weighed anew, by the pose found so far, before the pixels are looked at.
         point_iterations: linearisations per round on points alone.
         refine_iterations: linearisations per photometric round of a ``refining`` fit.
@@ -41,8 +45,12 @@ class FitSettings:
     blurs_px: tuple[float, ...] = (0.7, 0.5)
     five_share: float = 1.0
     belief_share: float = 0.4
+    dense_share: float = 0.1
+    expressive_share: float = 0.4
+    dense_floor_px: float = 0.7
     start_id_sigma: float = 0.6
     start_exp_sigma: float = 0.15
+    doubt_scale: float = 1.0
     point_rounds: int = 2
     point_iterations: int = 25
     refine_iterations: int = 2

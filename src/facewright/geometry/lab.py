@@ -14,7 +14,7 @@ _KNEE = 6.0 / 29.0
 
 
 def lab_from_linear(rgb: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
-    """Linear RGB (sRGB's primaries; 1 is white) to L*, a*, b*. Values below zero go on straight: gradients everywhere."""
+    """Linear RGB (sRGB's primaries; 1 is white) to L*, a*, b*. What is below zero goes on straight, with its slope."""
     xyz = rgb @ rgb.new_tensor(_XYZ_FROM_RGB).T / rgb.new_tensor(_WHITE)
     curve = xyz.clamp_min(_KNEE**3) ** (1.0 / 3.0)
     x, y, z = torch.where(xyz > _KNEE**3, curve, xyz / (3.0 * _KNEE**2) + 4.0 / 29.0).unbind(-1)
@@ -38,7 +38,7 @@ def ciede2000(first: Float[Tensor, "*B 3"], second: Float[Tensor, "*B 3"]) -> Fl
     turn = torch.where(grey, 0.0, (h2 - h1 + 180.0) % 360.0 - 180.0)
     d_l, d_c = l2 - l1, c2 - c1
     d_h = 2.0 * (c1 * c2).sqrt() * torch.sin(torch.deg2rad(turn) / 2.0)
-    l, c = (l1 + l2) / 2.0, (c1 + c2) / 2.0
+    lightness, c = (l1 + l2) / 2.0, (c1 + c2) / 2.0
     half = (h1 + h2) / 2.0
     half = torch.where((h1 - h2).abs() > 180.0, torch.where(h1 + h2 < 360.0, half + 180.0, half - 180.0), half)
     h = torch.where(grey, h1 + h2, half)
@@ -47,7 +47,8 @@ def ciede2000(first: Float[Tensor, "*B 3"], second: Float[Tensor, "*B 3"]) -> Fl
         return torch.cos(torch.deg2rad(factor * h + offset))
 
     t = 1.0 - 0.17 * cosine(1, -30) + 0.24 * cosine(2, 0) + 0.32 * cosine(3, 6) - 0.20 * cosine(4, -63)
-    s_l = 1.0 + 0.015 * (l - 50.0) ** 2 / (20.0 + (l - 50.0) ** 2).sqrt()
+    from_middle = (lightness - 50.0) ** 2
+    s_l = 1.0 + 0.015 * from_middle / (20.0 + from_middle).sqrt()
     s_c, s_h = 1.0 + 0.045 * c, 1.0 + 0.015 * c * t
     bend = 60.0 * torch.exp(-(((h - 275.0) / 25.0) ** 2))
     r_t = -torch.sin(torch.deg2rad(bend)) * 2.0 * (c**7 / (c**7 + 25.0**7)).sqrt()

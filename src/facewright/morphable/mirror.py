@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from facewright.geometry.ibug68 import MIRROR_68
 from facewright.morphable.linear import FaceModel
 from facewright.records import FaceCoefficients, TensorRecord
 
@@ -57,6 +58,21 @@ class MirrorMap(TensorRecord):
             c.sh * light,
             c.translation * c.translation.new_tensor([-1.0, 1.0, 1.0]),
         )
+
+
+def mirror_partners(model: FaceModel, points: Int[Tensor, " N"]) -> Int[Tensor, " N"] | None:
+    """Place in the list of the point that each becomes in a mirror; None where the model or the list knows none."""
+    mirror = model.annotations.mirror
+    if mirror is None:
+        return None
+    place = {vertex: k for k, vertex in reversed(list(enumerate(points.tolist())))}
+    partners = [int(k) for k in MIRROR_68]
+    for vertex in points.tolist()[len(partners) :]:
+        other = place.get(int(mirror[vertex]))
+        if other is None:
+            return None
+        partners.append(other)
+    return torch.tensor(partners, device=points.device)
 
 
 def _exchanged(names: tuple[str, ...]) -> list[int] | None:

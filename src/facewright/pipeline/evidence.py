@@ -1,12 +1,13 @@
 """What the stages saw, as evidence for the fit; and the fits that the flow asks for."""
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.errors import ReconstructionError
+from facewright.errors import ReconstructionError, WeightsError
 from facewright.fit import (
     ContourEvidence,
     Evidence,
@@ -23,11 +24,21 @@ from facewright.fit import (
 from facewright.fit.motion import LinearPoints
 from facewright.geometry.frames import apply_homogeneous, scale_of
 from facewright.geometry.ibug68 import MESH_TO_IBUG68
-from facewright.records import AlignedFace, FaceCoefficients, FaceDetection, LandmarkBelief
+from facewright.morphable.linear import FaceModel
+from facewright.records import (
+    AlignedFace,
+    DenseBelief,
+    FaceCoefficients,
+    FaceDetection,
+    LandmarkBelief,
+    TensorRecord,
+)
 
 MESH_TERM, CONTOUR_TERM, FIVE_TERM, BELIEF_TERM = "mesh_px", "contour_px", "five_px", "landmarks_px"
+DENSE_TERM = "dense_px"
 POINTS_TERM = "points_px"
-"""Names in the report: dense points, outline, five points beside others, a network's landmarks, points alone."""
+"""Names in the report: the detector's dense points, outline, five points beside others, a network's landmarks, its many
+points, points alone."""
 
 SIGMA_68_PX, SIGMA_JAW_PX, SIGMA_FIVE_PX, SIGMA_CONTOUR_PX = 1.5, 6.0, 0.7, 2.5
 """Errors of sparse points in the 224 crop, with what they leave unsaid between them counted in."""
@@ -41,11 +52,66 @@ BELIEF_FLOOR_PX = 1.5
 FACING = Ramp(none=-0.5, full=0.0)
 """Trust of a dense point by the z of its normal (1 faces the camera): what faces away is a guess of the network."""
 
+EXPRESSIVE_REGIONS = ("lid_rim", "lips")
+"""Regions whose points say what a face does: a few pixels there are a closed eye or an open mouth."""
+
 BESIDE_A_NETWORK = Ramp(none=math.radians(60), full=math.radians(30))
 """Trust of the detector's points by yaw, beside a network that knows profiles: there the detector guesses."""
 
 CONTOUR_TURNED = Ramp(none=math.radians(20), full=math.radians(40))
 """How much the far jaw is the visible contour, by yaw."""
+
+
+@dataclass(frozen=True)
+class SeenPoints(TensorRecord):
+    """The points of a face model that a network sees, as the fit moves them.
+
+    Attributes:
+        points: how they move.
+        expressive: 0..1: how much each lies on the rim of a lid or on the lips.
+    """
+
+    points: LinearPoints
+    expressive: Float[Tensor, " N"]
+
+
+def seen_points_of(model: FaceModel, plan: FitPlan, ids: Int[Tensor, " N"]) -> SeenPoints:
+    """Look the points of a network up in its face model.
+
+    Args:
+        model: that the network was made for.
+        plan: of the model.
+        ids: vertices that the network sees.
+
+    Raises:
+        WeightsError: there are no such vertices.
+    """
+    count = len(model.mean_shape)
+    if len(ids) == 0 or int(ids.min()) < 0 or int(ids.max()) >= count:
+        raise WeightsError(
+            f"expected weights that see vertices 0 to {count - 1} of face model {model.name!r}, received "
+            f"{int(ids.min()) if len(ids) else 'none'} to {int(ids.max()) if len(ids) else 'none'}; "
+            "give the face model that they were trained with"
+        )
+    ids = ids.to(model.mean_shape.device)
+    expressive = torch.zeros_like(model.mean_shape[:, 0])
+    for name in EXPRESSIVE_REGIONS:
+        if name in model.annotations.regions:
+            expressive = torch.maximum(expressive, model.annotations.regions[name])
+    return SeenPoints(plan.shape.means(ids[:, None]), expressive[ids])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network that sees many points says about a face.
+
+    Attributes:
+        points: of the face model.
+        belief: where they are, and the doubts about everything.
+    """
+
+    points: SeenPoints
+    belief: DenseBelief
 
 
 def evidence_of(
@@ -54,6 +120,7 @@ def evidence_of(
     plan: FitPlan,
     settings: FitSettings,
     belief: LandmarkBelief | None = None,
+    dense: Seen | None = None,
 ) -> Evidence:
     """What crop, detection and a network say about a model's points: the dense mesh where it is known, else 68 or five.
 
@@ -67,6 +134,7 @@ def evidence_of(
         plan: of the face model; the evidence goes to its device.
         settings: errors and shares of the points.
         belief: where a network sees the landmarks; None without one.
+        dense: what it sees besides; the landmarks are among its points.
 
     Raises:
         ReconstructionError: detection and model share no points.
@@ -96,7 +164,9 @@ def evidence_of(
             contours = _jaw(plan, mesh, yaw)
     if plan.five is not None and five_share > 0.0:
         points.append(_sparse(FIVE_TERM, plan.five, five, SIGMA_FIVE_PX, share=five_share, yaw=yaw))
-    if belief is not None and plan.ibug68 is not None:
+    if dense is not None:
+        points.append(_dense(dense, aligned, settings))
+    elif belief is not None and plan.ibug68 is not None:
         floor = BELIEF_FLOOR_PX * aligned.camera_crop.width / 224
         precision = settings.belief_share / (belief.sigma_px.square() + floor**2)
         points.append(PointEvidence(BELIEF_TERM, plan.ibug68, belief.points_px, precision))
@@ -130,6 +200,7 @@ def fit_from(
     plan: FitPlan,
     settings: FitSettings,
     belief: LandmarkBelief | None = None,
+    dense: Seen | None = None,
 ) -> FitResult:
     """Bring a network's answer onto the picture.
 
@@ -140,15 +211,36 @@ def fit_from(
         plan: of the face model.
         settings: weights; see ``FitSettings.refining``.
         belief: where that network sees the landmarks.
+        dense: what it sees besides, with its doubts: how near the answer shape, expression and albedo are expected is
+            then its own word, coefficient by coefficient.
 
     Raises:
         ReconstructionError: detection and model share no points, or the optimum is not finite.
     """
-    evidence = evidence_of(aligned, detection, plan, settings, belief)
-    prior = around(
-        prior_of(plan, settings), start, plan.unknowns, id=settings.start_id_sigma, exp=settings.start_exp_sigma
-    )
+    evidence, prior = evidence_of(aligned, detection, plan, settings, belief, dense), prior_of(plan, settings)
+    if dense is None:
+        prior = around(prior, start, plan.unknowns, id=settings.start_id_sigma, exp=settings.start_exp_sigma)
+    else:
+        own, wider = dense.belief.to(plan.shape.mean.device), settings.doubt_scale
+        sigmas = (wider * sigma for sigma in (own.id_sigma, own.exp_sigma, own.tex_sigma))
+        prior = around(prior, start, plan.unknowns, **dict(zip(("id", "exp", "tex"), sigmas, strict=True)))
     return fit_face(evidence, plan, prior, start, settings)
+
+
+def _dense(seen: Seen, aligned: AlignedFace, settings: FitSettings) -> PointEvidence:
+    """The many points: each by its doubt, all with a share of it, as neighbours err together; depths likewise."""
+    belief = seen.belief.to(seen.points.expressive.device)
+    floor = settings.dense_floor_px * aligned.camera_crop.width / 224
+    share = torch.lerp(
+        torch.full_like(belief.sigma_px, settings.dense_share),
+        torch.full_like(belief.sigma_px, settings.expressive_share),
+        seen.points.expressive,
+    )
+    precision = share / (belief.sigma_px.square() + floor**2)
+    deep = settings.dense_share / (belief.depth_sigma_px.square() + floor**2)
+    return PointEvidence(
+        DENSE_TERM, seen.points.points, belief.points_px, precision, depth=belief.depth_px, depth_precision=deep
+    )
 
 
 def _known(plan: FitPlan, points: LinearPoints | None) -> LinearPoints:

@@ -9,8 +9,11 @@ from facewright.bounds import check_number
 from facewright.errors import AssetNotFoundError, SettingsError, WeightsError
 from facewright.fit import FitPlan, FitSettings
 from facewright.morphable.linear import FaceModel
+from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.pipeline.estimator import Estimator
+from facewright.pipeline.evidence import seen_points_of
 from facewright.pipeline.fit_estimator import FitEstimator
+from facewright.pipeline.mirrored import Mirror
 from facewright.pipeline.rnet_estimator import RNetEstimator
 from facewright.regress.weights import EMBEDDED_WEIGHTS, describe_weights, load_weights
 
@@ -72,14 +75,18 @@ def load_rnet(parts: MethodParts) -> Estimator:
         model.mean_shape.device
     )
     usual = EMBEDDED_REFINE if weights in EMBEDDED_WEIGHTS else 0
+    plan, codes = FitPlan.of(model), MirrorMap.of(model)
+    partners = None if rnet.point_ids is None else mirror_partners(model, rnet.point_ids)
     return RNetEstimator(
         rnet,
         parts.decoder,
-        FitPlan.of(model),
+        plan,
         parts.fit,
         looks=1 if rnet.landmark_head is None else 2,
         refine=usual if parts.refine is None else parts.refine,
         weights=Path(weights).name,
+        seen=None if rnet.point_ids is None else seen_points_of(model, plan, rnet.point_ids),
+        mirror=None if codes is None or partners is None else Mirror(codes, partners),
     )
 
 

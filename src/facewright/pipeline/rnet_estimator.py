@@ -1,7 +1,7 @@
 """Method ``rnet``: coefficients by a network that may look twice, then rounds of the fit around its answer."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,9 @@ from facewright.geometry.frames import CROP_SIZE, apply_homogeneous
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate, estimate_of
-from facewright.pipeline.evidence import fit_from
-from facewright.records import AlignedFace, FaceCoefficients, LandmarkBelief, Photo
+from facewright.pipeline.evidence import Seen, SeenPoints, fit_from
+from facewright.pipeline.mirrored import Mirror, predicted
+from facewright.records import AlignedFace, DenseBelief, FaceCoefficients, LandmarkBelief, Photo
 from facewright.regress.rnet import RNet, RNetPrediction
 
 MOST_DOUBT = 0.02
@@ -42,6 +43,9 @@ class RNetEstimator:
             crop by bad points (in profile) is put right. More than one needs a net that sees landmarks.
         refine: rounds of the fit after R-Net; 0 keeps its answer.
         weights: name of its weights.
+        seen: the points that R-Net sees, of a net that sees more than landmarks.
+        mirror: codes and points of mirrored faces: R-Net looks at its last crop in a mirror too, and what it says of
+            both is averaged, so that a mirrored photo gets the mirrored face. None: it looks once.
     """
 
     rnet: RNet
@@ -51,6 +55,8 @@ class RNetEstimator:
     looks: int = 1
     refine: int = 0
     weights: str = ""
+    seen: SeenPoints | None = None
+    mirror: Mirror | None = None
     method: str = "rnet"
     photos_together: int = 16
 
@@ -87,7 +93,13 @@ class RNetEstimator:
             settings = self.fit.refining(rounds)
             with timed(seconds, "fit"):
                 result = fit_from(
-                    coefficients, answer.aligned, face.detection, self.plan, settings, belief=answer.belief
+                    coefficients,
+                    answer.aligned,
+                    face.detection,
+                    self.plan,
+                    settings,
+                    belief=answer.belief,
+                    dense=None if self.seen is None or answer.dense is None else Seen(self.seen, answer.dense),
                 )
             coefficients, residuals = result.coefficients, result.residuals
         return estimate_of(
@@ -103,21 +115,24 @@ class RNetEstimator:
     def _answers(self, candidates: Sequence[Candidate]) -> list["_Answer"]:
         """What R-Net says about each face after all its looks."""
         crops = [face.aligned for face in candidates]
-        answers = self._look(crops)
-        for _ in range(self.looks - 1):
+        answers = self._look(crops, last=self.looks == 1)
+        for left in reversed(range(self.looks - 1)):
             crops = [self._cut_again(face.photo, answer) for face, answer in zip(candidates, answers, strict=True)]
-            answers = self._look(crops)
+            answers = self._look(crops, last=left == 0)
         return answers
 
-    def _look(self, crops: list[AlignedFace]) -> list["_Answer"]:
+    def _look(self, crops: list[AlignedFace], *, last: bool) -> list["_Answer"]:
         if not crops:
             return []
         finer = crops[0].crop.shape[-1] // self.rnet.crop_size
         pictures = torch.nn.functional.avg_pool2d(torch.stack([aligned.crop for aligned in crops]), finer)
-        answers = [self.rnet.predict(some) for some in pictures.split(MAX_CROPS_TOGETHER)]
+        mirror = self.mirror if last else None
+        answers = [predicted(self.rnet, some, mirror) for some in pictures.split(MAX_CROPS_TOGETHER)]
         each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
         return [
-            _Answer(aligned, self._possible(answer.coefficients.one(k)), _belief(answer, k, finer))
+            _Answer(
+                aligned, self._possible(answer.coefficients.one(k)), _belief(answer, k, finer), _dense(answer, k, finer)
+            )
             for aligned, (answer, k) in zip(crops, each, strict=True)
         ]
 
@@ -143,6 +158,16 @@ class _Answer:
     aligned: AlignedFace
     coefficients: FaceCoefficients
     belief: LandmarkBelief | None
+    dense: DenseBelief | None = None
+
+
+def _dense(answer: RNetPrediction, k: int, finer: int) -> DenseBelief | None:
+    """The k-th face's points, depths and doubts, in a crop that is so many times finer than what the net saw."""
+    parts = [getattr(answer, entry.name) for entry in fields(RNetPrediction)][1:]
+    if any(part is None for part in parts):
+        return None
+    points, sigma, depth, depth_sigma, *doubts = (part[k] for part in parts)
+    return DenseBelief(finer * points + (finer - 1) / 2, finer * sigma, finer * depth, finer * depth_sigma, *doubts)
 
 
 def _belief(answer: RNetPrediction, k: int, finer: int) -> LandmarkBelief | None:

@@ -68,7 +68,7 @@ class RNetPrediction(TensorRecord):
 
 
 class RNet(nn.Module):
-    """A trunk and seven linear heads on its pooled features; on request an eighth that sees points of the face directly.
+    """A trunk and seven linear heads on its pooled features; on request an eighth that sees points of the face.
 
     The heads start at zero: an untrained R-Net answers with the mean face, looking at the camera.
 

@@ -161,7 +161,7 @@ _LIKENESS = SupervisedWeights(
     skin=0.03,
     shaded=0.03,
 )
-"""Who it is in millimetres, alike over pictures and mirrors, apart between people; doubts; colours as people see them."""
+"""Who it is in millimetres, alike over pictures and mirrors, apart between people; doubts; colours as seen."""
 _OPEN = TrainSettings(
     RNetSettings(
         ObjectiveSettings(replace(PRESETS["open"], perceptual=0.0), _LIKENESS),

@@ -1,11 +1,10 @@
-"""Which vertices of a face model a network learns to see: the 68 landmarks, and many more where faces differ or move."""
+"""Which vertices a network learns to see: the 68 landmarks, and many more where faces differ or move."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.errors import TrainingError
-from facewright.geometry.ibug68 import MIRROR_68
 from facewright.morphable.linear import FaceModel
 
 QUOTAS = {
@@ -89,18 +88,3 @@ def spread_over(places: Float[Tensor, "V 3"], candidates: Int[Tensor, " C"], cou
         picked.append(farthest)
         distance = torch.minimum(distance, (there - there[farthest]).square().sum(-1))
     return candidates[torch.tensor(picked)]
-
-
-def mirror_partners(model: FaceModel, points: Int[Tensor, " N"]) -> Int[Tensor, " N"] | None:
-    """Place in the list of the point that each becomes in a mirror; None where the model or the list knows none."""
-    mirror = model.annotations.mirror
-    if mirror is None:
-        return None
-    place = {vertex: k for k, vertex in reversed(list(enumerate(points.tolist())))}
-    partners = [int(k) for k in MIRROR_68]
-    for vertex in points.tolist()[len(partners) :]:
-        other = place.get(int(mirror[vertex]))
-        if other is None:
-            return None
-        partners.append(other)
-    return torch.tensor(partners, device=points.device)

@@ -100,8 +100,8 @@ class TrainSettings(Generic[Own]):
         data: the pictures.
         optimizer: steps.
         steps: optimiser steps of the whole run.
-        precision: of the network's forward pass; decoding, rendering and losses are always float32. ``auto``: bf16-mixed
-            on GPUs, 32 on CPUs, of which many multiply bfloat16 ten times more slowly.
+        precision: of the network's forward pass; decoding, rendering and losses are always float32. ``auto``:
+            bf16-mixed on GPUs, 32 on CPUs, of which many multiply bfloat16 ten times more slowly.
         accumulate: parts into which a process splits its pictures of a step, one after the other.
         seed: of weights, order of pictures and jitter.
         device: torch device, or ``auto``: cuda where there is one.

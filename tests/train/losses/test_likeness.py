@@ -12,7 +12,7 @@ from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.resection import project_by, projection_from_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.mirror import MirrorMap
+from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.records import FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
@@ -28,7 +28,7 @@ from facewright.train.losses.likeness import (
 )
 from facewright.train.losses.likeness_terms import FaceRig, likeness_terms, make_rig, mirror_term, wanted_points
 from facewright.train.samples import TrainingBatch
-from facewright.train.seen_points import mirror_partners, seen_points
+from facewright.train.seen_points import seen_points
 
 SIZE, FACES = 64, 4
 

@@ -11,7 +11,7 @@ from facewright.geometry.lab import color_difference, lab_from_linear
 from facewright.geometry.resection import project_by, projection_from_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.mirror import MirrorMap
+from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.records import FaceCoefficients, TensorRecord
 from facewright.regress.rnet import LANDMARKS, RNetPrediction
 from facewright.render.lighting import sh_shading
@@ -26,7 +26,6 @@ from facewright.train.losses.likeness import (
     spread_error,
 )
 from facewright.train.samples import TrainingBatch
-from facewright.train.seen_points import mirror_partners
 
 COLORED = 200
 """Points of the face whose colours are compared."""
@@ -183,7 +182,7 @@ def mirror_term(prediction: RNetPrediction, twins: RNetPrediction, crop_size: in
 def color_errors(
     found: FaceCoefficients, truth: FaceCoefficients, model: FaceModel, rig: FaceRig
 ) -> dict[str, Float[Tensor, " B"]]:
-    """Mean difference of colours of the face in CIELAB: of its albedo (``skin``), and in each one's own light (``shaded``).
+    """Mean difference of colours of the face in CIELAB: of its albedo (``skin``), and in each one's light (``shaded``).
 
     Both faces are lit with the mean face's normals in the true pose.
     """

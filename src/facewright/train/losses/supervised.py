@@ -73,7 +73,7 @@ class SupervisedWeights:
 def supervised_terms(
     prediction: RNetPrediction, batch: TrainingBatch, model: FaceModel, camera: Camera
 ) -> dict[str, Float[Tensor, ""]]:
-    """Each term of ``BASIC_TERMS`` (``points``, of the landmarks, where the net sees landmarks), the mean over samples with truth.
+    """Each term of ``BASIC_TERMS`` (``points``, of landmarks, where any are seen), the mean over samples with truth.
 
     Points are compared for all samples that have them; without any truth its terms are zero.
 

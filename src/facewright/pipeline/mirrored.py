@@ -1,0 +1,71 @@
+"""A network's answers made symmetric: what it says of a crop and of its mirror image, averaged."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from facewright.morphable.mirror import MirrorMap
+from facewright.records import FaceCoefficients, TensorRecord
+from facewright.regress.rnet import RNet, RNetPrediction
+
+
+@dataclass(frozen=True)
+class Mirror(TensorRecord):
+    """What a network's answers become in a mirror.
+
+    Attributes:
+        codes: of coefficients.
+        partners: place of each point's partner among the points that the network sees.
+    """
+
+    codes: MirrorMap
+    partners: Int[Tensor, " N"]
+
+
+def predicted(rnet: RNet, pictures: Float[Tensor, "B 3 S S"], mirror: Mirror | None) -> RNetPrediction:
+    """R-Net's answers; with a mirror the means of those about the crops and about their mirror images."""
+    if mirror is None:
+        return rnet.predict(pictures)
+    both = rnet.predict(torch.cat([pictures, pictures.flip(-1)]))
+    count = len(pictures)
+    straight, turned = (_rows(both, rows) for rows in (slice(count), slice(count, None)))
+    return _mean(straight, _mirrored(turned, mirror, rnet.crop_size))
+
+
+def _mirrored(answer: RNetPrediction, mirror: Mirror, size: int) -> RNetPrediction:
+    """Answers about mirrored crops as answers about the crops themselves."""
+    changed: dict[str, Any] = {"coefficients": mirror.codes.faces(answer.coefficients)}
+    for name in ("points_px", "points_sigma_px", "depth_px", "depth_sigma_px"):
+        value = getattr(answer, name)
+        if value is not None:
+            changed[name] = value[:, mirror.partners]
+    if answer.points_px is not None:
+        there = changed["points_px"]
+        changed["points_px"] = torch.cat([size - 1 - there[..., :1], there[..., 1:]], -1)
+    # A code of the mirrored face is a mixture of codes, whose doubts are taken as apart from each other.
+    for name in ("id", "exp", "tex"):
+        sigma = getattr(answer, f"{name}_sigma")
+        if sigma is not None:
+            mixed = getattr(mirror.codes, name).square() @ sigma.square().T
+            changed[f"{name}_sigma"] = mixed.T.sqrt()
+    return replace(answer, **changed)
+
+
+def _mean(first: RNetPrediction, second: RNetPrediction) -> RNetPrediction:
+    parts: dict[str, Any] = {}
+    for entry in fields(RNetPrediction):
+        one, other = getattr(first, entry.name), getattr(second, entry.name)
+        if isinstance(one, FaceCoefficients):
+            parts[entry.name] = FaceCoefficients(
+                **{part.name: (getattr(one, part.name) + getattr(other, part.name)) / 2.0 for part in fields(one)}
+            )
+        else:
+            parts[entry.name] = None if one is None else (one + other) / 2.0
+    return RNetPrediction(**parts)
+
+
+def _rows(answer: RNetPrediction, rows: slice) -> RNetPrediction:
+    return answer.mapped(lambda tensor: tensor[rows])

@@ -4,44 +4,30 @@ No open set of measured face albedos may be embedded, so people are made up: pig
 drawn from ranges of the literature (docs/head-albedo.md) and painted through the head's regions.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from open_head.pigments import SkinTable, hair_rgb, lab_from_rgb
+from open_head.complexions import People, draw_people, pigments, toned, typology_angle
+from open_head.marks import brow_height, line_masks, speck_masks
+from open_head.pigments import SkinTable, lab_from_rgb
 from open_head.regions import rings_from_eyeball, smoothstep
 from open_head.topology import HeadTopology
 from scipy import sparse
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
-LIGHTNESS = (24.0, 74.0)
-"""L* of human skin, darkest to lightest."""
-LUMINANCE_MEAN, LUMINANCE_SD = 0.28, 0.10
-"""Skin's luminance Y is drawn from a Gaussian cut at that range: a linear model in linear RGB can hold just that."""
 TYPOLOGY = ("very_light", "light", "intermediate", "tan", "brown", "dark")
 TYPOLOGY_DEG = (55.0, 41.0, 28.0, 10.0, -30.0)
 """Classes of skin by individual typology angle, atan((L* - 50) / b*), and the angles between them (Chardon 1991)."""
 ROOM = 2.3
 """Standard deviations between the mean albedo and black or white, at least: one value in a hundred is clamped."""
-BLOCKS = {"skin": 8, "hair": 12, "eyes": 4, "mouth": 2}
+BLOCKS = {"skin": 8, "age": 3, "specks": 2, "hair": 12, "eyes": 4, "mouth": 2}
 """Modes by cause, in the order in which they are taken out of the population."""
+EVENED = 0.8
+"""Power of the tones' rarity that people count with in the first mode, the line through the bow of skin colours: 0 fits
+the many in the middle, and the darkest come out orange; 1 fits both ends, and the many come out pale pink."""
+BOW_KEPT = 0.5
+"""Share of the bow itself that a mode of hue takes up: drawn apart from the tone, as modes are, it makes dark skin orange
+as often as it makes it right; with half of it, two deviations still reach the surveys' dark skin."""
 
-SKIN_FIELDS = {
-    # region: (mean, sd) of the change in log melanin, (mean, sd) in log blood, where the region's mask is 1
-    "forehead": ((0.10, 0.12), (-0.05, 0.15)),
-    "cheeks": ((0.00, 0.08), (0.35, 0.30)),
-    "nose": ((0.05, 0.08), (0.15, 0.15)),
-    "nose_tip": ((0.00, 0.05), (0.25, 0.25)),
-    "under_eye": ((0.22, 0.20), (0.25, 0.20)),
-    "eyelids": ((0.18, 0.18), (0.20, 0.20)),
-    "lid_rim": ((-0.30, 0.10), (0.90, 0.30)),
-    "nostrils": ((0.30, 0.20), (0.60, 0.20)),
-    "ears": ((0.00, 0.10), (0.35, 0.25)),
-    "neck": ((-0.15, 0.18), (-0.15, 0.15)),
-    "scalp": ((0.05, 0.10), (-0.10, 0.10)),
-    "beard": ((0.05, 0.10), (0.05, 0.12)),
-    "lips": ((-0.15, 0.20), (1.40, 0.22)),
-}
 IRIS_RGB = np.array([
     [0.17, 0.24, 0.33], [0.15, 0.17, 0.15], [0.13, 0.09, 0.045], [0.09, 0.055, 0.030], [0.05, 0.029, 0.018],
 ])  # fmt: skip
@@ -54,102 +40,39 @@ GUM_RGB, TONGUE_RGB, MUCOSA_RGB = (
 )
 
 
-@dataclass(frozen=True)
-class People:
-    """What makes up the made-up people; every array is (N,) unless said otherwise.
+def bare_skin(people: People, regions: dict[str, np.ndarray], fields: np.ndarray, table: SkinTable) -> np.ndarray:
+    """(N, h, 3) linear RGB of the head's vertices without hair, folds and specks.
 
-    Attributes:
-        log_melanin, log_blood: logarithms of volume fractions.
-        undertone: yellowness of the skin beyond its pigments' (change in log blue).
-        region_melanin, region_blood: region -> change of the logarithms there.
-        hair, brow_hair: (N, 3) linear RGB.
-        scalp, brows, lashes: share of the skin that hair hides.
-        moustache, beard: the same; zero on shaven and on most female faces.
-        iris: 0 blue .. 1 dark brown.
-        sclera, teeth: brightness factors; redness, stain: of the sclera and the teeth.
+    Args:
+        people: N of them.
+        regions: masks of these vertices.
+        fields: (2, N, h) logarithms of melanin and blood.
+        table: colours of skin.
     """
-
-    log_melanin: np.ndarray
-    log_blood: np.ndarray
-    undertone: np.ndarray
-    region_melanin: dict[str, np.ndarray]
-    region_blood: dict[str, np.ndarray]
-    hair: np.ndarray
-    brow_hair: np.ndarray
-    scalp: np.ndarray
-    brows: np.ndarray
-    lashes: np.ndarray
-    moustache: np.ndarray
-    beard: np.ndarray
-    iris: np.ndarray
-    sclera: np.ndarray
-    redness: np.ndarray
-    teeth: np.ndarray
-    stain: np.ndarray
-
-
-def draw_people(count: int, rng: np.random.Generator, table: SkinTable) -> People:
-    """Draw pigments: skin tone over the whole human range, hair and iris darker on average where skin is."""
-    luminance = LUMINANCE_MEAN + LUMINANCE_SD * _cut_normal(rng, count, _luminance(np.array(LIGHTNESS)))
-    lightness = 116.0 * np.cbrt(luminance) - 16.0
-    log_blood = np.log(0.02) + 0.24 * rng.standard_normal(count) - 0.3 * smoothstep(lightness, 60.0, 74.0)
-    log_melanin = table.log_melanin(lightness, log_blood)
-    light = smoothstep(lightness, 42.0, 70.0)
-    pheomelanin = np.exp(np.log(0.04) + light * 0.5 * rng.standard_normal(count))
-    grey = (rng.uniform(0.0, 1.0, count) < 0.08) * rng.beta(1.5, 2.0, count)
-    hair_luminance = np.clip(0.022 + 0.085 * light + (0.006 + 0.028 * light) * rng.standard_normal(count), 0.014, 0.35)
-    hair, brow_hair = (_greyed(hair_rgb(k * hair_luminance, pheomelanin), k * grey) for k in (1.0, 0.4))
-    normal, uniform = rng.standard_normal, rng.uniform
-    bald, male, shaven = (uniform(0.0, 1.0, count) < share for share in (0.08, 0.5, 0.4))
-    growth = np.where(uniform(0.0, 1.0, count) < 0.87, uniform(0.03, 0.25, count), uniform(0.3, 0.9, count))
-    beard = male * np.where(shaven, uniform(0.0, 0.15, count), growth)
-    return People(
-        log_melanin=log_melanin,
-        log_blood=log_blood,
-        undertone=0.02 * normal(count),
-        region_melanin={name: mean + sd * normal(count) for name, ((mean, sd), _) in SKIN_FIELDS.items()},
-        region_blood={name: mean + sd * normal(count) for name, (_, (mean, sd)) in SKIN_FIELDS.items()},
-        hair=hair,
-        brow_hair=brow_hair,
-        scalp=np.where(bald, uniform(0.0, 0.5, count), uniform(0.85, 1.0, count)),
-        brows=np.clip(0.80 + 0.15 * normal(count), 0.2, 1.0),
-        lashes=np.clip(0.45 + 0.15 * normal(count), 0.1, 0.9),
-        moustache=np.clip(beard * uniform(0.6, 1.4, count) + ~male * uniform(0.0, 0.06, count), 0.0, 0.95),
-        beard=beard,
-        iris=np.clip(0.95 - 0.9 * light * rng.beta(0.8, 2.0, count) + 0.05 * normal(count), 0.0, 1.0),
-        sclera=np.clip(1.0 + 0.07 * normal(count), 0.75, 1.2),
-        redness=np.abs(0.5 * normal(count)),
-        teeth=np.clip(1.0 + 0.10 * normal(count), 0.7, 1.25),
-        stain=np.abs(0.5 * normal(count)),
-    )
-
-
-def bare_skin(people: People, regions: dict[str, np.ndarray], head: np.ndarray, table: SkinTable) -> np.ndarray:
-    """(N, h, 3) linear RGB of the head's vertices without any hair."""
-    log_melanin, log_blood = people.log_melanin[:, None], people.log_blood[:, None]
-    for name in SKIN_FIELDS:
-        mask = regions[name][head]
-        log_melanin = log_melanin + people.region_melanin[name][:, None] * mask
-        log_blood = log_blood + people.region_blood[name][:, None] * mask
-    rgb = table.rgb(log_melanin, log_blood)
-    rgb *= np.exp(people.undertone[:, None] * [0.15, 0.0, -1.0])[:, None]
+    rgb = toned(table.rgb(fields[0], fields[1]), people)
     # No light gets out of a nostril or from between the lids and the eye; shading knows nothing of that.
-    return rgb * (1.0 - 0.6 * regions["nostrils"][head] - 0.1 * regions["lid_rim"][head])[:, None]
+    return rgb * (1.0 - 0.6 * regions["nostrils"] - 0.1 * regions["lid_rim"])[:, None]
+
+
+def light_left(folds: np.ndarray, specks: np.ndarray) -> np.ndarray:
+    """(N, h, 3) share of the light that skin sends back in the shade of folds (N, h), and where specks (N, h) are."""
+    return np.exp(-(folds[..., None] * [0.85, 1.0, 1.1] + specks[..., None] * [0.35, 0.55, 0.8]))
 
 
 def with_hair(
-    skin: np.ndarray, people: People, regions: dict[str, np.ndarray], head: np.ndarray, lash_line: np.ndarray
+    skin: np.ndarray, people: People, regions: dict[str, np.ndarray], head: np.ndarray, topology: HeadTopology
 ) -> np.ndarray:
     """(N, h, 3) the same with scalp hair, brows, lashes and beard."""
     beard_mask = np.maximum(regions["beard"] - regions["moustache"], 0.0)
+    brows = np.clip(people.brows[:, None] + people.brow_rise[:, None] * brow_height(topology)[head], 0.0, 1.0)
     for mask, cover, colour in (
-        (regions["scalp"], people.scalp, people.hair),
-        (regions["brows"], people.brows, people.brow_hair),
-        (lash_line, people.lashes, 0.5 * people.brow_hair),
-        (regions["moustache"], people.moustache, people.brow_hair),
-        (beard_mask, people.beard, people.brow_hair),
+        (regions["scalp"], people.scalp[:, None], people.hair),
+        (regions["brows"], brows, people.brow_hair),
+        (lash_line(topology), people.lashes[:, None], 0.5 * people.brow_hair),
+        (regions["moustache"], people.moustache[:, None], people.brow_hair),
+        (beard_mask, people.beard[:, None], people.brow_hair),
     ):
-        share = (cover[:, None] * mask[head])[..., None]
+        share = (cover * mask[head])[..., None]
         skin = (1.0 - share) * skin + share * colour[:, None]
     return skin
 
@@ -167,12 +90,12 @@ def eyeballs(people: People, topology: HeadTopology, eyes: np.ndarray) -> np.nda
     return np.where(in_pupil, 0.006, np.where(in_iris, iris[:, None] * ring[:, None], sclera))
 
 
-def mouth(people: People, topology: HeadTopology, inner: np.ndarray) -> np.ndarray:
+def mouth(people: People, log_melanin: np.ndarray, topology: HeadTopology, inner: np.ndarray) -> np.ndarray:
     """(N, m, 3) teeth, gums, tongue and the mouth's lining, darker towards the throat."""
     height, gap = topology.tooth_height[inner], topology.tooth_gap[inner]
     stain = np.exp(-people.stain[:, None] * [0.02, 0.06, 0.22])
     crown = (people.teeth[:, None] * stain * TOOTH_RGB)[:, None] * (1.0 - 0.15 * gap)[:, None]
-    darker_skin = np.exp(-0.1 * np.maximum(people.log_melanin + 3.5, 0.0))[:, None, None]
+    darker_skin = np.exp(-0.1 * np.maximum(log_melanin + 3.5, 0.0))[:, None, None]
     soft = np.where(topology.vertex_mask("tongue")[inner][:, None], TONGUE_RGB, MUCOSA_RGB)
     soft = np.where((height > -5.0)[:, None], GUM_RGB, soft) * darker_skin
     depth = 0.15 + 0.85 * smoothstep(topology.vertices[inner, 2], 0.75, 1.4)
@@ -190,36 +113,83 @@ def build_albedo(
         report: figures about the population and about samples of the modes.
     """
     rng, table = np.random.default_rng(seed), SkinTable()
-    crowd = draw_people(people, rng, table)
+    lines = line_masks(topology, regions["skin"])
+    crowd = draw_people(people, rng, tuple(lines))
     eyes, inner = regions["eyes"] > 0.5, regions["mouth_inside"] > 0.5
     head = ~eyes & ~inner
-    skin = bare_skin(crowd, regions, head, table).astype(np.float32)
+    here = {name: mask[head] for name, mask in regions.items()}
+    folds = sum(crowd.folds[name][:, None] * mask[head] for name, mask in lines.items()).astype(np.float32)
+    freckles, spots = speck_masks(topology, regions)
+    specks = crowd.freckles[:, None] * freckles[head] + crowd.spots[:, None] * spots[head]
+    left = light_left(folds, specks)
+    bare = bare_face(regions)
+    log_melanin, fields = pigments(crowd, regions, head, table, np.flatnonzero(bare), left[:, bare[head]])
+    skin = bare_skin(crowd, here, fields, table).astype(np.float32)
     full = np.zeros((people, len(head), 3), np.float32)
-    full[:, head] = with_hair(skin, crowd, regions, head, lash_line(topology))
+    full[:, head] = with_hair(skin * left, crowd, regions, head, topology)
     full[:, eyes] = eyeballs(crowd, topology, eyes)
-    full[:, inner] = mouth(crowd, topology, inner)
-    mean = full.mean(0, dtype=np.float64)
-    area = vertex_areas(topology)
-    weight = area * (0.2 + 0.8 * np.maximum(regions["face"], regions["ears"]))
-    rest = (full - mean).reshape(people, -1)
-    skin_spread = (skin - skin.mean(0)).reshape(people, -1)
-    total = float((rest.reshape(full.shape)[:, head] ** 2 * weight[head, None]).sum())
-    columns: list[np.ndarray] = []
+    full[:, inner] = mouth(crowd, log_melanin, topology, inner)
+    full = full.reshape(people, -1)
+    weight = vertex_areas(topology) * (0.2 + 0.8 * np.maximum(regions["face"], regions["ears"]))
+    skin = skin.reshape(people, -1)
+    root = np.repeat(np.sqrt(weight[head]), 3).astype(np.float32)
+    tone = whitened_scores((skin - skin.mean(0)) * root, 1)
+    tone *= np.sign(tone[:, 0] @ skin.mean(1))
+    (skin_mean, skin_tone), (mean, basis_tone) = (line_through(values, tone[:, 0]) for values in (skin, full))
+    total = head_spread(full - full.mean(0), head, weight)
+    bow = tone**2 - 1.0
+    skin, full = (
+        values - (1.0 - BOW_KEPT) * bow * (bow[:, 0] @ (values - start - tone * line) / (bow**2).sum())
+        for values, start, line in ((skin, skin_mean, skin_tone), (full, mean, basis_tone))
+    )
+    rest, columns = full - mean - tone * basis_tone, [basis_tone]
+    seen = {
+        "skin": (skin - skin_mean - tone * skin_tone) * root,
+        "age": folds * root[::3],
+        "specks": specks * root[::3],
+    }
     report: dict[str, float] = {}
     for block, count in BLOCKS.items():
-        where = {"skin": head, "hair": head, "eyes": eyes, "mouth": inner}[block]
-        seen = skin_spread if block == "skin" else rest.reshape(full.shape)[:, where].reshape(people, -1)
-        scores = whitened_scores(seen * np.repeat(np.sqrt(weight[where]), 3).astype(np.float32), count)
-        effect = (scores.T @ rest / people).astype(np.float64)
+        if block not in seen:
+            where = {"hair": head, "eyes": eyes, "mouth": inner}[block]
+            visible = rest.reshape(people, -1, 3)[:, where].reshape(people, -1)
+            seen[block] = visible * np.repeat(np.sqrt(weight[where]), 3).astype(np.float32)
+        scores = whitened_scores(seen[block] - seen[block].mean(0), count - (block == "skin"))
+        effect = (scores.T @ (rest - rest.mean(0)) / people).astype(np.float64)
         sign = np.where(effect.sum(1) < 0.0, -1.0, 1.0)
         rest = rest - scores @ effect.astype(np.float32)
         columns += list(sign[:, None] * effect)
-        left = float((rest.reshape(full.shape)[:, head] ** 2 * weight[head, None]).sum())
-        report[f"head_variance_explained_after_{block}"] = 1.0 - left / total
+        unexplained = head_spread(rest - rest.mean(0), head, weight)
+        report[f"head_variance_explained_after_{block}"] = 1.0 - unexplained / total
+    mean = symmetric(mean.astype(np.float64).reshape(-1, 3), topology)
     smooth = smooth_modes(topology, regions, mean, table, modes - len(columns))
     basis = np.concatenate([np.stack(columns, -1).reshape(len(head), 3, -1), smooth], -1)
     basis, report["face_spread_kept"] = limited(basis, mean, regions["face"])
-    return mean, basis, report | sample_report(mean, basis, regions, head, rng)
+    return mean, basis, report | sample_report(mean, basis, regions, rng)
+
+
+def line_through(values: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Value at score 0 and change per unit, (C,) each, of values (N, C) over scores (N,), rare scores counting more."""
+    density, edges = np.histogram(scores, 24)
+    rare = np.maximum(density, 1.0)[np.clip(np.digitize(scores, edges) - 1, 0, len(density) - 1)] ** -EVENED
+    design = np.stack([np.ones_like(scores), scores], 1)
+    weighted = design * rare[:, None]
+    return tuple(np.linalg.solve(weighted.T @ design, weighted.T @ values).astype(np.float32))
+
+
+def bare_face(regions: dict[str, np.ndarray]) -> np.ndarray:
+    """(V,) where the face is skin without hair: what surveys measure."""
+    return (regions["face"] > 0.9) & (regions["skin"] > 0.9) & (regions["brows"] < 0.05) & (regions["beard"] < 0.05)
+
+
+def symmetric(values: np.ndarray, topology: HeadTopology) -> np.ndarray:
+    """Mean of values (V, 3) and their mirror image."""
+    return 0.5 * (values + values[topology.mirror])
+
+
+def head_spread(rest: np.ndarray, head: np.ndarray, weight: np.ndarray) -> float:
+    """Weighted sum of squares of offsets (N, 3 V) over the head's vertices."""
+    return float((rest.reshape(len(rest), -1, 3)[:, head] ** 2 * weight[head, None]).sum())
 
 
 def lash_line(topology: HeadTopology) -> np.ndarray:
@@ -306,40 +276,26 @@ def limited(basis: np.ndarray, mean: np.ndarray, face: np.ndarray) -> tuple[np.n
 
 
 def sample_report(
-    mean: np.ndarray, basis: np.ndarray, regions: dict[str, np.ndarray], head: np.ndarray, rng: np.random.Generator
+    mean: np.ndarray, basis: np.ndarray, regions: dict[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, float]:
-    """Share of sampled values outside of 0..1 and the range of sampled skin tones."""
-    draws = rng.standard_normal((400, basis.shape[-1]))
-    samples = mean + np.tensordot(draws, basis, axes=(1, 2))
+    """Share of sampled values outside of 0..1 and the skin tones of the bare face in 1,000 samples."""
+    bare = bare_face(regions)
+    draws = rng.standard_normal((1000, basis.shape[-1]))
+    samples = mean + np.tensordot(draws[:400], basis, axes=(1, 2))
     outside = (samples < 0.0) | (samples > 1.0)
-    face = regions["face"] > 0.9
-    bare = face & (regions["skin"] > 0.9) & (regions["brows"] < 0.05) & (regions["beard"] < 0.05)
-    tone = lab_from_rgb(np.clip(samples[:, bare].mean(1), 1e-4, 1.0))
+    tones = mean[bare].mean(0) + draws @ basis[bare].mean(0).T
+    lab, angle = lab_from_rgb(np.clip(tones, 1e-4, 1.0)), typology_angle(np.clip(tones, 1e-4, 1.0))
     report = {
         "clamped_share_face": float(outside[:, bare].mean()),
         "clamped_share_all": float(outside.mean()),
         "worst_undershoot_face": float(samples[:, bare].min()),
+        "sampled_typology_deg_mean": float(angle.mean()),
+        "sampled_typology_deg_sd": float(angle.std()),
     }
-    angle = np.degrees(np.arctan2(tone[:, 0] - 50.0, tone[:, 2]))
     for name, low, high in zip(TYPOLOGY, [*TYPOLOGY_DEG, -90.0], [90.0, *TYPOLOGY_DEG], strict=True):
         report[f"sampled_skin_{name}"] = float(((angle > low) & (angle <= high)).mean())
-    for name, values in {"L": tone[:, 0], "a": tone[:, 1], "b": tone[:, 2]}.items():
+    for name, values in zip("Lab", lab.T, strict=True):
+        report |= {f"sampled_skin_{name}_mean": float(values.mean()), f"sampled_skin_{name}_sd": float(values.std())}
         for share in (2, 50, 98):
             report[f"sampled_skin_{name}_p{share:02d}"] = float(np.percentile(values, share))
     return report
-
-
-def _luminance(lightness: np.ndarray) -> np.ndarray:
-    return ((lightness + 16.0) / 116.0) ** 3
-
-
-def _cut_normal(rng: np.random.Generator, count: int, luminance: np.ndarray) -> np.ndarray:
-    """Standard normal draws whose luminance stays in the range."""
-    low, high = (luminance - LUMINANCE_MEAN) / LUMINANCE_SD
-    drawn = rng.standard_normal(3 * count)
-    return drawn[(drawn > low) & (drawn < high)][:count]
-
-
-def _greyed(colour: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Hair with a share of white ones."""
-    return (1.0 - grey)[:, None] * colour + grey[:, None] * [0.40, 0.38, 0.36]

@@ -37,7 +37,7 @@ from facewright.morphable.container import save_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.records import Annotations, Embedding, Topology
 
-VERSION, EDITION = "2.0", 2
+VERSION, EDITION = "3.0", 3
 """Of the file; of its coefficients, which weights name: raise it whenever the modes change."""
 NUM_HEADS, NUM_ID, SEED = 2000, 80, 20
 INSIDE_WEIGHT, NECK_WEIGHT = 0.1, 0.3

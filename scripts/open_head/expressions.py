@@ -14,6 +14,8 @@ LID_OVERLAP = 0.018
 """dm by which shut lids overlap on the mean head, since the same mode must shut wider eyes (two deviations wider)."""
 LID_CLEARANCE = 0.004
 """dm, least distance of moving lids from the mean head's eyeball; other people's is less by up to 0.003."""
+SLIDING_CLEARANCE, MOVED = 0.010, 1e-4
+"""dm by which lids that a smile or a squint moves stay before the mean head's eyeball; and what counts as moved."""
 LID_IN_FRONT = 0.006
 """dm by which the upper lid's edge comes forward when shut, so that it lies on the lower lid and not in it."""
 FACTOR_STIFFNESS = 0.02
@@ -57,8 +59,37 @@ def expression_basis(
     edge = loop_vertices(topology, LID_EDGE)
     ball = fit_sphere(rested[topology.vertex_mask("left_eye")])
     basis[:, :, left] = shutting(rested, basis[:, :, left], edge, lid_rings, ball)
-    basis[:, :, names.index("eyeBlinkRight")] = basis[topology.mirror, :, left] * [-1.0, 1.0, 1.0]
+    right = names.index("eyeBlinkRight")
+    basis[:, :, right] = basis[topology.mirror, :, left] * [-1.0, 1.0, 1.0]
+    others = np.setdiff1d(np.arange(len(names)), (left, right))
+    flip = np.array([-1.0, 1.0, 1.0])
+    for mode in others:
+        here = sliding(rested, basis[:, :, left], basis[:, :, mode], lid_rings, ball)
+        mirrored = sliding(rested, basis[:, :, left], here[topology.mirror] * flip, lid_rings, ball)
+        basis[:, :, mode] = mirrored[topology.mirror] * flip
     return basis, names
+
+
+def sliding(
+    head: np.ndarray, blink: np.ndarray, mode: np.ndarray, rings: np.ndarray, ball: tuple[np.ndarray, float]
+) -> np.ndarray:
+    """(V, 3) an expression that takes the left lids, open or shut, over the eyeball where it would take them into it.
+
+    Args:
+        head: (V, 3) resting mean head, dm.
+        blink: (V, 3) offsets that shut the left lids.
+        mode: (V, 3) offsets of the expression.
+        rings: (V,) edges between a vertex and the inside of the lids.
+        ball: centre and radius of the left eyeball, dm.
+    """
+    lid = np.flatnonzero((head[:, 0] > 0.0) & (rings >= 3) & (rings <= 8) & (np.abs(mode).max(1) > MOVED))
+    centre, radius = ball
+    slid = mode.copy()
+    for shut in (0.0, 1.0):
+        outward = head[lid] + shut * blink[lid] + slid[lid] - centre
+        away = np.linalg.norm(outward, axis=1)
+        slid[lid] += np.maximum(SLIDING_CLEARANCE + radius - away, 0.0)[:, None] * outward / away[:, None]
+    return slid
 
 
 def shutting(

@@ -1,7 +1,6 @@
-"""Draws random people of the open head, each from the front and from the side, for the documentation; or expressions.
+"""Draws random people of the open head, each from the front and from the side, for the documentation.
 
 python scripts/open_head/head_sheet.py --out docs/images/head-samples.png
-python scripts/open_head/head_sheet.py --expressions --rows 10 --out sheet.png
 """
 
 import argparse
@@ -31,6 +30,7 @@ EXPRESSIONS = (
     ("jawOpen",),
     ("mouthPucker",),
     ("mouthSmileLeft", "mouthSmileRight"),
+    ("eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft", "mouthSmileRight"),
 )
 """Names at full weight, a column of the sheet of expressions each."""
 
@@ -49,7 +49,7 @@ def portraits(model: FaceModel, people: FaceCoefficients, yaw_deg: float) -> Ten
     return srgb_from_linear(drawn.image + (1 - drawn.mask) * BACKGROUND).clamp(0, 1)
 
 
-def laid_out(pictures: Tensor, rows: int, columns: int) -> np.ndarray:
+def sheet_of(pictures: Tensor, rows: int, columns: int) -> np.ndarray:
     """(H, W, 3) uint8: pictures (rows * columns, 3, h, w) row by row."""
     sheet = torch.cat(list(pictures.unflatten(0, (rows, columns)).transpose(0, 1)), dim=3)
     return (torch.cat(list(sheet), dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
@@ -59,18 +59,12 @@ def draw_sheet(model: FaceModel, rows: int, columns: int, seed: int) -> np.ndarr
     """(H, W, 3) uint8: ``rows`` by ``columns`` people, two views each."""
     people = sample_coefficients(model, torch.Generator().manual_seed(seed), rows * columns)
     views = torch.cat([portraits(model, people, yaw) for yaw in YAWS_DEG], dim=3)
-    return laid_out(views, rows, columns)
+    return sheet_of(views, rows, columns)
 
 
-def draw_expressions(model: FaceModel, count: int, seed: int) -> np.ndarray:
-    """(H, W, 3) uint8: one person a row, one expression at full weight a column."""
-    people = sample_coefficients(model, torch.Generator().manual_seed(seed), count, expressions=False)
-    rows = []
-    for names in EXPRESSIONS:
-        exp = people.exp.clone()
-        exp[:, [model.exp_names.index(name) for name in names]] = 1.0
-        rows.append(portraits(model, replace(people, exp=exp), 0.0))
-    return laid_out(torch.stack(rows, 1).flatten(0, 1), count, len(EXPRESSIONS))
+def written(sheet: np.ndarray, path: str) -> None:
+    """A small PNG: 256 colours, diffused."""
+    Image.fromarray(sheet).quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def main() -> None:
@@ -81,14 +75,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--columns", type=int, default=4)
     parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--expressions", action="store_true", help="each person with expressions at full weight")
     given = parser.parse_args()
     model = load_face_model(given.face_model)
-    if given.expressions:
-        sheet = draw_expressions(model, given.rows, given.seed)
-    else:
-        sheet = draw_sheet(model, given.rows, given.columns, given.seed)
-    Image.fromarray(sheet).quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(given.out, optimize=True)
+    written(draw_sheet(model, given.rows, given.columns, given.seed), given.out)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ LEVELS = ("min", "average", "max")
 SLIDER_FOLDERS = ("head", "nose", "mouth", "eyes", "chin", "cheek", "forehead", "eyebrows", "ears", "neck")
 OPPOSITES = ("decr-incr", "in-out", "down-up", "backward-forward", "compress-uncompress", "concave-convex")
 
+ANCESTRY_MIX = 0.8
+"""Of a symmetric Dirichlet distribution over the ancestries: below 1, most people have one in the main."""
 SLIDER_SD = 0.16
 """Standard deviation of a local slider; 0.3 draws caricatures, 0.12 people who all look alike."""
 FOLDER_FACTOR = {"head": 0.7, "ears": 0.7, "forehead": 0.7, "neck": 0.5}
@@ -96,7 +98,7 @@ def draw_people(wheel: AnnyWheel, count: int, seed: int) -> People:
     male = np.arange(count) % 2 == 0
     masculine = 0.5 + np.where(male, 0.5, -0.5) * rng.beta(2.0, 0.7, count)
     old = rng.uniform(0.0, 1.0, count)
-    race = rng.dirichlet([0.8] * 3, count)
+    race = rng.dirichlet([ANCESTRY_MIX] * len(RACES), count)
     muscle, weight = (_levels(np.clip(rng.normal(0.5, sd, count), 0.0, 1.0)) for sd in (0.25, 0.3))
     for sex, of_sex in (("male", masculine), ("female", 1.0 - masculine)):
         for age, of_age in zip(AGES, (1.0 - old, old), strict=True):

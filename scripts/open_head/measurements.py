@@ -75,15 +75,31 @@ UPPER_LIP, LOWER_LIP = (474, 455), (493, 492)
 
 BRIDGE = (131, 201)
 """37 and 71 hundredths of the way down from sellion to the nose tip."""
-STRAIGHT = "about 1 mm before the straight line from sellion to pronasale"
+RIDGE = "the straight line from sellion to pronasale, and {} mm before it: canonical {}"
 
 APPEARANCE = (
     Measurement("eye fissure length", 13365, 13377, None, (29.3, 1.6), (28.7, 1.5), "visible lid margins"),
     Measurement("eye fissure height", 13353, 13370, None, (8.8, 0.8), (9.2, 0.8), "with relaxed lids"),
     Measurement("upper lip height", *UPPER_LIP, None, (9.2, 1.6), (9.0, 1.5), "the red only, all populations"),
     Measurement("lower lip height", *LOWER_LIP, None, (10.6, 1.7), (10.2, 1.6), "the red only, all populations"),
-    Measurement("upper nose bridge to back of head", BRIDGE[0], BACK_OF_HEAD, 2, (206.0, 7.4), (197.0, 6.9), STRAIGHT),
-    Measurement("lower nose bridge to back of head", BRIDGE[1], BACK_OF_HEAD, 2, (214.3, 7.8), (204.7, 7.3), STRAIGHT),
+    Measurement(
+        "upper nose bridge to back of head",
+        BRIDGE[0],
+        BACK_OF_HEAD,
+        2,
+        (206.2, 7.4),
+        (197.7, 6.9),
+        RIDGE.format(1.0, 1.0),
+    ),
+    Measurement(
+        "lower nose bridge to back of head",
+        BRIDGE[1],
+        BACK_OF_HEAD,
+        2,
+        (214.4, 7.8),
+        (205.3, 7.3),
+        RIDGE.format(1.6, 1.7),
+    ),
     Measurement("pupil to subnasale height", "pupil", SUBNASALE, 1, (47.4, 3.6), (43.4, 3.4), "4 mm below sellion"),
     Measurement("sellion to top of head", SELLION, TOP_OF_HEAD, 1, (112.0, 6.9), (105.3, 6.6), "ANSUR, p. 553"),
 )
@@ -100,7 +116,7 @@ INNER_CANTHUS, OUTER_CANTHUS, UPPER_LID, BROW, BRIDGE_TOP, NOSE_BASE = 13365, 13
 PROPORTIONS = (
     _everybody("inner canthal distance", INNER_CANTHUS, "mirror", None, 35.4, "Bouhadana et al. 2022"),
     _everybody("sellion before outer canthus", SELLION, OUTER_CANTHUS, 2, 21.3, OPEN_MEANS.format(21.3, 20.6)),
-    _everybody("sellion before upper lid", SELLION, UPPER_LID, 2, 14.0, "canonical 15.1"),
+    _everybody("sellion before upper lid", SELLION, UPPER_LID, 2, 15.1, "canonical 15.1"),
     _everybody("brow before outer canthus", BROW, OUTER_CANTHUS, 2, 13.0, OPEN_MEANS.format(12.2, 12.9)),
     _everybody("brow above upper lid", BROW, UPPER_LID, 1, 21.8, OPEN_MEANS.format(23.8, 21.8)),
     _everybody("upper lip before mouth corner", UPPER_LIP[1], CHEILION, 2, 17.0, OPEN_MEANS.format(16.5, 17.0)),

@@ -221,6 +221,51 @@ def test_samples_are_skin_of_all_tones(draws: Tensor, bare_skin: Tensor):
     assert np.percentile(hue, 98) < 75
 
 
+# Share, least and most, of very light to dark skin (Chardon 1991): a third of the people is of African, Asian and
+# Caucasian ancestry each, whose tones scripts/open_head/complexions.py gives with their sources.
+CLASSES = {
+    "very light": (55.0, 90.0, 0.0, 0.08),
+    "light": (41.0, 55.0, 0.08, 0.26),
+    "intermediate": (28.0, 41.0, 0.16, 0.34),
+    "tan": (10.0, 28.0, 0.18, 0.36),
+    "brown": (-30.0, 10.0, 0.18, 0.38),
+    "dark": (-90.0, -30.0, 0.01, 0.10),
+}
+
+
+def test_skin_tones_are_spread_as_in_surveys(head: FaceModel, bare_skin: Tensor, rng: torch.Generator):
+    codes = torch.randn(1000, head.layout.tex, generator=rng)
+    tones = head.mean_albedo[bare_skin].mean(0) + codes @ head.albedo_basis[bare_skin].mean(0).T
+    lab = script("pigments").lab_from_rgb(tones.clamp(1e-4, 1).double().numpy())
+    angle = script("complexions").typology_angle(tones.clamp(1e-4, 1).double().numpy())
+    assert 13.0 < angle.mean() < 26.0
+    assert 19.0 < angle.std() < 29.0
+    for name, (low, high, least, most) in CLASSES.items():
+        assert least <= ((angle > low) & (angle <= high)).mean() <= most, name
+    # Faces of many ancestries: a* 9 to 13 whatever the ancestry, b* 14 to 18 (Han 2006, Yun 2010, Xiao 2017).
+    for axis, least, most, spread in ((0, 54.0, 60.0, 6.5), (1, 9.5, 12.5, 1.4), (2, 15.0, 18.5, 2.5)):
+        assert least < lab[:, axis].mean() < most, axis
+        assert spread < lab[:, axis].std() < 2.0 * spread, axis
+    for low, high, most_yellow in ((30, 40, 23.5), (40, 50, 20.0), (50, 60, 18.5), (60, 70, 18.0)):
+        of_tone = lab[(lab[:, 0] >= low) & (lab[:, 0] < high)]
+        assert 9.0 < of_tone[:, 1].mean() < 14.0, low
+        assert 13.0 < of_tone[:, 2].mean() < most_yellow, low
+
+
+def test_a_persons_melanin_gives_the_tone_drawn_for_them():
+    complexions, pigments = script("complexions"), script("pigments")
+    table, names = pigments.SkinTable(), ("skin", *complexions.SKIN_FIELDS)
+    people = complexions.draw_people(60, np.random.default_rng(1), ("frown",))
+    regions = {name: np.linspace(0.0, 1.0, 9) * (name in ("skin", "cheeks", "nose")) for name in names}
+    marks = np.full((60, 9, 3), 0.95)
+    _, fields = complexions.pigments(people, regions, np.arange(9), table, np.arange(9), marks)
+    found = complexions.typology_angle((complexions.toned(table.rgb(*fields), people) * marks).mean(1))
+    np.testing.assert_allclose(found, people.tone, atol=0.5)
+    male = np.arange(60) % 2 == 0
+    assert people.beard[male].mean() > people.beard[~male].mean()
+    assert people.folds["frown"].std() > 0.1
+
+
 def test_first_mode_is_skin_tone_and_leaves_teeth_alone(head: FaceModel, regions: dict[str, Tensor], bare_skin: Tensor):
     tone = head.albedo_basis[:, :, 0]
     assert (tone[bare_skin] > 0).all()  # lighter everywhere, in every channel

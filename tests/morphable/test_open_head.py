@@ -48,8 +48,8 @@ def part_vertices(head: FaceModel, part: str) -> Tensor:
 def test_contents(head: FaceModel) -> None:
     assert embedded_path("open_head.npz").stat().st_size < 12_000_000
     assert head.name == "open"
-    assert head.metadata["version"] == "2.0"
-    assert head.edition == 2
+    assert head.metadata["version"] == "3.0"
+    assert head.edition == 3
     assert head.exp_is_box
     assert head.albedo_space == "linear"
     assert head.metadata["licence"] == "CC0-1.0"

@@ -252,8 +252,8 @@ def test_brought_weights_keep_to_their_own_method(open_weights: Path, tmp_path: 
 
 
 def test_weights_for_the_open_head_of_old_are_refused(tmp_path: Path) -> None:
-    old = tiny_weights(load_face_model(), tmp_path / "old.safetensors", name="open", edition=1)
-    with pytest.raises(WeightsError, match="made for edition 1 of face model 'open', and edition 2 is to decode it"):
+    old = tiny_weights(load_face_model(), tmp_path / "old.safetensors", name="open", edition=2)
+    with pytest.raises(WeightsError, match="made for edition 2 of face model 'open', and edition 3 is to decode it"):
         load_reconstructor(weights=old)
 
 
@@ -261,7 +261,7 @@ def test_the_embedded_networks_are_for_the_embedded_head() -> None:
     head = load_face_model()
     for name in EMBEDDED_WEIGHTS:
         card = describe_weights(name)
-        assert (card["face_model"], card["face_model_edition"]) == (head.name, head.edition) == ("open", 2)
+        assert (card["face_model"], card["face_model_edition"]) == (head.name, head.edition) == ("open", 3)
 
 
 def test_other_face_models_have_no_network_unless_one_is_brought(

@@ -1,4 +1,4 @@
-"""``facewright model``: look into face models, draw samples, import those of others."""
+"""``facewright model``: look into face models, draw samples, import those of others, fit them to scans."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -11,6 +11,7 @@ import tyro
 
 from facewright.bounds import bounded
 from facewright.cli.console import DONE, out_console, progress_bar, say
+from facewright.cli.fit_scan import ModelFitScan
 from facewright.export.formats import export_mesh
 from facewright.export.json import format_json, plain
 from facewright.morphable.container import load_face_model, save_face_model
@@ -90,12 +91,13 @@ class ModelImport:
 
 @dataclass(frozen=True)
 class Model:
-    """Face models: import them, look inside, draw samples."""
+    """Face models: import them, look inside, draw samples, fit them to scans."""
 
     action: (
         Annotated[ModelImport, tyro.conf.subcommand("import")]
         | Annotated[ModelInfo, tyro.conf.subcommand("info")]
         | Annotated[ModelSample, tyro.conf.subcommand("sample")]
+        | Annotated[ModelFitScan, tyro.conf.subcommand("fit-scan")]
     )
 
     def run(self) -> int:

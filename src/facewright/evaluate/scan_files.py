@@ -1,4 +1,4 @@
-"""Files of scan benchmarks: meshes (OBJ, PLY, STL, VRML) and landmarks (PP, BND, NPY, TXT). Vertex order is kept."""
+"""Files of scans: meshes (OBJ, PLY, STL, GLB, VRML) and landmarks (PP, BND, NPY, TXT). Vertex order is kept."""
 
 import re
 from pathlib import Path
@@ -106,6 +106,7 @@ _MESH_READERS = {
     FORMATS["obj"].suffix: _obj,
     FORMATS["ply"].suffix: _by_trimesh,
     FORMATS["stl"].suffix: _by_trimesh,
+    FORMATS["glb"].suffix: _by_trimesh,
     ".wrl": _vrml,
 }
 MESH_SUFFIXES = tuple(_MESH_READERS)

@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from facewright.bounds import check_bounds
 from facewright.detect import read_landmarks
+from facewright.errors import TrainingError
 from facewright.files import write_arrays
 from facewright.morphable import container
 from facewright.morphable.container import load_face_model, save_face_model
@@ -29,12 +31,21 @@ from facewright.pipeline.coefficient_files import read_camera, read_coefficients
 from facewright.regress.importers import import_weights
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
+from facewright.train.arcface import load_embedder
+from facewright.train.balance import read_labels
+from facewright.train.checkpoint import Checkpoint, load_checkpoint, rng_state, save_checkpoint
+from facewright.train.iresnet import IResNet
+from facewright.train.make import make_data
 from facewright.train.onnx_network import read_onnx_network
+from facewright.train.rnet_settings import RUN_PRESETS, RNetSettings
+from facewright.train.settings import read_settings, settings_json
+from facewright.train.shards import load_data
 from tests.morphable.readers import test_bfm_h5, test_flame, test_gnm, test_ict, test_own_npz
 from tests.morphable.readers.synthetic_bfm import front_variables, small_bfm, write_bfm2009
 from tests.morphable.readers.synthetic_head import synthetic_head
 from tests.regress.references import SLIM_HEADS, random_official_state
 from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables, write_checkpoint
+from tests.train.samples import SYNTHETIC, Dots
 
 WIDTH = 0.0625
 MODEL = toy_face_model()
@@ -119,7 +130,7 @@ def _write_ict(folder: Path) -> None:
 
 def _write_safetensors(folder: Path) -> None:
     net = RNet(MODEL.layout, architecture="resnet18", width=WIDTH)
-    card = WeightsCard(face_model=MODEL.name, light="rgb", recipe="none", licence="none", source="drawn")
+    card = WeightsCard(face_model=MODEL.name, light="color", recipe="none", licence="none", source="drawn")
     save_weights(net, card, folder / "net.safetensors")
 
 
@@ -143,6 +154,29 @@ def _write_onnx(folder: Path) -> None:
     ]
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 3, 8, 8]), ("out", [1, 144]))]
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight])), folder / "net.onnx")
+
+
+def _write_torchscript(folder: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3, 16), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(98, 4))
+    torch.jit.trace(net.eval(), torch.zeros(2, 3, 112, 112)).save(str(folder / "net.pt"))
+
+
+def _write_run_checkpoint(folder: Path) -> None:
+    weights = {"layer": torch.arange(30.0)}
+    optimizer = {"state": {0: {"exp_avg": torch.ones(30)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    rng = rng_state(torch.device("cpu"))
+    save_checkpoint(folder, Checkpoint(7, 2, weights, weights, optimizer, rng), keep=1)
+
+
+def _write_training_data(folder: Path) -> None:
+    make_data(folder, SYNTHETIC, range(3), Dots())
+
+
+def _read_training_data(folder: Path) -> None:
+    """As one who can compute a checksum would have it; everything but the pictures twice."""
+    data = load_data(folder, verify=False)
+    data.columns(("key", "landmarks", "truth"))
+    list(data.samples())
 
 
 def _coefficients() -> dict[str, np.ndarray]:
@@ -239,6 +273,21 @@ FORMATS: Mapping[str, Format] = {
         lambda folder: write_checkpoint(folder / "net", _slim()), lambda folder: import_weights(folder / "net")
     ),
     "weights-onnx": Format(_write_onnx, lambda folder: read_onnx_network(folder / "net.onnx")),
+    "embedder-pth": Format(
+        lambda folder: torch.save(IResNet((1, 1, 1, 1), (2, 2, 2, 2), 4).state_dict(), folder / "net.pth"),
+        lambda folder: load_embedder(str(folder / "net.pth")),
+    ),
+    "embedder-pt": Format(_write_torchscript, lambda folder: load_embedder(str(folder / "net.pt"))),
+    "train-checkpoint": Format(_write_run_checkpoint, lambda folder: load_checkpoint(folder / "step_00000007.pt")),
+    "train-data": Format(_write_training_data, _read_training_data, "**/*.*"),
+    "train-config": Format(
+        lambda folder: (folder / "config.json").write_text(settings_json(RUN_PRESETS["open"])),
+        lambda folder: check_bounds(read_settings(folder / "config.json", RNetSettings), TrainingError),
+    ),
+    "train-labels": Format(
+        lambda folder: (folder / "labels.csv").write_text("".join(f"{n}.jpg,{n % 3}\n" for n in range(20))),
+        lambda folder: read_labels([str(folder / "labels.csv")]),
+    ),
     "result-json": Format(_write_json, _read_json),
     "result-npz": Format(_write_npz, _read_npz),
     "result-mat": Format(_write_mat, _read_mat),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from torch import Tensor
 
 from facewright.errors import TrainingError
 from facewright.files import natural_order, written_whole
+from facewright.train.plateau import Plateau
 
 _NAME = re.compile(r"step_(\d{8})\.pt")
 _ENTRIES = {"format", "step", "skipped", "net", "average", "optimizer", "rng"}
+_LATER_ENTRIES = {"plateau"}
+"""Which the first checkpoints did not have."""
 FORMAT = "facewright-checkpoint/1"
 
 
@@ -28,6 +31,7 @@ class Checkpoint:
         average: state of the averaged network; empty if none is averaged.
         optimizer: state of the optimiser.
         rng: state of torch's generators by device (``cpu``, ``cuda:0``, ...).
+        plateau: what the learning rate remembers of the validation loss.
     """
 
     step: int
@@ -36,6 +40,7 @@ class Checkpoint:
     average: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
     rng: Mapping[str, Tensor]
+    plateau: Plateau = field(default_factory=Plateau)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -53,6 +58,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "average": dict(checkpoint.average),
         "optimizer": dict(checkpoint.optimizer),
         "rng": dict(checkpoint.rng),
+        "plateau": asdict(checkpoint.plateau),
     }
     with written_whole(path) as temporary:
         torch.save(content, temporary)
@@ -85,9 +91,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         raise TrainingError(
             f"{path} is not a whole checkpoint ({error}); remove it to resume from the one before"
         ) from (error)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.keys() != _ENTRIES:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.keys() - _LATER_ENTRIES != _ENTRIES:
         raise TrainingError(f"{path}: expected a checkpoint of format {FORMAT!r}, received something else; remove it")
-    return Checkpoint(**{name: value for name, value in content.items() if name != "format"})
+    plateau = Plateau(**content.pop("plateau", {}))
+    return Checkpoint(**{name: content[name] for name in _ENTRIES - {"format"}}, plateau=plateau)
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.regress.importers.torch_files import read_pickled
+from facewright.untrusted import is_zip, reading
 
 IRESNET50 = (3, 4, 14, 3)
 """Blocks of each of its four stages."""
@@ -89,10 +90,17 @@ class IResNet(nn.Module):
 
 
 def is_state_dict(path: str | os.PathLike[str]) -> bool:
-    """Whether a file of torch's is one of tensors alone: no TorchScript, whose archive holds code."""
-    if not zipfile.is_zipfile(path):
+    """Whether a file of torch's is one of tensors alone: no TorchScript, whose archive holds code.
+
+    Raises:
+        WeightsError: a damaged archive.
+    """
+    if not is_zip(path):
         return Path(path).is_file()  # as torch wrote before version 1.6
-    with zipfile.ZipFile(path) as archive:
+    with (
+        reading(path, WeightsError, "a whole file of torch.save or TorchScript", "fetch it again"),
+        zipfile.ZipFile(path) as archive,
+    ):
         names = archive.namelist()
     return any(name.endswith("/data.pkl") for name in names) and not any("/code/" in name for name in names)
 

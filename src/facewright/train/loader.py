@@ -29,7 +29,7 @@ WINDOW_GROUPS = 32
 """Row groups whose rows are mixed with each other (2,048 faces); twice as many are kept in memory, still coded."""
 BATCHES_AHEAD = 2
 """Batches per worker that are made before they are asked for."""
-_GROUPS, _ROWS, _JITTER = 0, 1, 2  # streams of random numbers
+_GROUPS, _ROWS, _JITTER, _TIMES = 0, 1, 2, 3  # streams of random numbers
 
 _Rows = list[tuple[StoredGroup, int, DataCard]]
 
@@ -38,16 +38,28 @@ class ShuffledRows:
     """An endless order of a data set's rows, random access: every epoch all of them, each in another order.
 
     Row groups are shuffled, and rows among neighbouring groups: reading stays sequential in pieces of a megabyte.
+    Where rows have shares, an epoch has as many places as before, and each row as many of them as its share says,
+    rounded down or up by chance, so that over epochs it is exact.
 
     Args:
         data: what is read.
         seed: of the order.
         together: neighbouring rows that stay neighbours: pictures of one person, drawn one after the other.
+        shares: of each row in an epoch, in the stored order, summing to their number; None: once each. Not with
+            ``together``.
     """
 
-    def __init__(self, data: DataSet, seed: tuple[int, ...], together: int = 1) -> None:
+    def __init__(
+        self,
+        data: DataSet,
+        seed: tuple[int, ...],
+        together: int = 1,
+        shares: Float[ndarray, " N"] | None = None,
+    ) -> None:
         self.data, self.seed, self.together = data, seed, together
-        self._sizes = np.array([rows for _, _, rows in data.groups])
+        self._begins = np.concatenate([[0], np.cumsum([rows for _, _, rows in data.groups])])
+        self._ends = None if shares is None else np.round(np.cumsum(shares) * len(data) / np.sum(shares), 6)
+        self._times = lru_cache(2)(self._times_shown)
         self._lock = threading.Lock()  # threads that need the same group shall read it once
         self._group = lru_cache(2 * WINDOW_GROUPS)(data.read_group)
         self._epoch = lru_cache(2)(self._shuffled_groups)
@@ -67,14 +79,24 @@ class ShuffledRows:
         return group, row
 
     def _shuffled_groups(self, epoch: int) -> tuple[Int[ndarray, " G"], Int[ndarray, " W"]]:
-        order = np.random.default_rng((*self.seed, _GROUPS, epoch)).permutation(len(self._sizes))
-        begins = np.concatenate([[0], np.cumsum(self._sizes[order])[:-1]])
+        sizes = np.add.reduceat(self._times(epoch), self._begins[:-1])
+        order = np.random.default_rng((*self.seed, _GROUPS, epoch)).permutation(len(sizes))
+        begins = np.concatenate([[0], np.cumsum(sizes[order])[:-1]])
         return order, begins[::WINDOW_GROUPS]
+
+    def _times_shown(self, epoch: int) -> Int[ndarray, " N"]:
+        """How often each row is shown."""
+        if self._ends is None:
+            return np.ones(len(self.data), np.int64)
+        upto = np.floor(self._ends + np.random.default_rng((*self.seed, _TIMES, epoch)).random())
+        return np.diff(upto, prepend=0.0).astype(np.int64)
 
     def _shuffled_rows(self, epoch: int, window: int) -> Int[ndarray, "N 2"]:
         groups = self._epoch(epoch)[0][window * WINDOW_GROUPS :][:WINDOW_GROUPS]
-        sizes = self._sizes[groups]
-        places = np.stack([np.repeat(groups, sizes), np.concatenate([np.arange(size) for size in sizes])], -1)
+        begins, ends = self._begins[groups], self._begins[groups + 1]
+        rows = np.concatenate([np.arange(end - begin) for begin, end in zip(begins, ends, strict=True)])
+        places = np.stack([np.repeat(groups, ends - begins), rows], -1)
+        places = np.repeat(places, self._times(epoch)[self._begins[places[:, 0]] + places[:, 1]], axis=0)
         rng, each = np.random.default_rng((*self.seed, _ROWS, epoch, window)), self.together
         order = rng.permutation(-(-len(places) // each))[:, None] * each + np.arange(each)
         return places[order[order < len(places)]]
@@ -86,6 +108,7 @@ class BatchStream:
     Args:
         datasets: what to mix; all with truth of the same face model, or without.
         shares: of each data set in every batch; equal if None. They are rounded to whole rows.
+        row_shares: of each data set, how often each of its rows is shown in an epoch (``balanced_shares``); None: once.
         batch_size: rows of a batch, over all processes.
         crop_size: side of the net's crops, px; windows are resampled.
         layout: of the truth; None takes that of the data sets (photographs alone have none).
@@ -107,6 +130,7 @@ class BatchStream:
         batch_size: int,
         crop_size: int,
         shares: Sequence[float] | None = None,
+        row_shares: Sequence[Float[ndarray, " N"]] | None = None,
         layout: CoefficientLayout | None = None,
         seed: int = 0,
         jitter: CropJitter = USUAL_JITTER,
@@ -125,7 +149,10 @@ class BatchStream:
         if any(data.card.layout not in (None, known) for data in datasets):
             raise TrainingDataError(f"expected truth of {known}, received {[d.card.layout for d in datasets]}")
         self.layout, self.counts = known, rows_of_shares(shares or [1.0] * len(datasets), batch_size)
-        self.orders = [ShuffledRows(data, (seed, number), together) for number, data in enumerate(datasets)]
+        self.orders = [
+            ShuffledRows(data, (seed, number), together, None if row_shares is None else row_shares[number])
+            for number, data in enumerate(datasets)
+        ]
         self.batch_size, self.crop_size, self.seed, self.jitter = batch_size, crop_size, seed, jitter
         self.rank, self.world, self.workers, self.together = rank, world, workers, together
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from facewright.train.checkpoint import Checkpoint, restore_rng, rng_state
 from facewright.train.course import Course, Losses, rows
+from facewright.train.plateau import Plateau
 from facewright.train.samples import TrainingBatch
 from facewright.train.schedules import ema_decay_at, lr_factor, update_average
 from facewright.train.settings import OptimizerSettings
@@ -89,7 +90,7 @@ class Training:
         if fabric.world_size > 1 and fabric.device.type == "cuda":  # one batch for all, as in Deng's PyTorch program
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
         self.settings, self.steps, self.accumulate = optimizer, steps, accumulate
-        self.step, self.skipped = 0, 0
+        self.step, self.skipped, self.plateau = 0, 0, Plateau()
         # a fifth faster on CPUs in batches: the channels of a pixel lie together
         self.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
         steps_of = make_optimizer(self.net, optimizer, course.in_trunk)
@@ -111,6 +112,7 @@ class Training:
             warmup_steps=settings.warmup_steps,
             decay_every=settings.decay_every,
             decay_factor=settings.decay_factor,
+            drops=self._drops(),
         )
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
@@ -134,6 +136,11 @@ class Training:
         self.step += 1
         return StepReport(self.step - 1, total, terms, float(norm), lr, finite, self.skipped)
 
+    def observe(self, validation_loss: float) -> None:
+        """Tell what the loss on validation data is now; the first process alone does, for all."""
+        settings = self.settings
+        self.plateau = self.plateau.after(validation_loss, patience=settings.patience, least_gain=settings.least_gain)
+
     def checkpoint(self) -> Checkpoint:
         """The state as it is now."""
         return Checkpoint(
@@ -143,16 +150,24 @@ class Training:
             {} if self.average is None else self.average.state_dict(),
             self.optimizer.state_dict(),
             rng_state(self.fabric.device),
+            self.plateau,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same settings."""
-        self.step, self.skipped = checkpoint.step, checkpoint.skipped
+        self.step, self.skipped, self.plateau = checkpoint.step, checkpoint.skipped, checkpoint.plateau
         self.net.load_state_dict(checkpoint.net)
         if self.average is not None:
             self.average.load_state_dict(checkpoint.average)
         self.optimizer.load_state_dict(dict(checkpoint.optimizer))
         restore_rng(checkpoint.rng, self.fabric.device)
+
+    def _drops(self) -> int:
+        """How often the rate has fallen: as the first process, which sees the validation data, has counted."""
+        if self.settings.schedule != "plateau" or self.fabric.world_size == 1:
+            return self.plateau.drops
+        counted = torch.tensor(self.plateau.drops, device=self.fabric.device)
+        return int(cast(Tensor, self.fabric.broadcast(counted)))
 
     def _backward(self, part: TrainingBatch, *, last: bool) -> Losses:
         with self.fabric.no_backward_sync(self.module, enabled=not last):

@@ -73,7 +73,9 @@ class Recorder:
             self._draw(report.step, batch, "step", "faces")
         if (report.step + 1) % settings.checkpoint_every == 0 or last:
             if self.validation is not None:
-                self._validate(self.validation, report.step)
+                found = self._validate(self.validation, report.step)
+                if (report.step + 1) % settings.checkpoint_every == 0:  # the same places, however long the run is
+                    self.training.observe(found.total)
             self._save()
 
     def close(self) -> None:
@@ -90,7 +92,7 @@ class Recorder:
         if self.on_log is not None:
             self.on_log(logged)
 
-    def _validate(self, validation: Validation, step: int) -> None:
+    def _validate(self, validation: Validation, step: int) -> Validated:
         """A line in the log, and a sheet, of faces that nothing is learnt from."""
         found = validation(self.training.result, step, self.training.fabric.device)
         append_log(self.folder.log, {"step": step, "validation": {"total": found.total, "terms": found.terms}})
@@ -99,6 +101,7 @@ class Recorder:
         self._draw(step, next(validation.batches()), "validation", "validation")
         if self.on_validation is not None:
             self.on_validation(found)
+        return found
 
     def _draw(self, step: int, batch: TrainingBatch, stem: str, tag: str) -> None:
         some = rows(batch, torch.arange(min(SHEET_FACES, len(batch))))

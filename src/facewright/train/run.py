@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
 from facewright.errors import MissingExtraError, TrainingError
 from facewright.provenance import source_commit
 from facewright.records import CoefficientLayout
 from facewright.regress.kinds import kind_of
 from facewright.regress.weights import WeightsCard, card_entries
+from facewright.train.balance import balanced_shares, read_labels
 from facewright.train.checkpoint import load_checkpoint
 from facewright.train.course import BatchNeeds, Course, Trainee
 from facewright.train.jitter import NO_JITTER
@@ -21,7 +24,7 @@ from facewright.train.loop import BatchSource, Training, run_steps
 from facewright.train.recorder import LoggedStep, Recorder
 from facewright.train.run_folder import RunFolder, open_run
 from facewright.train.samples import DataCard
-from facewright.train.settings import INSTALL, TrainSettings, check_settings
+from facewright.train.settings import INSTALL, DataSettings, TrainSettings, check_settings
 from facewright.train.shards import DataSet, load_data
 from facewright.train.trainees import TRAINEES
 from facewright.train.validation import Validated, Validation
@@ -201,6 +204,7 @@ def open_stream(
     return BatchStream(
         sets,
         shares=list(data.shares) or None,
+        row_shares=open_shares(settings.data, sets),
         batch_size=data.batch_size,
         crop_size=needs.crop_size,
         layout=needs.layout or (None if truth else CoefficientLayout(0, 0, 0)),
@@ -211,6 +215,18 @@ def open_stream(
         workers=data.workers,
         together=data.together,
     )
+
+
+def open_shares(data: DataSettings, sets: Sequence[DataSet]) -> list[Float[ndarray, " N"]] | None:
+    """How often the faces of each set are shown; None where all are shown alike.
+
+    Raises:
+        TrainingDataError: labels that cannot be read or are of other faces; a damaged shard.
+    """
+    if not data.balance:
+        return None
+    labels = read_labels(data.labels)
+    return [balanced_shares(stored, data.balance, labels=labels, most_repeats=data.most_repeats) for stored in sets]
 
 
 def open_validation(settings: TrainSettings[Any], course: Course, template: str) -> Validation | None:

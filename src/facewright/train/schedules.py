@@ -1,4 +1,4 @@
-"""Learning rates and averaging as functions of the step: nothing to save, nothing to resume."""
+"""Learning rates and averaging as functions of the step (and of what ``plateau`` remembers)."""
 
 import math
 from collections.abc import Iterable
@@ -11,22 +11,25 @@ from torch import Tensor
 def lr_factor(
     step: int,
     *,
-    schedule: Literal["constant", "cosine", "linear", "step"],
+    schedule: Literal["constant", "cosine", "linear", "plateau", "step"],
     steps: int,
     warmup_steps: int = 0,
     decay_every: int = 1,
     decay_factor: float = 1.0,
+    drops: int = 0,
 ) -> float:
     """Factor 0..1 on the learning rate of a step.
 
     Args:
         step: number of the step, from 0.
         schedule: ``constant``; ``cosine``: half a wave from 1 after the warm-up to 0 at ``steps``; ``linear``: a
-            line there; ``step``: times ``decay_factor`` after every ``decay_every`` steps (both of Deng's programs).
+            line there; ``step``: times ``decay_factor`` after every ``decay_every`` steps (both of Deng's programs);
+            ``plateau``: times ``decay_factor`` for each of the ``drops``.
         steps: of the whole run.
         warmup_steps: over which the factor rises in a line; step 0 has its first part, not 0.
         decay_every: steps.
         decay_factor: 0..1.
+        drops: as ``Plateau`` counts them.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -35,7 +38,7 @@ def lr_factor(
         return 0.5 * (1.0 + math.cos(math.pi * done))
     if schedule == "linear":
         return 1.0 - done
-    return decay_factor ** (step // decay_every) if schedule == "step" else 1.0
+    return decay_factor ** {"step": step // decay_every, "plateau": drops}.get(schedule, 0)
 
 
 def ema_decay_at(step: int, decay: float) -> float:

@@ -13,10 +13,11 @@ import tyro
 
 from facewright.bounds import bounded, check_bounds
 from facewright.errors import MissingExtraError, TrainingError
+from facewright.train.balance import Trait
 from facewright.train.jitter import CropJitter
 
 Precision = Literal["32", "bf16-mixed", "auto"]
-ScheduleKind = Literal["constant", "cosine", "linear", "step"]
+ScheduleKind = Literal["constant", "cosine", "linear", "plateau", "step"]
 Own = TypeVar("Own")
 """Settings of a trainee's own, a frozen dataclass."""
 
@@ -32,6 +33,10 @@ class DataSettings:
         shares: of each folder in a batch; empty: the same share for all.
         val: prepared data that nothing is learnt from: its losses and a sheet with every checkpoint.
         val_batches: how many batches of it are looked at, at most; always the same.
+        balance: what faces of each folder are balanced by: ranges of ``yaw``, a ``label`` of each; the paper takes pose
+            and race.
+        labels: files of ``key,label`` lines, for ``label``.
+        most_repeats: times that a face of a rare kind is shown while all are shown once, at most.
         batch_size: pictures per optimiser step, over all processes and accumulated parts.
         together: how many neighbouring pictures of the data stay neighbours in a batch: as many as there are of each
             person, where one was drawn after the other; 1: none.
@@ -46,6 +51,9 @@ class DataSettings:
     shares: tuple[float, ...] = ()
     val: tuple[str, ...] = ()
     val_batches: int = bounded(16, least=1)
+    balance: tuple[Trait, ...] = ()
+    labels: tuple[str, ...] = ()
+    most_repeats: float = bounded(20.0, least=1, most=1e6)
     batch_size: int = bounded(32, least=1)
     together: int = bounded(1, least=1, most=64)
     jitter: bool = True
@@ -69,10 +77,12 @@ class OptimizerSettings:
         backbone_lr_scale: the trunk's, as a factor of that.
         weight_decay: of matrices and filters; biases and norms have none.
         schedule: ``constant``; ``cosine`` or ``linear`` to zero; ``step``: times ``decay_factor`` every ``decay_every``
-            steps.
+            steps; ``plateau``: times ``decay_factor`` when the validation loss no longer falls.
         warmup_steps: over which the rate rises from zero.
         decay_every: of ``step``, optimiser steps.
-        decay_factor: of ``step``.
+        decay_factor: of ``step`` and ``plateau``.
+        patience: of ``plateau``: validations (one with every checkpoint) without gain that are borne.
+        least_gain: of ``plateau``: share of the best validation loss that counts as a gain.
         clip_norm: largest norm of the gradient; 0: not clipped.
         ema_decay: of the averaged weights, per step; 0: none are averaged.
     """
@@ -85,6 +95,8 @@ class OptimizerSettings:
     warmup_steps: int = 0
     decay_every: int = bounded(100_000, least=1)
     decay_factor: float = bounded(0.2, most=1)
+    patience: int = 5
+    least_gain: float = bounded(0.01, below=1)
     clip_norm: float = 0.0
     ema_decay: float = bounded(0.0, below=1)
 
@@ -132,6 +144,8 @@ FREE_ON_RESUME = {
     *("log_every", "sheet_every", "checkpoint_every", "keep_checkpoints"),
 }
 """What may change when a run is resumed: none of it changes what a step does (but ``steps`` bends a cosine)."""
+WATCHED = {"data.val", "data.val_batches", "checkpoint_every"}
+"""What may not, where the learning rate follows the validation loss."""
 
 
 def check_settings(settings: TrainSettings[Any], world: int = 1) -> None:
@@ -158,6 +172,16 @@ def check_settings(settings: TrainSettings[Any], world: int = 1) -> None:
             data.batch_size % parts == 0,
             f"a --batch-size that {world} processes with {settings.accumulate} accumulated parts divide evenly",
             data.batch_size,
+        ),
+        (
+            ("label" in data.balance) == (len(data.labels) > 0) and len(set(data.balance)) == len(data.balance),
+            "each trait in --balance once, and --labels where label is one of them",
+            f"--balance {' '.join(data.balance)}, {len(data.labels)} --labels",
+        ),
+        (
+            settings.optimizer.schedule != "plateau" or len(data.val) > 0,
+            "validation data as --val, because --schedule plateau watches their loss",
+            "none",
         ),
     ]
     for good, expected, received in checks:
@@ -237,7 +261,9 @@ def _strict() -> tuple[Any, Callable[[Exception, str], str]]:
 
 def differing(first: TrainSettings[Any], second: TrainSettings[Any]) -> list[str]:
     """Dotted names of the settings that differ, without those of ``FREE_ON_RESUME``."""
-    return [name for name in _differing(asdict(first), asdict(second)) if name not in FREE_ON_RESUME]
+    watched = WATCHED if "plateau" in (first.optimizer.schedule, second.optimizer.schedule) else set()
+    free = FREE_ON_RESUME - watched
+    return [name for name in _differing(asdict(first), asdict(second)) if name not in free]
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:

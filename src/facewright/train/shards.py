@@ -7,7 +7,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -132,6 +132,27 @@ class DataSet:
         if len(stored) != rows:
             raise _damaged(path, f"{rows} rows in row group {group}", f"{len(stored)}")
         return stored
+
+    def columns(self, names: Sequence[str]) -> dict[str, ndarray]:
+        """Some columns of all rows, in the stored order; pictures are not read.
+
+        Raises:
+            TrainingDataError: a shard is missing or damaged.
+            MissingExtraError: pyarrow is not installed.
+        """
+        parts: dict[str, list[ndarray]] = {name: [] for name in names}
+        shapes = POINT_COLUMNS | ({} if self.card.layout is None else {"truth": (self.card.layout.size,)})
+        parquet, arrow_error = _parquet(), _arrow_error()
+        for shard in self.shards:
+            path = self.folder / SHARDS / shard.name
+            try:
+                table = parquet.read_table(path, columns=list(names))
+                for name in names:
+                    column = table.column(name).combine_chunks()
+                    parts[name].append(np.array(column.to_pylist(), object) if name == "key" else _numbers(column, shapes[name]))
+            except (OSError, arrow_error, KeyError, ValueError) as error:
+                raise _damaged(path, f"the columns {', '.join(names)}", f"{type(error).__name__}: {error}") from error
+        return {name: np.concatenate(some) for name, some in parts.items()}
 
     def samples(self) -> Iterator[TrainingSample]:
         """All samples in the stored order, decoded."""
@@ -335,17 +356,19 @@ def _row_of(sample: TrainingSample, card: DataCard) -> dict[str, Any]:
 def _group_from(columns: Mapping[str, Any], card: DataCard) -> StoredGroup:
     keys = columns["key"].to_pylist()
 
-    def numbers(name: str, shape: tuple[int, ...]) -> ndarray:
-        return columns[name].flatten().to_numpy().astype(np.float32).reshape(len(keys), *shape)
-
     return StoredGroup(
         keys=keys,
         windows=columns["window"].to_pylist(),
         skins=columns["skin"].to_pylist(),
-        **{name: numbers(name, shape) for name, shape in POINT_COLUMNS.items()},
-        truth=None if card.layout is None else numbers("truth", (card.layout.size,)),
+        **{name: _numbers(columns[name], shape) for name, shape in POINT_COLUMNS.items()},
+        truth=None if card.layout is None else _numbers(columns["truth"], (card.layout.size,)),
         persons=columns["person"].to_numpy().astype(np.int64),
     )
+
+
+def _numbers(column: Any, shape: tuple[int, ...]) -> ndarray:
+    """Lists of fixed length, as they are stored, in their own shape."""
+    return column.flatten().to_numpy().astype(np.float32).reshape(len(column), *shape)
 
 
 def _schema(card: DataCard) -> Any:

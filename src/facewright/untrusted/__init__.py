@@ -8,10 +8,12 @@ from facewright.untrusted.matlab import MatContents, mat_contents, read_mat
 from facewright.untrusted.npz import NpyHeader, read_npz
 from facewright.untrusted.reading import memory_allowance, reading
 from facewright.untrusted.text import parse_json, read_json, read_text
+from facewright.untrusted.zips import is_zip
 
 __all__ = [
     "MatContents",
     "NpyHeader",
+    "is_zip",
     "mat_contents",
     "memory_allowance",
     "parse_json",

@@ -5,7 +5,6 @@ Nothing that a file holds is run: pickles give tensors and plain values only, gr
 
 import os
 import struct
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from facewright.regress.importers.torch_files import read_pickled, read_safetens
 from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
 from facewright.regress.rnet import RNET, RNet
 from facewright.regress.weights import WeightsCard, filled, save_weights
+from facewright.untrusted import is_zip
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _kind(path: str | os.PathLike[str]) -> str:
         tail = opened.read(8)
     if len(tail) == 8 and struct.unpack("<Q", tail)[0] == TABLE_MAGIC:
         return "checkpoint"
-    if zipfile.is_zipfile(file) or head[:2] == b"PK" or head[:1] == b"\x80":
+    if is_zip(file) or head[:2] == b"PK" or head[:1] == b"\x80":
         return "pickle"
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size:
         return "safetensors"

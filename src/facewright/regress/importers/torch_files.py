@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facewright.errors import WeightsError
 from facewright.regress.importers.lazy import TensorFile
+from facewright.untrusted import is_zip
 
 MOST_ENTRIES, DEEPEST = 100_000, 32
 """Of a file's dictionaries: many times what training programs write."""
@@ -37,7 +38,7 @@ def read_pickled(path: str | os.PathLike[str]) -> TensorFile[Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols that it may not read: it says so again if it fails
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path) or None)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         asks = (

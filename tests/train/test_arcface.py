@@ -83,6 +83,15 @@ def test_a_file_becomes_an_embedder_with_gradients_to_the_pixels(tmp_path: Path,
     assert rendered.grad.abs().sum() > 0
 
 
+def test_whole_crops_are_seen_whole(rng: torch.Generator) -> None:
+    """Resized, colours as of chips; a picture of the network's own size as it is."""
+    net = small_iresnet()
+    embedder, crops = ArcFace(net), torch.rand(2, 3, CHIP_SIZE, CHIP_SIZE, generator=rng)
+    torch.testing.assert_close(embedder(crops, None), net(2.0 * crops - 1.0), rtol=1e-5, atol=1e-5)
+    halves = crops.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(embedder(halves, None), embedder(crops, None), rtol=0.1, atol=0.1)
+
+
 def test_onnx_files_are_told_by_their_name(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper

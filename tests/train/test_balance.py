@@ -59,7 +59,9 @@ def test_yaw_is_read_from_landmarks_and_from_truth(photographs: DataSet, tmp_pat
     assert np.abs(found - YAWS_DEG).max() < 8.0  # near cameras turn profiles
     unknown = make_data(tmp_path / "blind", PHOTOGRAPHS, range(3), blind).data
     assert yaws_deg(unknown).tolist() == [0.0, 0.0, 0.0]
-    synthetic = make_data(tmp_path / "truth", SYNTHETIC, range(5), lambda job: [dotted_sample(int(job), SYNTHETIC)]).data
+    synthetic = make_data(
+        tmp_path / "truth", SYNTHETIC, range(5), lambda job: [dotted_sample(int(job), SYNTHETIC)]
+    ).data
     truth = [LAYOUT.unpack(torch.from_numpy(s.truth)[None]).angles[0, 1] for s in synthetic.samples()]  # pyright: ignore[reportArgumentType]
     np.testing.assert_allclose(yaws_deg(synthetic), np.degrees(truth), rtol=1e-5)
 

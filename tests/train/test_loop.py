@@ -20,6 +20,7 @@ from facewright.regress.weights import describe_weights, load_weights
 from facewright.train.loop import Training
 from facewright.train.losses.supervised import SUPERVISED_TERMS
 from facewright.train.objective import make_objective
+from facewright.train.plateau import Plateau
 from facewright.train.recorder import LoggedStep
 from facewright.train.rnet_settings import NO_TRUTH, RUN_PRESETS, NetSettings, ObjectiveSettings, RNetSettings
 from facewright.train.rnet_training import RNetCourse
@@ -297,6 +298,23 @@ def test_learning_rates_are_those_of_the_schedules() -> None:
     ]
     assert [published.lr * factor for factor in factors] == pytest.approx([1e-4, 1e-4, 2e-5, 2e-5])
     assert lr_factor(12345, schedule="constant", steps=1) == 1.0
+    assert lr_factor(7, schedule="plateau", steps=9, decay_factor=0.2, drops=2) == pytest.approx(0.04)
+
+
+def test_a_plateau_is_counted_as_torch_counts() -> None:
+    losses = [5.0, 4.0, 3.99, 4.1, 3.98, 3.0, 2.99, 2.985, float("nan"), 2.98, 2.9, 2.9, 2.9, 2.9, 2.9]
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0.01)
+    ours, drops = Plateau(), []
+    for loss in losses:
+        theirs.step(loss)
+        ours = ours.after(loss, patience=2, least_gain=0.01)
+        drops.append(ours.drops)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5**ours.drops)
+    assert drops == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]
+    worse = Plateau(best=-1.0).after(-1.005, patience=0, least_gain=0.01)  # losses may be negative
+    assert (worse.best, worse.drops) == (-1.0, 1)
 
 
 # ------------------------------------------------------------------------------------------------ refusals

@@ -7,13 +7,14 @@ import torch
 
 from facewright.errors import TrainingError
 from facewright.geometry.color import display_from_albedo, srgb_from_linear
-from facewright.geometry.frames import crop_camera
+from facewright.geometry.frames import clip_from_world, crop_camera
 from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.toy import toy_face_model
 from facewright.records import Annotations, FaceCoefficients
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.lighting import sh_shading
+from facewright.render.rasterizers import rasterize
 from facewright.render.renderer import render
 from facewright.train import objective as objective_module
 from facewright.train.course import rows
@@ -21,6 +22,7 @@ from facewright.train.losses.perceptual import EmbeddingMetric
 from facewright.train.losses.presets import PRESETS, LossPreset, PresetName
 from facewright.train.losses.supervised import SupervisedWeights
 from facewright.train.objective import Objective, make_objective, repeated, weak_terms
+from facewright.train.region import released_triangles
 from facewright.train.rnet_settings import NO_TRUTH
 from facewright.train.samples import TrainingBatch
 from tests.train.pictures import draw_batch, some_faces
@@ -154,9 +156,9 @@ class Watching:
     metric: EmbeddingMetric = "euclidean"
 
     def __init__(self) -> None:
-        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
 
-    def __call__(self, crop_srgb: torch.Tensor, five_px: torch.Tensor) -> torch.Tensor:
+    def __call__(self, crop_srgb: torch.Tensor, five_px: torch.Tensor | None) -> torch.Tensor:
         self.seen.append((crop_srgb.detach(), five_px))
         return crop_srgb.mean((2, 3))
 
@@ -175,8 +177,39 @@ def test_presets_that_carry_a_programs_name_draw_and_point_as_it_does(name: Pres
     torch.testing.assert_close(drawn, display_from_albedo(rendering.image, toy_model.albedo_space).clamp(0.0, 1.0))
     torch.testing.assert_close(rendering.mask, rendering.mask.round()) if published else None
     offset = torch.tensor([0.5, -0.5]) if published else torch.zeros(2)
-    torch.testing.assert_close(own_five - photo_five, offset.expand(2, 5, 2))  # the photo is the face itself
+    assert (own_five is None, photo_five is None) == (name == "deng-tf",) * 2  # it shows its network whole crops
+    if own_five is not None and photo_five is not None:
+        torch.testing.assert_close(own_five - photo_five, offset.expand(2, 5, 2))  # the photo is the face itself
     assert bool(terms["landmark"] > 0) == published
+
+
+def test_the_region_of_the_released_pytorch_program(toy_model: FaceModel) -> None:
+    """Triangles numbered within the region and looked up in the whole mesh, drawn alone; on its own face model only."""
+    ours = toy_face_model()
+    ours.metadata["crop"] = "front"
+    assert make_objective(ours, SIZE, weak=PIXELS, supervised=NO_TRUTH).triangles is None
+    assert released_triangles(toy_model) is None  # triangles of another model, numbered so, mean nothing
+    weak = replace(PIXELS, released_region=PRESETS["deng-pytorch"].released_region)
+    goal = make_objective(ours, SIZE, weak=weak, supervised=NO_TRUTH)
+    inside = ours.annotations.regions["photometric"] > 0.5
+    number = inside.cumsum(0) - 1
+    expected = number[ours.faces[inside[ours.faces].all(1)]]
+    assert goal.triangles is not None
+    assert torch.equal(goal.triangles, expected)
+    faces, camera = some_faces(ours, 2), repeated(crop_camera(size=SIZE), 2)
+    drawn = objective_module.draw_faces(ours, faces, camera, triangles=goal.triangles)
+    own = objective_module.draw_faces(ours, faces, camera)
+    corners = clip_from_world(posed_mesh(ours.decode(faces), faces.pose).vertices, camera)
+    alone = rasterize(corners, expected, (SIZE, SIZE)).face_index >= 0
+    assert torch.equal(drawn.region, alone.float())
+    assert torch.equal(drawn.srgb, own.srgb)
+    batch = draw_batch(ours, some_faces(ours, 2, seed=5), SIZE, torch.tensor([False, False]))
+    losses = [make_objective(ours, SIZE, weak=w, supervised=NO_TRUTH) for w in (weak, PIXELS)]
+    released, region = (float(each(RNetPrediction(faces), batch).total) for each in losses)
+    assert released != pytest.approx(region, rel=1e-3)
+    assert {name: preset.released_region for name, preset in PRESETS.items()} == {
+        "paper": False, "deng-tf": False, "deng-pytorch": True, "open": False
+    }  # fmt: skip
 
 
 def test_silhouettes_of_published_presets_have_no_gradient(toy_model: FaceModel) -> None:

@@ -47,6 +47,14 @@ def earlier(toy_model: FaceModel, tmp_path: Path) -> tuple[RNet, str]:
     return net, str(path)
 
 
+def test_the_callers_dice_are_left_alone(toy_model: FaceModel) -> None:
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    start(toy_model, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_the_seed_decides_and_heads_start_at_zero(toy_model: FaceModel) -> None:
     first, same, other = (start(toy_model, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first.get_parameter("backbone.conv1.weight"), same.get_parameter("backbone.conv1.weight"))

@@ -135,6 +135,25 @@ def test_faces_that_nothing_is_learnt_from_are_looked_at_with_every_checkpoint(
     assert f"step 5, validation: {entries[-1]['validation']['total']:.4g} (color" in done.err
 
 
+def test_the_rate_falls_when_validation_no_longer_does(photographs: Path, run: Run, tmp_path: Path) -> None:
+    """A gain of 90 % is asked, so nothing is one; resumed, it is remembered to the bit."""
+    make_data(tmp_path / "held_out", PHOTOGRAPHS, range(100, 103), Dots(PHOTOGRAPHS))
+    out, watched = tmp_path / "run", ("--val", tmp_path / "held_out")
+    plateau = ("--schedule", "plateau", "--patience", "0", "--least-gain", "0.9", "--decay-factor", "0.5")
+    line = ("train", "toy", "--data", photographs, *plateau, "--out", out)
+    assert "--val" in run(*line).err
+    assert run(*line, *watched).code == 0
+    log = without_clock(out)
+    # validated after steps 1, 3, 5: the first is the best so far, each later one no better
+    assert [entry["lr"] for entry in log if "lr" in entry] == pytest.approx([1e-2] * 4 + [5e-3] * 2)
+    (out / "checkpoints" / "step_00000006.pt").unlink()
+    assert run(*line, *watched, "--resume").code == 0
+    assert without_clock(out) == log
+    # what is watched decides what a step does: it may not change
+    assert "checkpoint_every" in run(*line, *watched, "--resume", "--checkpoint-every", "3").err
+    assert "data.val" in run(*line, "--val", photographs, "--resume").err
+
+
 def test_a_run_without_a_terminal_says_what_it_does(photographs: Path, run: Run, tmp_path: Path) -> None:
     done = run("train", "toy", "--data", photographs, "--out", tmp_path / "run", "--log-every", "2")
     lines = done.err.splitlines()

@@ -186,15 +186,18 @@ def add_entry(path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda path: path.write_text("not a network"), "not a whole TorchScript file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole TorchScript file"),
+        (lambda path: path.write_text("not a network"), "a whole TorchScript file, received one that cannot be read"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-100]),
+            "a whole TorchScript file, received one that cannot be read",
+        ),
         (lambda path: torch.save({"w": torch.zeros(1)}, path), "perhaps a state dict.*torch.jit.trace"),
         (lambda path: add_entry(path, "net/data.pkl"), "as torch writes it"),
         (lambda path: add_entry(path, "net/model.json"), "received another archive"),
         (lambda path: copy_with(path, with_a_bomb, zipfile.ZIP_DEFLATED), "as torch writes it"),
         (
             lambda path: copy_with(path, lambda name, content: None if name.endswith("data.pkl") else content),
-            "not a whole TorchScript file",
+            "a whole TorchScript file, received one that cannot be read",
         ),
         (
             lambda path: copy_with(

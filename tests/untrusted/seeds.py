@@ -274,7 +274,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "weights-onnx": Format(_write_onnx, lambda folder: read_onnx_network(folder / "net.onnx")),
     "embedder-pth": Format(
-        lambda folder: torch.save(IResNet((1, 1, 1, 1), (2, 2, 2, 2), 4).state_dict(), folder / "net.pth"),
+        lambda folder: torch.save(IResNet((1, 1, 1, 1), (2, 2, 2, 2, 2), 4).state_dict(), folder / "net.pth"),
         lambda folder: load_embedder(str(folder / "net.pth")),
     ),
     "embedder-pt": Format(_write_torchscript, lambda folder: load_embedder(str(folder / "net.pt"))),

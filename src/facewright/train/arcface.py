@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from facewright.bounds import bounded
 from facewright.errors import WeightsError
 from facewright.geometry.similarity import similarity_from_points
-from facewright.train.chips import cut_chips
+from facewright.train.chips import cut_chips, resized
 from facewright.train.dlib_resnet import DlibResNet, load_dlib_resnet
 from facewright.train.iresnet import is_state_dict, load_iresnet
 from facewright.train.losses.perceptual import EmbeddingMetric
@@ -54,9 +54,11 @@ class ArcFace(nn.Module):
         self.network = network
         self.coding = coding or ChipCoding()
 
-    def forward(self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B E"]:
-        """Embed the faces at the five points, differentiably in the pixels."""
-        return self.embed_chips(arcface_chips(crop_srgb, five_px))
+    def forward(
+        self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"] | None
+    ) -> Float[Tensor, "B E"]:
+        """Embed the faces at the five points, or whole crops, differentiably in the pixels."""
+        return self.embed_chips(resized(crop_srgb, CHIP_SIZE) if five_px is None else arcface_chips(crop_srgb, five_px))
 
     def embed_chips(self, chips_srgb: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B E"]:
         """Embed faces that are cut already: sRGB-coded, 0..1."""
@@ -116,7 +118,7 @@ def _check_answers(spec: str, embedder: ArcFace) -> None:
         with torch.no_grad():
             together = embedder.network(chips)
             alone = torch.cat([embedder.network(chip[None]) for chip in chips])
-    except (RuntimeError, IndexError, KeyError) as error:
+    except Exception as error:  # whatever a stranger's network raises
         raise WeightsError(
             f"{spec}: expected a network for any number of {CHIP_SIZE}-px chips, received one that fails on two chips "
             f"or on one ({error}); export it with a batch of any size"

@@ -1,7 +1,8 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ def rng_state(device: torch.device) -> dict[str, Tensor]:
     if device.type == "cuda":
         states[str(device)] = torch.cuda.get_rng_state(device)
     return states
+
+
+@contextmanager
+def own_dice(seed: int, device: torch.device) -> Iterator[None]:
+    """Generators that begin with a seed inside the block, as torch's layers draw from them; the caller's stay."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def restore_rng(states: Mapping[str, Tensor], device: torch.device) -> None:

@@ -27,3 +27,8 @@ def cut_chips(
     extent = crop_px.new_tensor([crop_srgb.shape[3], crop_srgb.shape[2]])
     grid = ((2.0 * crop_px + 1.0) / extent - 1.0).unflatten(1, (size, size))
     return F.grid_sample(crop_srgb, grid.to(crop_srgb), padding_mode="zeros", align_corners=False)
+
+
+def resized(crop_srgb: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 size size"]:
+    """Whole crops in the size of chips: antialiased, differentiable in the pixels."""
+    return F.interpolate(crop_srgb, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from facewright.errors import MissingExtraError, WeightsError
 from facewright.geometry.similarity import similarity_from_points
 from facewright.regress.backbones.dlib import WIDTHS, DlibTrunk
-from facewright.train.chips import cut_chips
+from facewright.train.chips import cut_chips, resized
 from facewright.train.dlib_file import DlibLayer, read_dlib_layers
 from facewright.train.losses.perceptual import EmbeddingMetric
 
@@ -72,9 +72,11 @@ class DlibResNet(nn.Module):
         self.trunk = DlibTrunk(len(WIDTHS), cells=1)
         self.head = nn.Linear(WIDTHS[-1], 128, bias=False)
 
-    def forward(self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B 128"]:
-        """Embed the faces at the five points, differentiably in the pixels."""
-        return self.embed_chips(face_chips(crop_srgb, five_px))
+    def forward(
+        self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"] | None
+    ) -> Float[Tensor, "B 128"]:
+        """Embed the faces at the five points, or whole crops, differentiably in the pixels."""
+        return self.embed_chips(resized(crop_srgb, CHIP_SIZE) if five_px is None else face_chips(crop_srgb, five_px))
 
     def embed_chips(self, chips_srgb: Float[Tensor, "B 3 150 150"]) -> Float[Tensor, "B 128"]:
         """Embed faces that are cut already: sRGB-coded, 0..1."""

@@ -32,6 +32,7 @@ from facewright.train.losses.perceptual import FaceEmbedder, perceptual_loss
 from facewright.train.losses.photometric import photometric_loss
 from facewright.train.losses.presets import TERMS, LossPreset
 from facewright.train.losses.supervised import LIKENESS_TERMS, SupervisedWeights, supervised_terms
+from facewright.train.region import drawn_region, released_triangles
 from facewright.train.samples import TrainingBatch
 
 PIXEL_TERMS = ("photometric", "perceptual")
@@ -70,6 +71,7 @@ class Objective:
         embedder: of the perceptual term.
         edges: of the model's mesh.
         rig: what terms of likeness need; None where none of them weighs anything and landmarks alone are seen.
+        triangles: of the photometric region where it is the released program's.
     """
 
     model: FaceModel
@@ -80,6 +82,7 @@ class Objective:
     embedder: FaceEmbedder | None
     edges: MeshEdges
     rig: FaceRig | None = None
+    triangles: Int[Tensor, "G 3"] | None = None
 
     def names(self) -> list[str]:
         """All terms that weigh something, in a fixed order."""
@@ -116,7 +119,7 @@ class Objective:
             some, of = (prediction, batch) if len(ids) == len(batch) else (rows(prediction, ids), rows(batch, ids))
             cameras = repeated(camera, len(ids))
             if kind == "weak":
-                found = weak_terms(some, of, self.model, cameras, self.weak, self.embedder, self.edges)
+                found = weak_terms(some, of, self.model, cameras, self.weak, self.embedder, self.edges, self.triangles)
             else:
                 found = self._supervised(some, of, cameras)
             for name, value in found.items():
@@ -182,7 +185,9 @@ def make_objective(
         raise TrainingError("the perceptual term expects an embedder, received none; name one, or set its weight to 0")
     likeness = any(getattr(supervised, name) > 0 for name in LIKENESS_TERMS)
     rig = make_rig(model, points) if likeness or points is not None else None
-    return Objective(model, crop_size, weak, supervised, weak_on_synthetic, embedder, mesh_edges(model.faces), rig)
+    triangles = released_triangles(model) if weak.released_region else None
+    edges = mesh_edges(model.faces)
+    return Objective(model, crop_size, weak, supervised, weak_on_synthetic, embedder, edges, rig, triangles)
 
 
 def weak_terms(
@@ -193,6 +198,7 @@ def weak_terms(
     preset: LossPreset,
     embedder: FaceEmbedder | None = None,
     edges: MeshEdges | None = None,
+    triangles: Int[Tensor, "G 3"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """The terms of equation 1 that weigh something, unweighted, each a mean over the batch.
 
@@ -204,13 +210,14 @@ def weak_terms(
         preset: which terms, and their readings.
         embedder: needed by ``perceptual``.
         edges: of the model's mesh, if already known.
+        triangles: of the photometric region, as ``released_triangles``; None: the model's own region.
     """
     coefficients, terms = prediction.coefficients, {}
     pixels = project_landmarks(model, coefficients, camera) if preset.landmark > 0 or preset.perceptual > 0 else None
     if pixels is not None and preset.offset_landmarks:
         pixels = pixels + pixels.new_tensor(OFFICIAL_OFFSET_PX)
     if any(getattr(preset, name) > 0 for name in PIXEL_TERMS):
-        drawn = draw_faces(model, coefficients, camera, edges, antialias=preset.antialiased)
+        drawn = draw_faces(model, coefficients, camera, edges, antialias=preset.antialiased, triangles=triangles)
         if preset.photometric > 0:
             skin = torch.where(batch.skin > 0.5, 1.0, batch.skin) if preset.thresholded_skin else batch.skin
             terms["photometric"] = photometric_loss(
@@ -222,7 +229,7 @@ def weak_terms(
             )
         if preset.perceptual > 0 and embedder is not None and pixels is not None:
             seen, own = _five_points(batch, pixels)
-            terms["perceptual"] = perceptual_loss(embedder, batch.crops, seen, drawn.srgb, own)
+            terms["perceptual"] = perceptual_loss(embedder, batch.crops, seen, drawn.srgb, own, whole=preset.whole_crop)
     if preset.landmark > 0 and pixels is not None:
         weights = landmark_weights(pixels) * batch.landmark_weights
         terms["landmark"] = landmark_loss(pixels, batch.landmarks, weights, crop_size=camera.width)
@@ -244,6 +251,7 @@ def draw_faces(
     edges: MeshEdges | None = None,
     *,
     antialias: bool = True,
+    triangles: Int[Tensor, "G 3"] | None = None,
 ) -> DrawnFaces:
     """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included where antialiased."""
     mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
@@ -252,6 +260,8 @@ def draw_faces(
     regions = model.annotations.regions
     region = regions.get("photometric", regions.get("skin"))
     with torch.no_grad():
+        if triangles is not None:
+            return DrawnFaces(image, drawn_region(mesh.vertices, triangles, camera))
         if region is None:
             return DrawnFaces(image, drawing.mask[:, 0].detach())
         samples = sample_surface(clip_from_world(mesh.vertices, camera), mesh.faces, drawing.fragments)

@@ -16,7 +16,7 @@ from facewright.records import CoefficientLayout
 from facewright.regress.kinds import kind_of
 from facewright.regress.weights import WeightsCard, card_entries
 from facewright.train.balance import balanced_shares, read_labels
-from facewright.train.checkpoint import load_checkpoint
+from facewright.train.checkpoint import load_checkpoint, own_dice
 from facewright.train.course import BatchNeeds, Course, Trainee
 from facewright.train.jitter import NO_JITTER
 from facewright.train.loader import BatchStream, rows_of_shares
@@ -77,12 +77,13 @@ def train(
     fabric.barrier()
     folder = RunFolder(out)
     training = Training(fabric, course, settings.optimizer, steps=settings.steps, accumulate=settings.accumulate)
-    if folder.last_checkpoint is not None:
-        training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
     recorder = None
-    if fabric.is_global_zero:
-        recorder = Recorder(training, settings, folder, card, on_log, validation, on_validation)
-    run_steps(training, source, on_step=recorder or (lambda report, batch: None))
+    with own_dice(settings.seed, fabric.device):
+        if folder.last_checkpoint is not None:
+            training.restore(load_checkpoint(folder.last_checkpoint, fabric.device))
+        if fabric.is_global_zero:
+            recorder = Recorder(training, settings, folder, card, on_log, validation, on_validation)
+        run_steps(training, source, on_step=recorder or (lambda report, batch: None))
     if recorder is not None:
         recorder.close()
     fabric.barrier()

@@ -149,7 +149,9 @@ class DataSet:
                 table = parquet.read_table(path, columns=list(names))
                 for name in names:
                     column = table.column(name).combine_chunks()
-                    parts[name].append(np.array(column.to_pylist(), object) if name == "key" else _numbers(column, shapes[name]))
+                    parts[name].append(
+                        np.array(column.to_pylist(), object) if name == "key" else _numbers(column, shapes[name])
+                    )
             except (OSError, arrow_error, KeyError, ValueError) as error:
                 raise _damaged(path, f"the columns {', '.join(names)}", f"{type(error).__name__}: {error}") from error
         return {name: np.concatenate(some) for name, some in parts.items()}

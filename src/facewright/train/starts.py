@@ -11,6 +11,7 @@ from facewright.regress.backbones.dlib import DlibTrunk
 from facewright.regress.importers.torch_files import read_pickled
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import load_weights
+from facewright.train.checkpoint import own_dice
 from facewright.train.dlib_resnet import start_from_dlib
 from facewright.train.seen_points import seen_points
 
@@ -49,17 +50,17 @@ def start_net(
         WeightsError: initial weights that are malformed or for another face model.
         MissingExtraError: ``dlib`` without its package.
     """
-    torch.manual_seed(seed)
-    net = RNet(
-        model.layout,
-        architecture=architecture,
-        width=width,
-        crop_size=crop_size,
-        landmark_head=landmark_head,
-        points=seen_points(model) if dense_points else None,
-    )
-    if dense_points:
-        start_points(net, model)
+    with own_dice(seed, torch.device("cpu")):
+        net = RNet(
+            model.layout,
+            architecture=architecture,
+            width=width,
+            crop_size=crop_size,
+            landmark_head=landmark_head,
+            points=seen_points(model) if dense_points else None,
+        )
+        if dense_points:
+            start_points(net, model)
     if init == FROM_DLIB:
         if not isinstance(net.backbone, DlibTrunk):
             raise TrainingError(

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from facewright.errors import AssetNotFoundError, WeightsError
+from facewright.untrusted import reading
 
 # What runs on loading or unseen on calling, by the words without which it cannot be written.
 _RUNS_UNSEEN = {
@@ -50,13 +51,10 @@ def load_torchscript(path: str | os.PathLike[str]) -> torch.jit.ScriptModule:
     """
     if not Path(path).is_file():
         raise AssetNotFoundError(f"expected a TorchScript file at {path}, found none; bring one: {_HOW_TO_WRITE}")
-    archive = _checked_copy(path)
-    with warnings.catch_warnings():  # newer networks come as ONNX; for the others there is no other reader
+    with reading(path, WeightsError, "a whole TorchScript file", "fetch it again"), warnings.catch_warnings():
+        # newer networks come as ONNX; for the others there is no other reader
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
-        try:
-            network = torch.jit.load(archive, map_location="cpu")
-        except RuntimeError as error:
-            raise WeightsError(f"{path} is not a whole TorchScript file ({error}); fetch it again") from error
+        network = torch.jit.load(_checked_copy(path), map_location="cpu")
     if not hasattr(network, "forward"):
         raise WeightsError(f"{path}: expected a network, received a program without forward: {_HOW_TO_WRITE}")
     kinds = set(_kinds(network.inlined_graph))
@@ -73,26 +71,23 @@ def load_torchscript(path: str | os.PathLike[str]) -> torch.jit.ScriptModule:
 def _checked_copy(path: str | os.PathLike[str]) -> io.BytesIO:
     """The archive's code, tensors and version alone; refuses what could run before it is looked at."""
     copy = io.BytesIO()
-    try:
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
-            names = source.namelist()
-            packed = sum(e.file_size for e in source.infolist() if e.compress_type != zipfile.ZIP_STORED)
-            if packed > _MOST_PACKED_BYTES or len(set(names)) < len(names):
-                raise WeightsError(f"{path}: expected an archive as torch writes it, received another; save it again")
-            if not any("/code/" in name for name in names) or any(name.endswith("/model.json") for name in names):
-                raise WeightsError(
-                    f"{path}: expected a TorchScript file, received another archive, perhaps a state dict, which has "
-                    f"no network in it: {_HOW_TO_WRITE}"
-                )
-            for name in names:
-                if name.endswith(".debug_pkl"):
-                    continue
-                content = source.read(name)
-                if name.endswith((".py", ".pkl")):
-                    _refuse_what_runs_unseen(path, content)
-                target.writestr(name, content)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise WeightsError(f"{path} is not a whole TorchScript file ({error}); fetch it again") from error
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+        names = source.namelist()
+        packed = sum(e.file_size for e in source.infolist() if e.compress_type != zipfile.ZIP_STORED)
+        if packed > _MOST_PACKED_BYTES or len(set(names)) < len(names):
+            raise WeightsError(f"{path}: expected an archive as torch writes it, received another; save it again")
+        if not any("/code/" in name for name in names) or any(name.endswith("/model.json") for name in names):
+            raise WeightsError(
+                f"{path}: expected a TorchScript file, received another archive, perhaps a state dict, which has "
+                f"no network in it: {_HOW_TO_WRITE}"
+            )
+        for name in names:
+            if name.endswith(".debug_pkl"):
+                continue
+            content = source.read(name)
+            if name.endswith((".py", ".pkl")):
+                _refuse_what_runs_unseen(path, content)
+            target.writestr(name, content)
     copy.seek(0)
     return copy
 

@@ -16,8 +16,9 @@ class Linear:
         self.metric: EmbeddingMetric = metric
         self.matrix = torch.randn(12, 6, generator=rng, dtype=torch.float64)
 
-    def __call__(self, crop_srgb: Tensor, five_px: Tensor) -> Tensor:
-        return crop_srgb.flatten(1) @ self.matrix + five_px.mean((1, 2))[:, None]
+    def __call__(self, crop_srgb: Tensor, five_px: Tensor | None) -> Tensor:
+        whole = crop_srgb.flatten(1) @ self.matrix
+        return whole if five_px is None else whole + five_px.mean((1, 2))[:, None]
 
 
 def pair(rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -66,6 +67,15 @@ def test_equal_faces_cost_nothing_and_pull_nowhere(rng: torch.Generator, metric:
     assert abs(float(loss.detach())) < 1e-12
     assert rendered.grad is not None
     torch.testing.assert_close(rendered.grad, torch.zeros_like(photo), atol=1e-12, rtol=0)
+
+
+def test_whole_crops_have_no_points(rng: torch.Generator) -> None:
+    """As in the TensorFlow program: where the face is does not matter to what the network is shown."""
+    embedder, (photo, rendered) = Linear("euclidean", rng), pair(rng)
+    whole = perceptual_loss(embedder, photo, FIVE, rendered, FIVE + 3, whole=True)
+    matrix = embedder.matrix
+    assert float(whole) == pytest.approx(float(((photo - rendered).flatten(1) @ matrix).norm(dim=-1).mean()), rel=1e-9)
+    assert float(perceptual_loss(embedder, photo, FIVE, rendered, FIVE + 3)) != pytest.approx(float(whole), rel=1e-3)
 
 
 def test_gradients_reach_the_renderings_pixels_only(rng: torch.Generator) -> None:

@@ -23,12 +23,15 @@ class FaceEmbedder(Protocol):
         """``cosine`` or ``euclidean``."""
         ...
 
-    def __call__(self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B E"]:
+    def __call__(
+        self, crop_srgb: Float[Tensor, "B 3 H W"], five_px: Float[Tensor, "B 5 2"] | None
+    ) -> Float[Tensor, "B E"]:
         """Embed faces, differentiably in the pixels; the network cuts its own window by the five points.
 
         Args:
             crop_srgb: sRGB-coded, 0..1.
-            five_px: right eye, left eye, nose tip, right and left mouth corner, in pixels of the crop.
+            five_px: right eye, left eye, nose tip, right and left mouth corner, in pixels of the crop; None: the
+                network sees the whole crop.
         """
         ...
 
@@ -51,6 +54,8 @@ def perceptual_loss(
     photo_five_px: Float[Tensor, "B 5 2"],
     rendered_srgb: Float[Tensor, "B 3 H W"],
     rendered_five_px: Float[Tensor, "B 5 2"],
+    *,
+    whole: bool = False,
 ) -> Float[Tensor, ""]:
     """Mean distance of embeddings between photos and renderings.
 
@@ -62,8 +67,10 @@ def perceptual_loss(
         photo_five_px: the photo's five points.
         rendered_srgb: sRGB-coded; clamped to 0..1 here, as networks have never seen other values.
         rendered_five_px: the rendering's own five points, predicted.
+        whole: show the network whole crops, the rendering on black, as the TensorFlow program does.
     """
+    drawn = rendered_srgb.clamp(0.0, 1.0)
     with torch.no_grad():
-        wanted = embedder(photo_srgb, photo_five_px)
-    received = embedder(rendered_srgb.clamp(0.0, 1.0), rendered_five_px.detach())
+        wanted = embedder(photo_srgb, None if whole else photo_five_px)
+    received = embedder(drawn, None if whole else rendered_five_px.detach())
     return embedding_distance(received, wanted, embedder.metric).mean()

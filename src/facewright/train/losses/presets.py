@@ -33,6 +33,10 @@ class LossPreset:
         antialiased: silhouettes are blended, which gives them a gradient; False: a pixel is drawn or not, as published.
         offset_landmarks: predicted landmarks, and the chips that they cut, lie half a pixel right of and above the
             drawn face, as in both programs of Deng et al. (docs/deep3d.md section 5); False: on it.
+        whole_crop: the recognition network sees the whole crop, as in the TensorFlow program; False: the face cut out.
+        released_region: the photometric term looks where the released PyTorch program does, on the face model of that
+            program (its triangles are numbered wrongly, which leaves out the chin: docs/deep3d.md section 11, D1);
+            False: at the face model's own region.
     """
 
     photometric: float
@@ -50,6 +54,8 @@ class LossPreset:
     box: float = 0.0
     antialiased: bool = True
     offset_landmarks: bool = False
+    whole_crop: bool = False
+    released_region: bool = False
 
     def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """The weighted sum of the terms; one of weight 0 need not be given.
@@ -99,8 +105,9 @@ _DENG_TF = LossPreset(
     photometric_rounding=0.0,
     antialiased=False,
     offset_landmarks=True,
+    whole_crop=True,
 )
-_DENG_PYTORCH = replace(_DENG_TF, photometric_rounding=1e-3)
+_DENG_PYTORCH = replace(_DENG_TF, photometric_rounding=1e-3, whole_crop=False, released_region=True)
 # A start for the open head, not yet the outcome of experiments. Its albedo has no shading baked in, so nothing is
 # flattened; in exchange its albedo modes get the same prior as the identity modes.
 _OPEN = LossPreset(

@@ -1,6 +1,7 @@
 """The crop: official numbers, official pixels, an exact way back, a camera that draws in place."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -257,8 +258,8 @@ def test_points_with_y_up_are_noticed(caplog: pytest.LogCaptureFixture) -> None:
     five = template_seen(60.0, (0, 0, 0), (60, 50))
     align_face(noise_photo(120, 100), five)
     assert caplog.text == ""
-    align_face(noise_photo(120, 100), torch.stack([five[:, 0], 99 - five[:, 1]], -1))
-    assert "mirrored" in caplog.text
+    align_face(replace(noise_photo(120, 100), path="me.jpg"), torch.stack([five[:, 0], 99 - five[:, 1]], -1))
+    assert "me.jpg: the five points look mirrored" in caplog.text
 
 
 def test_parameters_of_another_photo_are_refused() -> None:

@@ -12,7 +12,7 @@ from facewright.cli.console import CommandError
 from facewright.cli.evaluate import LikenessPictures
 from facewright.evaluate.benchmarks.likeness import LikenessPlan
 
-LITTLE = ["--mirrored", "0", "--people", "0", "--no-turns", "--clips", "0"]
+LITTLE = ["--mirrored", "0", "--people", "0", "--clips", "0"]
 
 
 def test_synthetic_people_and_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

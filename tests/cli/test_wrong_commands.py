@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,47 @@ WRONG = {
     "weights": ["weights", "info", "nonexistent.safetensors"],
     "model": ["model", "info", "nonexistent.npz"],
 }
+IGNORED = {
+    "reconstruct texture": ["reconstruct", PORTRAIT, "--out", "o", "--formats", "json", "ply", "--texture-size", "512"],
+    "edit size of a photo": ["edit", "me.json", "--out", "a.png", "--photo", PORTRAIT, "--size", "512"],
+    "edit size of a mesh": ["edit", "me.json", "--out", "a.glb", "--size=64"],
+    "edit pose": ["edit", "me.json", "--out", "a.glb", "--with-pose"],
+    "edit pose, frontal": ["edit", "me.json", "--out", "a.glb", "--frontal", "--expression-of", "b", "--with-pose"],
+    "convert photos": ["convert", "me.json", "--to", "now", "--out", "o", "--photos", "."],
+    "now unit": ["evaluate", "now", "--data", "d", "--out", "o", "--unit-mm", "1.0"],
+    "micc unit": ["evaluate", "micc", "--data", "d", "--out", "o", "--unit_mm", "10"],
+    "bu3dfe unit": ["evaluate", "bu3dfe", "--data", "d", "--out", "o", "--unit-mm", "10"],
+    "micc frames": ["evaluate", "micc", "--data", "d", "--out", "o", "--predictions", ".", "--frames", "3"],
+    "predictions, method": ["evaluate", "now", "--data", "d", "--out", "o", "--predictions", ".", "--method", "auto"],
+    "predictions, device": ["evaluate", "now", "--data", "d", "--out", "o", "--predictions", ".", "--device", "cpu"],
+    "mean, refine": ["evaluate", "realy", "--data", "d", "--out", "o", "--method", "mean", "--refine", "0"],
+    "likeness turns": ["evaluate", "synthetic", "--out", "o", "--people", "0", "--no-turns"],
+    "likeness frames": ["evaluate", "synthetic", "--out", "o", "--clips", "0", "--frames", "3"],
+    "train patience": ["train", "rnet", "--data", "d", "--out", "o", "--patience", "3"],
+    "train decay": ["train", "rnet", "--data", "d", "--out", "o", "--schedule", "plateau", "--decay-every", "3"],
+    "train val": ["train", "rnet", "--data", "d", "--out", "o", "--val-batches", "3"],
+    "train repeats": ["train", "rnet", "--data", "d", "--out", "o", "--most-repeats", "3"],
+    "train jitter": ["train", "rnet", "--data", "d", "--out", "o", "--no-jitter", "--shift", "0.1"],
+    "train chips": ["train", "rnet", "--data", "d", "--out", "o", "--preset", "paper", "--channels", "bgr"],
+}
+
+
+@pytest.mark.parametrize("what", IGNORED)
+def test_what_would_be_ignored_is_refused_by_name(what: str, run: Run, idle: Path) -> None:
+    """Even where the value is the default: whoever gives an option wants it to do something."""
+    option = next(word for word in reversed(IGNORED[what]) if str(word).startswith("--"))
+    name = str(option).partition("=")[0].replace("_", "-")
+    assert f"expected {name} only " in refused(run, idle, *IGNORED[what])
+
+
+def test_a_use_is_that_of_options_that_are_there() -> None:
+    """Whatever is said of an option can be asked of every command that has it."""
+    for command in COMMANDS.values():
+        given = [word for option in command.options for word in (option, f"--no-{option[2:]}")]
+        with suppress(CommandError):
+            check_command(parse([*command.words, *command.least]), given)
+
+
 NAMED = {
     "reconstruct": "--out", "reconstruct formats": "--formats", "reconstruct no formats": "--formats",
     "reconstruct method": "'magic'", "reconstruct weights": "'nonexistent'", "reconstruct refine": "received 3",

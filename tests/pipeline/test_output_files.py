@@ -285,6 +285,19 @@ def test_folders_become_their_pictures(tmp_path: Path) -> None:
     assert photo_paths([tmp_path / "folder.jpg"]) == [tmp_path / "folder.jpg"]
 
 
+def test_a_photo_that_is_named_twice_is_done_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    once, again = tmp_path / "a.jpg", tmp_path / ".." / tmp_path.name / "a.jpg"
+    assert photo_paths([once, tmp_path, again]) == [once, tmp_path / "b.jpg"]
+    assert caplog.messages == [
+        f"{path} is named more than once (as {once} before); it is done once" for path in (once, again)
+    ]
+    caplog.clear()
+    assert photo_paths([tmp_path]) == [once, tmp_path / "b.jpg"]
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".stl", ".mat", ".npz", ".json", ".png", ".GLB"])
 def test_one_face_to_one_file(face: Reconstruction, tmp_path: Path, suffix: str) -> None:
     save_face(face, tmp_path / f"me{suffix}", texture_px=64)

@@ -81,6 +81,11 @@ def align_face(
     T_photo_turned, width, height = turned_frame(photo.width, photo.height, roll)
     five_turned = apply_homogeneous(torch.linalg.inv(T_photo_turned), five)
     trans_params = fit_trans_params(five_turned, width, height, template=template, rescale=rescale)
+    if _is_mirrored(five_turned, template):
+        _log.warning(
+            "%s: the five points look mirrored; expected y down, and the eye at the image's left first",
+            photo.path or "the photo",
+        )
     return crop_by_trans_params(photo, trans_params, five, size=size, rescale=rescale, roll=roll)
 
 
@@ -132,10 +137,7 @@ def fit_trans_params(
     Raises:
         ReconstructionError: the points do not span a face.
     """
-    y_up = height - 1 - five[:, 1].double()
-    targets = torch.stack([five[:, 0].double(), y_up], -1)
-    design = torch.cat([template.double().cpu(), torch.ones(5, 1, dtype=torch.float64)], -1)
-    solution = torch.linalg.pinv(design) @ targets.cpu()
+    solution = _affine_of(five, height, template)
     rows, (tx, ty) = solution[:3].T, solution[3].tolist()
     scale = float(rows.norm(dim=1).mean())
     spread = torch.linalg.svdvals(rows)
@@ -144,9 +146,20 @@ def fit_trans_params(
             f"expected five points that span a face, received {five.tolist()}: they coincide or lie on one line; "
             "check their order (right eye, left eye, nose tip, right and left mouth corner) and that x comes first"
         )
-    if float(torch.linalg.det(rows[:, :2])) < 0:  # the face would be seen from behind
-        _log.warning("the five points look mirrored; expected y down, and the eye at the image's left first")
     return torch.tensor([width, height, rescale / scale, tx, ty], dtype=torch.float64)
+
+
+def _affine_of(five: Float[Tensor, "5 2"], height: int, template: Float[Tensor, "5 3"]) -> Float[Tensor, "4 2"]:
+    """Rows r1 and r2, and below them tx and ty (y up), by least squares."""
+    y_up = height - 1 - five[:, 1].double()
+    targets = torch.stack([five[:, 0].double(), y_up], -1)
+    design = torch.cat([template.double().cpu(), torch.ones(5, 1, dtype=torch.float64)], -1)
+    return torch.linalg.pinv(design) @ targets.cpu()
+
+
+def _is_mirrored(five: Float[Tensor, "5 2"], template: Float[Tensor, "5 3"]) -> bool:
+    """Whether the face would be seen from behind."""
+    return float(torch.linalg.det(_affine_of(five, 1, template)[:2])) < 0
 
 
 def crop_by_trans_params(

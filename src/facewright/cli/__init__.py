@@ -73,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> int:
         try:
             require_arguments(given)
             command = parse(given)
-            check_command(command)
+            check_command(command, given)
             if (threads := _threads_of(command)) is not None:
                 take_threads(threads)
             return command.run()

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from facewright.bounds import check_bounds
+from facewright.bounds import check_bounds, check_uses
 from facewright.cli.console import CommandError
 
 
@@ -23,13 +23,18 @@ def require_arguments(given: Sequence[str]) -> None:
             raise CommandError(f"expected something after {before}, received an empty argument")
 
 
-def check_command(command: Any) -> None:
-    """Refuse numbers outside of their bounds, and files that would be written over what is read.
+def check_command(command: Any, given: Sequence[str] = ()) -> None:
+    """Refuse numbers outside of their bounds, options without a use, and files that would be written over what is read.
+
+    Args:
+        command: with all its options.
+        given: the command line.
 
     Raises:
         CommandError: naming the option.
     """
     check_bounds(command, CommandError)
+    check_uses(command, {_option_of(argument) for argument in given if argument.startswith("--")}, CommandError)
     read, written = set[str](), list[Path]()
     for name, value in _paths(command):
         if name == "out":
@@ -41,6 +46,11 @@ def check_command(command: Any) -> None:
             raise CommandError(f"expected --out to be another file than those that are read, received {path} for both")
     if len(set(written)) < len(written):
         raise CommandError(f"expected each --out once, received {' '.join(map(str, written))}")
+
+
+def _option_of(argument: str) -> str:
+    """The long name; underscores are understood as dashes."""
+    return argument.partition("=")[0].replace("_", "-")
 
 
 def _paths(command: Any) -> Iterator[tuple[str, str | Path]]:

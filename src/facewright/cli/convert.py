@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from facewright.apps.convert import Target, convert_results
+from facewright.bounds import Use, only
 from facewright.cli.console import DONE, CommandError, say
 from facewright.morphable.container import load_face_model
 
@@ -28,15 +29,15 @@ class Convert:
     """The model that the coefficients belong to; for NoW and REALY an uncropped one (``--crop nomouth``)."""
     face: int = 0
     """Which face of files with several."""
-    photos: Path | None = None
+    photos: Path | None = only(Use("beside --to eg3d", lambda o: o["to"] == "eg3d"), None)
     """Folder of the photos, for eg3d: beside its labels their crops are written, ``<name>.png``."""
 
     def run(self) -> int:
         """Convert and write."""
         if not self.results:
             raise CommandError("expected at least one result, received none: facewright convert me.json --to eg3d ...")
-        if self.photos is not None and (self.to != "eg3d" or not self.photos.is_dir()):
-            raise CommandError(f"expected --photos to be a folder, beside --to eg3d; received {self.photos}")
+        if self.photos is not None and not self.photos.is_dir():
+            raise CommandError(f"expected --photos to be a folder, received {self.photos}")
         model = load_face_model(self.face_model)
         for path in convert_results(list(self.results), self.to, self.out, model, face=self.face, photos=self.photos):
             say(path)

@@ -1,5 +1,6 @@
 """``facewright edit``: a reconstructed face with another expression, pose or light."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,14 +10,19 @@ import tyro
 
 from facewright.apps.edit import frontalise, light_from_direction, neutralise, relight, transfer_expression
 from facewright.apps.edited_files import EDITED_FORMATS, require_camera, write_edited
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, CommandError, say
-from facewright.export.formats import format_of
+from facewright.export.formats import FORMATS, format_of
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.coefficient_files import read_camera, read_coefficients
 from facewright.records import FaceCoefficients
+
+
+def _draws(out: Sequence[Path]) -> bool:
+    """Whether a picture is among what is written; a suffix that none may have is refused later."""
+    return any(path.suffix.lower() == FORMATS["png"].extension for path in out)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,12 @@ class Edit:
     """Take the expression away."""
     expression_of: Path | None = None
     """Give it the expression of this face (.json, .npz, .mat; of the same face model)."""
-    with_pose: bool = False
+    with_pose: bool = only(
+        Use(
+            "beside --expression-of, and not beside --frontal", lambda o: bool(o["expression_of"] and not o["frontal"])
+        ),
+        False,
+    )
     """Take the head's rotation from there too."""
     frontal: bool = False
     """Turn it to the camera."""
@@ -40,13 +51,18 @@ class Edit:
     """Put it in the light of this face."""
     light_from: tuple[float, float, float] | None = bounded(None, least=-1e6, most=1e6)
     """Light it from this direction: x image right, y up, z to the camera."""
-    photo: Path | None = None
+    photo: Path | None = only(Use("with a .png in --out", lambda o: _draws(o["out"])), None)
     """Draw the .png on this photo, which must be the one of the face's .json; else on a dark ground."""
     face_model: str = "open"
     """The model that the coefficients belong to."""
     face: int = 0
     """Which face of a file with several."""
-    size: int = bounded(512, least=16, most=8192)
+    size: int = bounded(
+        512,
+        least=16,
+        most=8192,
+        use=Use("with a .png in --out and without --photo", lambda o: o["photo"] is None and _draws(o["out"])),
+    )
     """Side of the .png without --photo, px."""
 
     def run(self) -> int:
@@ -68,14 +84,10 @@ class Edit:
             raise CommandError("expected files to write, received none: --out face.glb face.png")
         for path in self.out:
             format_of(path, EDITED_FORMATS, error=CommandError)
-        if self.photo is not None and all(format_of(path, EDITED_FORMATS).content != "picture" for path in self.out):
-            raise CommandError(f"expected a .png in --out for --photo {self.photo}, received none")
         if self.neutral and self.expression_of is not None:
             raise CommandError("expected --neutral or --expression-of, received both")
         if self.light_of is not None and self.light_from is not None:
             raise CommandError("expected --light-of or --light-from, received both")
-        if self.with_pose and (self.expression_of is None or self.frontal):
-            raise CommandError("expected --with-pose beside --expression-of, and not beside --frontal")
         if self.light_from == (0.0, 0.0, 0.0):
             raise CommandError("expected a direction for --light-from, received 0 0 0")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, CommandError, complain, progress_bar, say
 from facewright.cli.threads import MOST_THREADS
 from facewright.evaluate.benchmarks.aflw2000 import FileLandmarks, MethodLandmarks, evaluate_aflw2000
@@ -35,6 +35,13 @@ from facewright.morphable.container import load_face_model
 from facewright.pipeline.methods import AUTO, MOST_ROUNDS
 
 FILES = "files"
+FROM_FILES = Use("beside --predictions", lambda o: o["predictions"] is not None)
+FROM_PICTURES = Use("without --predictions", lambda o: o.get("predictions") is None)
+BY_A_NETWORK = Use(
+    f"without --predictions, and not with --method {MEAN}",
+    lambda o: o.get("predictions") is None and o["method"] != MEAN,
+)
+WITH_PEOPLE = Use("with --people above 0", lambda o: o["people"] != 0)
 LEAST_SIZE = 64
 
 
@@ -44,27 +51,22 @@ class _Measured:
 
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
-    method: str = AUTO
+    method: str = only(FROM_PICTURES, AUTO)
     """``rnet``, ``fit``, ``auto`` (R-Net where there are weights for the face model, else the fit), or ``mean``: the
     mean head, which is measured beside any method anyway."""
-    weights: str | None = None
+    weights: str | None = only(BY_A_NETWORK, None)
     """R-Net weights: a file (.safetensors), or ``open`` or ``fast``: embedded, for the open head."""
-    refine: int | None = bounded(None, most=MOST_ROUNDS)
+    refine: int | None = bounded(None, most=MOST_ROUNDS, use=BY_A_NETWORK)
     """Rounds of the fit after R-Net. Default: 1 after embedded weights, 0 after others."""
     face_model: str = "open"
     """``open`` or the file of an imported model."""
-    device: str = "cpu"
+    device: str = only(BY_A_NETWORK, "cpu")
     """Torch device."""
     threads: int = bounded(1, least=1, most=MOST_THREADS)
     """Of the processor. One gives the same numbers on every machine."""
 
     def check(self) -> None:
         """Refuse what cannot be, before anything is loaded."""
-        for option, value in (("--weights", self.weights), ("--refine", self.refine)):
-            if self.method == MEAN and value is not None:
-                raise CommandError(
-                    f"expected no {option} with --method {MEAN}, which has no use for it; received {value}"
-                )
 
     def flow(self) -> FlowMethod:
         """The method, loaded."""
@@ -97,15 +99,15 @@ class LikenessPictures:
     """Scenes that are measured again in a mirror. Default: 30."""
     people: int | None = None
     """Persons of the albums. Default: 10 beside 200 scenes or more, in proportion beside fewer."""
-    album: int | None = None
+    album: int | None = bounded(None, use=WITH_PEOPLE)
     """Pictures of each, everything but the person drawn anew. Default: 4."""
-    expressions: int | None = None
+    expressions: int | None = bounded(None, use=WITH_PEOPLE)
     """Pictures of each with different expressions alone. Default: 4."""
-    turns: bool = True
+    turns: bool = only(WITH_PEOPLE, True)
     """Turn each person's head to 0, 30, 55 and 80 degrees."""
     clips: int | None = None
     """Clips, each of another person. Default: 2 beside 200 scenes or more, in proportion beside fewer."""
-    frames: int | None = None
+    frames: int | None = bounded(None, use=Use("with --clips above 0", lambda o: o["clips"] != 0))
     """Of a clip. Default: 16."""
 
     def plan(self, scenes: int) -> LikenessPlan:
@@ -153,7 +155,7 @@ class _OnData(_Measured):
     """The benchmark's folder, in its official layout."""
     predictions: Path | None = None
     """Folder of another program's results; --method is not run then."""
-    label: str = FILES
+    label: str = only(FROM_FILES, FILES)
     """Name of the method that made the predictions."""
 
     def meshes(self, *, mm_per_unit: float = 1.0) -> MeshSource:
@@ -161,19 +163,6 @@ class _OnData(_Measured):
         if self.predictions is not None:
             return FileMeshes(self._folder(), self.label, mm_per_unit)
         return MeanHead(load_face_model(self.face_model)) if self.method == MEAN else MethodMeshes(self.flow())
-
-    def check(self) -> None:
-        """Refuse what the predictions' files, or their absence, leave no use for."""
-        super().check()
-        if self.predictions is None and self.label != FILES:
-            raise CommandError("expected --label beside --predictions, whose name it is; received it alone")
-        given = {
-            "--method": self.method != AUTO,
-            "--weights": self.weights is not None,
-            "--refine": self.refine is not None,
-        }
-        for option in (option for option, is_given in given.items() if is_given and self.predictions is not None):
-            raise CommandError(f"expected --predictions or {option}, received both: files are measured as they are")
 
     def _folder(self) -> Path:
         if self.predictions is None or not self.predictions.is_dir():
@@ -212,7 +201,7 @@ class Now(_OnData):
     """The test scans are hidden: only their owners can measure them."""
     metrical: bool = False
     """Keep the predicted scale."""
-    unit_mm: float = bounded(1.0, above=0, most=1e6)
+    unit_mm: float = bounded(1.0, above=0, most=1e6, use=FROM_FILES)
     """Millimetres per unit of the predictions' files."""
     limit: int = 0
     """At most so many pictures; 0 for all."""
@@ -260,9 +249,9 @@ class Micc(_OnData):
 
     preset: Preset = "deng2019"
     """Whose protocol; figures of two presets are never comparable."""
-    frames: int = 20
+    frames: int = bounded(20, use=FROM_PICTURES)
     """Per video, evenly spread; 0 for all."""
-    unit_mm: float = bounded(1.0, above=0, most=1e6)
+    unit_mm: float = bounded(1.0, above=0, most=1e6, use=FROM_FILES)
     """Millimetres per unit of the predictions' files."""
 
     def run(self) -> int:
@@ -308,7 +297,7 @@ class FaceWarehouse(_OnData):
 class Bu3dfe(_OnData):
     """BU-3DFE: point-to-plane RMSE as in Deng 2019."""
 
-    unit_mm: float = bounded(1.0, above=0, most=1e6)
+    unit_mm: float = bounded(1.0, above=0, most=1e6, use=FROM_FILES)
     """Millimetres per unit of the predictions' files."""
     limit: int = 0
     """At most so many scans; 0 for all."""

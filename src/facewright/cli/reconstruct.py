@@ -9,15 +9,19 @@ import tyro
 from rich.markup import escape
 from rich.table import Table
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.cli.threads import MOST_THREADS
-from facewright.export.formats import ALL_FORMATS, FormatName
+from facewright.export.formats import ALL_FORMATS, FORMATS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, load_reconstructor
 from facewright.pipeline.methods import MOST_ROUNDS
 from facewright.pipeline.outputs import OutputOptions
 
+TEXTURED = Use(
+    "with --formats that hold a texture",
+    lambda options: any("texture" in FORMATS[name].holds for name in options["formats"]),
+)
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
 
@@ -48,7 +52,7 @@ class Reconstruct:
     results ``<name>.mat``, to use instead of the detector."""
     subdivide: bool = False
     """Write meshes after one Loop subdivision of the face model: four times the triangles, smoother."""
-    texture_size: int = bounded(1024, least=16, most=8192)
+    texture_size: int = bounded(1024, least=16, most=8192, use=TEXTURED)
     """Side of the texture, px."""
     max_megapixels: float = bounded(200.0, least=LEAST_MEGAPIXELS, most=MOST_MEGAPIXELS)
     """Refuse larger photos before decoding them."""
@@ -72,9 +76,9 @@ class Reconstruct:
             device=self.device,
             subdivide=self.subdivide,
         )
-        total = len(photo_paths(self.photos))
+        photos = photo_paths(self.photos)
         with transient_progress(quiet=self.quiet) as progress:
-            task = progress.add_task("reconstructing", total=total)
+            task = progress.add_task("reconstructing", total=len(photos))
 
             def advance(report: InputReport) -> None:
                 for failure in report.failures:
@@ -83,7 +87,7 @@ class Reconstruct:
                 progress.advance(task)
 
             reports = reconstruct_files(
-                self.photos,
+                photos,
                 self.out,
                 reconstructor,
                 faces=self.faces,

@@ -43,9 +43,15 @@ log = logging.getLogger(__name__)
 def photo_paths(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Files as given; folders replaced by the pictures in them (not in their subfolders), in natural order.
 
-    Pictures that this product has drawn are none. A folder without any stays as it is, to be named as a failure.
+    Pictures that this product has drawn are none. A folder without any stays as it is, to be named as a failure. What
+    is named twice is done once, and a warning says so.
     """
-    return [path for entry in map(Path, inputs) for path in _pictures_in(entry) or [entry]]
+    once: dict[str, Path] = {}
+    for path in (path for entry in map(Path, inputs) for path in _pictures_in(entry) or [entry]):
+        before = once.setdefault(os.path.abspath(path), path)
+        if before is not path:
+            log.warning("%s is named more than once (as %s before); it is done once", path, before)
+    return list(once.values())
 
 
 def _pictures_in(entry: Path) -> list[Path]:

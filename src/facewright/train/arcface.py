@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded, only
 from facewright.errors import WeightsError
 from facewright.geometry.similarity import similarity_from_points
 from facewright.train.chips import cut_chips, resized
@@ -24,6 +24,9 @@ _FIVE_PX = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493
 _TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript", ".jit")
 
 
+OF_A_FILE = Use("with a file as --embedder", lambda options: options["embedder"] not in ("", "dlib"))
+
+
 @dataclass(frozen=True)
 class ChipCoding:
     """What a network's first layer was taught to see: ``(255 srgb - mean) / divisor``.
@@ -34,9 +37,9 @@ class ChipCoding:
         channels: order of the colours.
     """
 
-    mean: float = 127.5
-    divisor: float = bounded(127.5, above=0)
-    channels: Literal["rgb", "bgr"] = "rgb"
+    mean: float = bounded(127.5, use=OF_A_FILE)
+    divisor: float = bounded(127.5, above=0, use=OF_A_FILE)
+    channels: Literal["rgb", "bgr"] = only(OF_A_FILE, "rgb")
 
 
 class ArcFace(nn.Module):

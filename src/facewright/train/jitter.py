@@ -9,11 +9,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded, only
 from facewright.train.samples import DataCard
 
 _FARTHEST = 3.0  # deviations
 _BLURRED_FROM = 1.25  # stored pixels per pixel; beyond, bilinear sampling alone would skip pixels
+
+
+MOVED = Use("with --jitter", lambda options: options["jitter"])
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,12 @@ class CropJitter:
             that; ``black``, as in the PyTorch program of Deng et al.
     """
 
-    shift: float = 0.02
-    scale: float = bounded(0.04, below=1)
-    mirror: float = bounded(0.5, most=1)
-    turn: float = bounded(0.0, most=180)
-    draw: Literal["normal", "even"] = "normal"
-    beyond: Literal["photo", "black"] = "photo"
+    shift: float = bounded(0.02, use=MOVED)
+    scale: float = bounded(0.04, below=1, use=MOVED)
+    mirror: float = bounded(0.5, most=1, use=MOVED)
+    turn: float = bounded(0.0, most=180, use=MOVED)
+    draw: Literal["normal", "even"] = only(MOVED, "normal")
+    beyond: Literal["photo", "black"] = only(MOVED, "photo")
 
 
 USUAL_JITTER = CropJitter()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_origin
 
 import tyro
 
-from facewright.bounds import bounded, check_bounds
+from facewright.bounds import Use, bounded, check_bounds
 from facewright.errors import MissingExtraError, TrainingError
 from facewright.train.balance import Trait
 from facewright.train.jitter import CropJitter
@@ -22,6 +22,11 @@ Own = TypeVar("Own")
 """Settings of a trainee's own, a frozen dataclass."""
 
 INSTALL = "pip install 'facewright[train]'"
+
+
+def scheduled(*schedules: ScheduleKind) -> Use:
+    """What has a use under some schedules of the learning rate."""
+    return Use(f"with --schedule {' or '.join(schedules)}", lambda options: options["schedule"] in schedules)
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,10 @@ class DataSettings:
     folders: Annotated[tuple[str, ...], tyro.conf.arg(name="data")] = ()
     shares: tuple[float, ...] = ()
     val: tuple[str, ...] = ()
-    val_batches: int = bounded(16, least=1)
+    val_batches: int = bounded(16, least=1, use=Use("beside --val", lambda o: bool(o["val"])))
     balance: tuple[Trait, ...] = ()
     labels: tuple[str, ...] = ()
-    most_repeats: float = bounded(20.0, least=1, most=1e6)
+    most_repeats: float = bounded(20.0, least=1, most=1e6, use=Use("beside --balance", lambda o: bool(o["balance"])))
     batch_size: int = bounded(32, least=1)
     together: int = bounded(1, least=1, most=64)
     jitter: bool = True
@@ -93,10 +98,10 @@ class OptimizerSettings:
     weight_decay: float = 0.0
     schedule: ScheduleKind = "constant"
     warmup_steps: int = 0
-    decay_every: int = bounded(100_000, least=1)
-    decay_factor: float = bounded(0.2, most=1)
-    patience: int = 5
-    least_gain: float = bounded(0.01, below=1)
+    decay_every: int = bounded(100_000, least=1, use=scheduled("step"))
+    decay_factor: float = bounded(0.2, most=1, use=scheduled("step", "plateau"))
+    patience: int = bounded(5, use=scheduled("plateau"))
+    least_gain: float = bounded(0.01, below=1, use=scheduled("plateau"))
     clip_norm: float = 0.0
     ema_decay: float = bounded(0.0, below=1)
 

@@ -12,10 +12,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.records import FaceCoefficients, Pose
+from facewright.records import FaceCoefficients, Photo, Pose
 
 # Basis functions of ``render.lighting.sh_basis`` that are k sin(m a) and k cos(m a) of the angle a about z, by order m.
 _SINE_COSINE_ORDER = ((1, 3, 1), (5, 7, 1), (4, 8, 2))
+
+
+def quarter_turned(photo: Photo, turns: int) -> tuple[Photo, Float[Tensor, "3 3"]]:
+    """A photo turned counter-clockwise by quarters, and the map of its pixels to the photo's.
+
+    Args:
+        photo: of any size.
+        turns: 1, 2 or 3 quarters.
+    """
+    width, height = photo.width, photo.height
+    rows = {
+        1: [[0, -1, width - 1], [1, 0, 0], [0, 0, 1]],
+        2: [[-1, 0, width - 1], [0, -1, height - 1], [0, 0, 1]],
+        3: [[0, 1, 0], [-1, 0, height - 1], [0, 0, 1]],
+    }
+    T_photo_turned = torch.tensor(rows[turns], dtype=torch.float32, device=photo.pixels.device)
+    return replace(photo, pixels=photo.pixels.rot90(turns, (1, 2))), T_photo_turned
 
 
 def turn_of_face(coefficients: FaceCoefficients, roll: float) -> FaceCoefficients:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from facewright import align
 from facewright import photo as photo_door
@@ -15,7 +17,7 @@ from facewright.detect.faces import distinct_faces, possible_faces
 from facewright.errors import FacewrightError, NoFaceFoundError, ReconstructionError, SettingsError
 from facewright.fit import FitSettings
 from facewright.geometry.frames import apply_homogeneous
-from facewright.geometry.turning import turned_light, turned_pose
+from facewright.geometry.turning import quarter_turned, turned_light, turned_pose
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.subdivide import subdivide_face_model
@@ -167,7 +169,22 @@ class Reconstructor:
                 results.append(Failure(n, k, "check", found_face))
                 continue
             results.append(replace(found_face, seconds=each | found_face.seconds, input=n, face=k))
+        if detections is None and self.estimator.most_doubt is not None:
+            unbelieved = {r.input for r in results} - {r.input for r in results if not _is_unbelieved(r)}
+            for n in unbelieved:
+                seen = self._read_turned(photos[n], n)[: 1 if faces == "largest" else None]
+                results = [result for result in results if result.input != n or not seen] + seen
         return sorted(results, key=lambda result: (result.input, result.face or 0))
+
+    def _read_turned(self, photo: Photo, number: int) -> list[Reconstruction | Failure]:
+        """A photo none of whose readings was believed, read the other ways up: what is believed of that."""
+        answers = [attempt(self._estimated, photo, face) for face in self._seen_turned(photo)]
+        believed = [
+            answer
+            for answer in answers
+            if isinstance(answer, Reconstruction) and (self.check is None or self.check(answer) is None)
+        ]
+        return [replace(answer, input=number, face=k) for k, answer in enumerate(believed)]
 
     def find_faces(self, photos: Sequence[Photo]) -> list[list[FaceDetection]]:
         """The faces of several photos, the largest of each first.
@@ -182,7 +199,23 @@ class Reconstructor:
         return [faces or self._seen_by_method(photo) for photo, faces in zip(photos, found, strict=True)]
 
     def _seen_by_method(self, photo: Photo) -> list[FaceDetection]:
-        """Candidates in which the method is sure of the landmarks."""
+        """Candidates in which the method is sure of the landmarks; of the photo turned if there are none upright."""
+        upright = [face for _, face in self._sure_of(photo)]
+        return distinct_faces(upright) or self._seen_turned(photo)
+
+    def _seen_turned(self, photo: Photo) -> list[FaceDetection]:
+        """What the method sees in the photo turned by quarters: of the orientation in which it is surest."""
+        readings: list[tuple[float, list[FaceDetection]]] = []
+        for turns in (1, 2, 3):
+            view, T_photo_view = quarter_turned(photo, turns)
+            seen = self._sure_of(view)
+            if seen:
+                least = min(doubt for doubt, _ in seen)
+                readings.append((least, [_mapped(face, T_photo_view) for _, face in seen]))
+        return distinct_faces(min(readings, key=lambda reading: reading[0])[1]) if readings else []
+
+    def _sure_of(self, photo: Photo) -> list[tuple[float, FaceDetection]]:
+        """Upright candidates in which the method is sure of the landmarks, with its doubts."""
         most = self.estimator.most_doubt
         # Upright candidates: points that nobody confirmed are not trusted to say how a head is rolled.
         cut = [attempt(self._candidate, photo, face, "never") for face in possible_faces(photo, self.detector)]
@@ -193,8 +226,8 @@ class Reconstructor:
                 continue
             points = apply_homogeneous(answer.aligned.T_photo_crop, answer.belief.points_px)
             box = torch.cat([points.amin(0), points.amax(0)])
-            faces.append(replace(candidate.detection, box=box, five=align.five_from_68(points)))
-        return distinct_faces(faces)
+            faces.append((answer.doubt, replace(candidate.detection, box=box, five=align.five_from_68(points))))
+        return faces
 
     def _believed(self, found: Reconstruction) -> Reconstruction:
         """The face, or the other method's, if nothing speaks against it.
@@ -213,6 +246,17 @@ class Reconstructor:
             raise second.error
         log.warning("%s: method %r instead of %r: %s", found.photo.path, other.method, self.method, against)
         return second
+
+    def _estimated(self, photo: Photo, face: FaceDetection) -> Reconstruction:
+        """One face by the method, not checked.
+
+        Raises:
+            FacewrightError: its crop cannot be cut, or the method fails.
+        """
+        (answer,) = self.estimator.estimates([self._candidate(photo, face)])
+        if isinstance(answer, FacewrightError):
+            raise answer
+        return self._reconstruction(photo, face, answer)
 
     def _candidate(self, photo: Photo, face: FaceDetection, turn: align.Turn = "auto") -> Candidate:
         return Candidate(photo, face, self.estimator.crop(photo, face.five, turn=turn))
@@ -234,6 +278,17 @@ class Reconstructor:
             answer.residuals,
             answer.seconds,
         )
+
+
+def _is_unbelieved(result: Reconstruction | Failure) -> bool:
+    return isinstance(result, Failure) and result.stage == "check"
+
+
+def _mapped(face: FaceDetection, T_photo_view: Float[Tensor, "3 3"]) -> FaceDetection:
+    """A face without a mesh that was found in another view of the photo."""
+    corners = apply_homogeneous(T_photo_view, face.box.unflatten(0, (2, 2)))
+    five = apply_homogeneous(T_photo_view, face.five)
+    return replace(face, box=torch.cat([corners.amin(0), corners.amax(0)]), five=five)
 
 
 def _require_choice(faces: object) -> None:

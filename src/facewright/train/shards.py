@@ -5,7 +5,6 @@
 (docs/training-data.md).
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +24,11 @@ from facewright.export.json import write_json
 from facewright.files import file_sha256
 from facewright.records import CoefficientLayout
 from facewright.train.samples import DataCard, TrainingSample
+from facewright.untrusted import read_json, reading
 
 FORMAT, VERSION = "facewright-training-data", 2
 MANIFEST, SHARDS = "manifest.json", "shards"
+MOST_MANIFEST_BYTES = 64 << 20
 ROWS_PER_GROUP = 64
 """Faces that are read together: about a megabyte."""
 JPEG_QUALITY = 95
@@ -218,15 +219,13 @@ def read_document(path: Path, what: str) -> dict[str, Any]:
     Raises:
         TrainingDataError: it is missing, malformed, or of another format or version.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not path.is_file():
         raise TrainingDataError(
-            f"expected {what} at {path}, found none ({error.strerror or error}); a run that was interrupted has no "
-            "manifest: give the same command again, it goes on where it stopped"
-        ) from error
-    except ValueError as error:
-        raise TrainingDataError(f"expected JSON in {path}, received {error}; make the data again") from error
+            f"expected {what} at {path}, found none; a run that was interrupted has no manifest: give the same command "
+            "again, it goes on where it stopped"
+        )
+    with reading(path, TrainingDataError, "JSON", "make the data again"):
+        document = read_json(path, most=MOST_MANIFEST_BYTES)
     found = (document.get("format"), document.get("version")) if isinstance(document, dict) else (None, None)
     if found != (FORMAT, VERSION):
         raise TrainingDataError(

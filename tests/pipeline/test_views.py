@@ -11,7 +11,8 @@ from facewright.export.sheets import contact_sheet
 from facewright.geometry.frames import window_camera
 from facewright.geometry.pose import photo_points
 from facewright.pipeline import views
-from facewright.pipeline.views import face_sheet, overlay_of_faces, render_skin
+from facewright.pipeline.views import face_sheet, facing, overlay_of_faces, render_skin
+from facewright.render.renderer import render
 from tests.pipeline.known_faces import GREY, looking
 
 FINER = 4
@@ -62,3 +63,20 @@ def test_a_mesh_of_unknown_light_is_drawn_as_a_shape() -> None:
     grey = replace(face.mesh, albedo=torch.full_like(face.mesh.albedo, 0.5))
     drawn = overlay_of_faces([replace(face, mesh=grey, light=None, morphable=None)])
     assert float(drawn[:, 80:160, 80:144].std()) > 0.02
+
+
+@pytest.mark.parametrize("pitch_deg", [-50.0, -15.0])
+def test_nobody_looks_into_a_head_from_below(pitch_deg: float) -> None:
+    """Through the open neck: what is drawn of a shape turns its outside to the camera, its silhouette stays closed."""
+    face = looking(pitch_deg, 20.0)
+    camera, mesh = window_camera(face.camera, -60.0, -60.0, 0.5, 172, 172), face.mesh_world
+    drawn, before = (render(each, camera, torch.zeros(1, 9, 3)) for each in (facing(mesh, camera), mesh))
+    seen = drawn.fragments.face_index[0]
+    inside = (before.mask[0, 0] > 0.5) & (seen < 0)
+    toward = torch.tensor([0.0, 0.0, 10.0])
+    chosen = facing(mesh, camera).faces[seen[seen >= 0]]
+    corners = mesh.vertices[0][chosen]
+    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert ((toward - corners.mean(1)) * normals).sum(-1).min() > 0
+    assert (int(inside.sum()) > 300) == (pitch_deg == -50.0)
+    torch.testing.assert_close(drawn.depth_dm[0, 0][~inside], before.depth_dm[0, 0][~inside])

@@ -179,7 +179,7 @@ class ReportFolder:
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:  # torn by a kill in the middle of it
+            except (ValueError, RecursionError):  # torn by a kill in the middle of it
                 continue
             if isinstance(entry, dict):
                 yield entry

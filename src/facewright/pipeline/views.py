@@ -92,7 +92,8 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
     """
     window, photo = _window(face)
     mesh = face.mesh_world
-    clay, skin, side = _clay(mesh, window), render_skin(face, window), _side_view(face.mesh)
+    outside = facing(mesh, window)
+    clay, skin, side = _clay(outside, window), render_skin(face, window), _side_view(face.mesh)
     mask, depth = clay.mask[0], clay.depth_dm[0]
     traced = draw_outline(photo, skin.mask[0])
     if (ids := face.topology.annotations.ibug68) is not None:
@@ -104,10 +105,10 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
         ("shape", on_backdrop(display_picture(clay, mesh), mask)),
     ]
     if face.light is not None:
-        albedo = render(_flat_lit(mesh), window, torch.zeros_like(face.light))
+        albedo = render(_flat_lit(outside), window, torch.zeros_like(face.light))
         tiles.append(("albedo", on_backdrop(display_picture(albedo, mesh), mask)))
     tiles += [
-        ("normals", normals_picture(render_normals(mesh, window)[0], mask)),
+        ("normals", normals_picture(render_normals(outside, window)[0], mask)),
         ("depth", depth_picture(depth, (depth > 0).to(mask))),
         ("side view", on_backdrop(display_picture(side, mesh), side.mask[0])),
     ]
@@ -136,6 +137,15 @@ def render_skin(face: FaceInPhoto, camera: Camera) -> Rendering:
     picture = antialias(torch.cat([share * drawn.image, share], 1), clip, mesh.faces, drawn.fragments)
     image, mask = picture.split([3, 1], 1)
     return replace(drawn, image=image, mask=mask)
+
+
+def facing(mesh: FaceMesh, camera: Camera) -> FaceMesh:
+    """The triangles that turn their outside to the camera: through an open neck nobody looks into the head."""
+    points = project_points(mesh.vertices, camera)[0, :, :2]
+    first, second, third = points[mesh.faces].unbind(1)
+    (ax, ay), (bx, by) = (second - first).unbind(-1), (third - first).unbind(-1)
+    chosen = ax * by - ay * bx < 0  # counter-clockwise from outside; y down here
+    return replace(mesh, faces=mesh.faces[chosen], faces_uv=None if mesh.faces_uv is None else mesh.faces_uv[chosen])
 
 
 def display_picture(rendering: Rendering, mesh: FaceMesh) -> Float[Tensor, "3 H W"]:
@@ -206,4 +216,5 @@ def _side_view(mesh: FaceMesh) -> Rendering:
     )
     camera = crop_camera(size=TILE_PX, like=mesh.vertices)
     fitting = TILE_PX / 2 * camera.distance_dm / float(reach) * 0.95
-    return _clay(turned, replace(camera, focal_px=torch.full_like(camera.focal_px, fitting)))
+    camera = replace(camera, focal_px=torch.full_like(camera.focal_px, fitting))
+    return _clay(facing(turned, camera), camera)

@@ -92,7 +92,7 @@ def _record_session(folder: RunFolder, seed: int) -> None:
     """Add to ``run.json`` which code goes on from which step."""
     path, sessions = folder.path / "run.json", []
     if path.is_file():
-        with suppress(ValueError, KeyError, TypeError):  # it informs people; nothing depends on it
+        with suppress(ValueError, KeyError, TypeError, RecursionError):  # it informs people; nothing depends on it
             sessions = list(json.loads(path.read_text(encoding="utf-8"))["sessions"])
     facts = {"commit": source_commit(), "torch": torch.__version__, "machine": platform.machine()}
     sessions.append({"from_step": step_of(folder.last_checkpoint), **facts})
@@ -115,7 +115,7 @@ def cut_log(path: Path, step: int) -> None:
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if line["step"] >= step:
             break

@@ -34,6 +34,8 @@ class TrainSynthesize:
     """Scenes."""
     first_seed: int = 0
     """Seed of the first scene; data of different ranges have no scene in common."""
+    per_person: int = bounded(4, least=1, most=64)
+    """Neighbouring scenes that show one person, in other light, pose, expression, sometimes hair."""
     workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
     """Processes."""
     crop_size: int | None = bounded(None, least=32, most=MOST_CROP_SIZE)
@@ -53,7 +55,7 @@ class TrainSynthesize:
                 f"--first-seed {self.first_seed} --count {self.count}"
             )
         crop_size = stored_crop_size(self.crop_size, self.preset)
-        card, sampler = data_card(crop_size), SceneSampler(crop_size=crop_size)
+        card, sampler = data_card(crop_size), SceneSampler(crop_size=crop_size, per_person=self.per_person)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
         return _finish(report, self.out)

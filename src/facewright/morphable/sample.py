@@ -1,5 +1,7 @@
 """Random faces out of a face model's own priors."""
 
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -54,18 +56,22 @@ def plausible_blendshapes(weights: Float[Tensor, "B K"], names: tuple[str, ...])
     pairs share three quarters of their weight; ``mouthClose``, which undoes the parting of the lips by ``jawOpen``,
     never exceeds it.
     """
-    place = {name: index for index, name in enumerate(names)}
+    left, right, shares = _pairs(names)
     plausible = weights.clone()
-    for name, left in place.items():
-        partner = place.get(_other_side(name))
-        if not name.endswith("Left") or partner is None:
-            continue
-        share = 1.0 if name.startswith("eye") else 0.75
-        plausible[:, partner] = share * weights[:, left] + (1.0 - share) * weights[:, partner]
-    if "mouthClose" in place and "jawOpen" in place:
-        jaw = plausible[:, place["jawOpen"]]
-        plausible[:, place["mouthClose"]] = torch.minimum(plausible[:, place["mouthClose"]], jaw)
+    plausible[:, right] = shares.to(weights) * weights[:, left] + (1.0 - shares.to(weights)) * weights[:, right]
+    if "mouthClose" in names and "jawOpen" in names:
+        close, jaw = names.index("mouthClose"), names.index("jawOpen")
+        plausible[:, close] = torch.minimum(plausible[:, close], plausible[:, jaw])
     return plausible
+
+
+@cache
+def _pairs(names: tuple[str, ...]) -> tuple[list[int], list[int], Float[Tensor, " P"]]:
+    """Places of what the left and the right side do together, and how much of the left's the right shares."""
+    place = {name: index for index, name in enumerate(names)}
+    paired = [name for name in names if name.endswith("Left") and _other_side(name) in place]
+    shares = [1.0 if name.startswith("eye") else 0.75 for name in paired]
+    return [place[name] for name in paired], [place[_other_side(name)] for name in paired], torch.tensor(shares)
 
 
 def _other_side(name: str) -> str:

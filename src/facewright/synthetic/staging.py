@@ -31,7 +31,6 @@ from facewright.synthetic.studio import Studio
 COLUMNS = 16
 """Of a table of vertices: albedo (3), place of the grain (3), its strength, gloss, sunlit, face, normal (3), position
 (3)."""
-_PLACED = 10  # columns before the normal
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,10 @@ class Stage:
         for row, shells in zip(table, self.shells, strict=True):
             for shell in shells:
                 start = next(placed)
-                row[start : start + len(shell.vertices)] = torch.from_numpy(_columns(shell))
+                part = row[start : start + len(shell.vertices)]
+                part.zero_()
+                _fill(part.numpy(), shell)
+                part[:, 13:] = shell.vertices
         table = table.to(device)
         table[:, :count] = torch.from_numpy(self.studio.columns).to(device)
         table[:, :count, :3] = self.albedos
@@ -156,13 +158,14 @@ class Stage:
 
     def figure(self, index: int) -> Figure:
         """One picture's own meshes, on the CPU."""
-        shells, count = self.shells[index], self.heads.shape[1]
-        columns = [_columns(shell) for shell in shells]
-        starts = np.cumsum([count] + [len(part) for part in columns]).tolist()
-        table = np.concatenate([self.studio.columns, *columns])
-        table[:count, :3] = self.albedos[index].numpy()
-        vertices = table[:, 13:].copy()
-        vertices[:count] = self.heads[index].numpy()
+        shells, head = self.shells[index], self.heads[index].numpy()
+        starts = np.cumsum([len(head)] + [len(shell.vertices) for shell in shells]).tolist()
+        table, vertices = np.zeros((starts[-1], COLUMNS), np.float32), np.zeros((starts[-1], 3), np.float32)
+        table[: len(head)], vertices[: len(head)] = self.studio.columns, head
+        table[: len(head), :3] = self.albedos[index].numpy()
+        for shell, start, end in zip(shells, starts[:-1], starts[1:], strict=True):
+            _fill(table[start:end], shell)
+            vertices[start:end] = shell.vertices.numpy()
         moved = [shell.faces.numpy() + start for shell, start in zip(shells, starts, strict=False)]
         return Figure(vertices, table, np.concatenate([self.studio.model.faces.numpy(), *moved]))
 
@@ -219,13 +222,10 @@ def _bodies_from_heads(angles: Float[Tensor, "B 3"]) -> Float[ndarray, "B 3 3"]:
     return (rotation_from_angles(angles).transpose(-1, -2) @ bodies).double().numpy()
 
 
-def _columns(shell: Shell) -> Float[ndarray, "N 16"]:
-    table = np.zeros((len(shell.vertices), COLUMNS), np.float32)
-    table[:, :3], table[:, 3:6], table[:, 13:] = (
-        part.numpy() for part in (shell.albedo, shell.places, shell.vertices)
-    )
-    table[:, 6], table[:, 7] = shell.grain.numpy(), shell.gloss.numpy()
-    return table
+def _fill(rows: Float[ndarray, "N 16"], shell: Shell) -> None:
+    """Write what does not depend on the pose into rows of a table of zeros."""
+    rows[:, :3], rows[:, 3:6] = shell.albedo.numpy(), shell.places.numpy()
+    rows[:, 6], rows[:, 7] = shell.grain.numpy(), shell.gloss.numpy()
 
 
 def _faint(plan: ScenePlan) -> bool:

@@ -55,7 +55,8 @@ class TrainSynthesize:
                 f"--first-seed {self.first_seed} --count {self.count}"
             )
         crop_size = stored_crop_size(self.crop_size, self.preset)
-        card, sampler = data_card(crop_size), SceneSampler(crop_size=crop_size, per_person=self.per_person)
+        card = data_card(crop_size, per_person=self.per_person)
+        sampler = SceneSampler(crop_size, per_person=self.per_person)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
         return _finish(report, self.out)

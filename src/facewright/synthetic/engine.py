@@ -6,7 +6,6 @@ tensors draw all of them together. Both read the same plans, textures and noise:
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
@@ -17,8 +16,8 @@ from facewright.records import Camera, Fragments
 from facewright.render.compiled import can_compile
 from facewright.render.interpolation import sample_surface
 from facewright.render.rasterizers import rasterize
-from facewright.synthetic.picture_bank import backdrop_of, held_before, lay_before, lay_before_compiled
 from facewright.synthetic.lens import take_picture
+from facewright.synthetic.picture_bank import backdrop_of, held_before, lay_before, lay_before_compiled
 from facewright.synthetic.plan import NOISE_STREAM, ScenePlan, stream
 from facewright.synthetic.shading import (
     light_vertices,

@@ -54,8 +54,8 @@ class MaskRig:
         adjacency.data[:] = 1.0
         return cls(ids, faces, csr_array(diags_array(1.0 / adjacency.sum(1)) @ adjacency))
 
-    def smooth(self, values: Float[ndarray, "N *C"]) -> Float[ndarray, "N *C"]:
-        """Spreads values as cloth spreads over nose and lips."""
+    def smooth(self, values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
+        """Spreads values of the vertices as cloth spreads over nose and lips."""
         for _ in range(SMOOTHINGS):
             values = self.neighbours @ values
         return values

@@ -1,8 +1,8 @@
 """Everybody of a batch of scenes in their places: heads by one product for all, what is worn, and the light.
 
 Two layouts of the same meshes. ``packed`` gives all pictures the same faces, as rasterisers for whole batches want
-them: what only some of them wear has corners that are nowhere in the others, and is not drawn there. ``Figure`` is one
-picture's own mesh, for loops that draw one picture after the other.
+them: what only some of them wear has corners that are nowhere in the others, and is not drawn there. An ``Assembly`` is
+one picture's own mesh, for loops that draw one picture after the other.
 """
 
 from collections import Counter
@@ -23,8 +23,8 @@ from facewright.render.compiled import compiled
 from facewright.synthetic.hair import hair_shell
 from facewright.synthetic.plan import CLOTHES_STREAM, OBJECT_STREAM, ScenePlan, stream
 from facewright.synthetic.props import face_mask, glasses, torso
-from facewright.synthetic.shadows import FAINT, soften, sunlit, sunlit_compiled
 from facewright.synthetic.shading import Lighting
+from facewright.synthetic.shadows import FAINT, soften, sunlit, sunlit_compiled
 from facewright.synthetic.shells import Shell
 from facewright.synthetic.studio import Studio
 
@@ -47,7 +47,7 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Assembly:
     """One picture's meshes as one; the head comes first.
 
     Attributes:
@@ -156,7 +156,7 @@ class Stage:
         table[..., 13:] = table[..., 13:] @ self.rotation.transpose(-1, -2) + self.translation[:, None]
         return table, torch.cat(faces).to(device)
 
-    def figure(self, index: int) -> Figure:
+    def figure(self, index: int) -> Assembly:
         """One picture's own meshes, on the CPU."""
         shells, head = self.shells[index], self.heads[index].numpy()
         starts = np.cumsum([len(head)] + [len(shell.vertices) for shell in shells]).tolist()
@@ -167,7 +167,7 @@ class Stage:
             _fill(table[start:end], shell)
             vertices[start:end] = shell.vertices.numpy()
         moved = [shell.faces.numpy() + start for shell, start in zip(shells, starts, strict=False)]
-        return Figure(vertices, table, np.concatenate([self.studio.model.faces.numpy(), *moved]))
+        return Assembly(vertices, table, np.concatenate([self.studio.model.faces.numpy(), *moved]))
 
 
 def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str = "cpu") -> Stage:
@@ -198,7 +198,12 @@ def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str
 
 
 def _worn(
-    studio: Studio, plan: ScenePlan, head: Tensor, offsets: Tensor, body: Float[ndarray, "3 3"], known: dict[bytes, Shell]
+    studio: Studio,
+    plan: ScenePlan,
+    head: Tensor,
+    offsets: Tensor,
+    body: Float[ndarray, "3 3"],
+    known: dict[bytes, Shell],
 ) -> list[Shell]:
     """What is worn; the hair of a person is made once."""
     shells = [torso(stream(plan.person, CLOTHES_STREAM), body)]
@@ -252,7 +257,7 @@ def _camera_numbers(camera: Camera) -> list[float]:
 
 
 def light_figure(
-    stage: Stage, index: int, figure: Figure, camera: Camera
+    stage: Stage, index: int, figure: Assembly, camera: Camera
 ) -> tuple[Float[Tensor, "1 N 4"], Int[ndarray, "F 3"]]:
     """Fill a figure's table (normals, positions, sunlit) by compiled loops.
 

@@ -71,7 +71,7 @@ def grain_block() -> Float[Tensor, " N"]:
 
 @cache
 def grain_bytes() -> Int[ndarray, " N"]:
-    """``grain_block`` in whole steps of 1 / ``GRAIN_STEPS``: a quarter of the memory, for loops that read it at random."""
+    """``grain_block`` in whole steps of 1 / ``GRAIN_STEPS``: a quarter of the memory, for loops that read at random."""
     return (grain_block().numpy() * GRAIN_STEPS).round().astype(np.int8)
 
 

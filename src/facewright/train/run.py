@@ -66,7 +66,7 @@ def train(
     sets = [] if source else [load_data(folder) for folder in settings.data.folders]
     course = trainee.begin(settings.network, settings.seed, fabric.device)
     live = settings.data.source == "live" and source is None
-    cards = cards or [*([live_card(course)] if live else []), *(stored.card for stored in sets)]
+    cards = cards or [*([live_card(course, settings.data.together)] if live else []), *(stored.card for stored in sets)]
     template = check_cards(cards, course, (*(["--source live"] if live else []), *settings.data.folders))
     source = source or open_source(settings, sets, fabric, course.needs)
     validation = open_validation(settings, course, template)
@@ -144,7 +144,7 @@ def make_fabric(settings: TrainSettings[Any]) -> "Fabric":
     return fabric
 
 
-def live_card(course: Course) -> DataCard:
+def live_card(course: Course, together: int) -> DataCard:
     """What pictures that are drawn for a network are.
 
     Raises:
@@ -152,7 +152,7 @@ def live_card(course: Course) -> DataCard:
     """
     from facewright.train.synthetic import data_card  # takes its time to load
 
-    needs, drawn = course.needs, data_card(course.needs.crop_size)
+    needs, drawn = course.needs, data_card(course.needs.crop_size, per_person=together)
     if needs.layout and needs.face_model != drawn.face_model:
         raise TrainingError(
             f"expected --source live with the face model {drawn.face_model!r}, whose people are drawn; received "

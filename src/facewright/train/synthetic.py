@@ -91,9 +91,10 @@ def open_cached_studio(face_model: str) -> Studio:
     return open_studio(face_model)
 
 
-def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open") -> DataCard:
+def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open", per_person: int = 1) -> DataCard:
     """What data of a ``SceneSampler`` are."""
     model = open_cached_studio(face_model).model
+    several = f"; {per_person} pictures of each person" if per_person > 1 else ""
     return DataCard(
         "synthetic",
         crop_size,
@@ -101,7 +102,7 @@ def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open") -> Da
         face_model=model.name,
         face_model_edition=model.edition,
         layout=model.layout,
-        source=f"pictures of the face model {model.name!r} drawn by facewright.synthetic; no photographs",
+        source=f"pictures of the face model {model.name!r} drawn by facewright.synthetic; no photographs{several}",
     )
 
 
@@ -143,9 +144,7 @@ class Window:
     size: int
 
 
-def synthetic_samples(
-    studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1
-) -> list[TrainingSample]:
+def synthetic_samples(studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1) -> list[TrainingSample]:
     """Plan scenes, frame the faces by points that err as a detector's do, and draw the crops with their margin."""
     margin = round(crop_size * MARGIN_SHARE)
     framed = frame_people(studio, seeds, crop_size, per_person=per_person)
@@ -249,16 +248,16 @@ def draw_windows(framed: Framed, windows: list[Window]) -> list[UInt8[ndarray, "
     drawn = draw_pictures(replace(framed.stage, plans=plans), cameras)
     pictures = []
     for plan, camera, window, picture in zip(framed.stage.plans, cameras, windows, drawn, strict=True):
-        developed = _developed(_inside_photo(picture.cpu().numpy(), plan.camera, camera), stream(plan.seed, _DARKROOM_STREAM))
+        developed = _developed(
+            _inside_photo(picture.cpu().numpy(), plan.camera, camera), stream(plan.seed, _DARKROOM_STREAM)
+        )
         if len(developed) != window.size:
             developed = cv2.resize(developed, (window.size, window.size), interpolation=cv2.INTER_CUBIC)
         pictures.append(developed)
     return pictures
 
 
-def _window_camera(
-    photo: Camera, window: Window, step: float, start: Float[ndarray, "2"]
-) -> tuple[Camera, int]:
+def _window_camera(photo: Camera, window: Window, step: float, start: Float[ndarray, "2"]) -> tuple[Camera, int]:
     """The camera that draws a window, and how many pixels it draws along its side."""
     pitch = window.pitch * step
     size = window.size

@@ -46,7 +46,7 @@ def main(arguments: Arguments) -> None:
         scene = photograph(studio, plan_scene(studio, seed, width=240, height=240, eye_px=(38.0, 55.0)))
         title = ", ".join(scene.strata[name] for name in ("yaw", "light", "occlusion"))
         tiles.append((title, scene.photo.srgb))
-    sheet = contact_sheet(tiles, columns=6, tile_px=2 * arguments.crops or 240)
+    sheet = contact_sheet(tiles, columns=6, tile_px=arguments.crops or 240)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(to_uint8(sheet.permute(1, 2, 0))).save(arguments.out, quality=85)
 

@@ -66,7 +66,7 @@ def backdrop_of(plan: ScenePlan) -> Backdrop:
         first = start * (BANK_SIZE_PX - 1 - share)
         back = bool(turned[axis])
         place[axis, 0], place[axis, 1 + axis] = (first + step * (count - 1), -step) if back else (first, step)
-    gain = np.exp(0.3 * rng.standard_normal() + 0.15 * rng.standard_normal(3))
+    gain = np.exp(0.3 * rng.standard_normal() + 0.05 * rng.standard_normal(3))
     return Backdrop(int(rng.integers(BANK_PICTURES)), place[::-1] if turned[2] else place, gain)
 
 

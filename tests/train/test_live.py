@@ -1,19 +1,25 @@
 """Pictures drawn while a network is trained: pure functions of the step, alike on one process and on many."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 
-from facewright.errors import TrainingDataError
+from facewright.errors import TrainingDataError, TrainingError
 from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.render.compiled import can_compile
 from facewright.synthetic.plan import LIVE_SEED, require_training_seed
+from facewright.train.course import BatchNeeds
 from facewright.train.jitter import NO_JITTER, CropJitter
 from facewright.train.live import LiveStream, joined_batch
-from facewright.train.samples import TrainingBatch
+from facewright.train.make import make_data
+from facewright.train.run import open_source
+from facewright.train.samples import DataCard, TrainingBatch
+from facewright.train.settings import DataSettings, TrainSettings, check_settings
 from facewright.train.synthetic import open_cached_studio
+from tests.train.samples import Dots
 
 pytestmark = pytest.mark.skipif(not can_compile(), reason="numba is not installed")
 SIZE = 48
@@ -95,3 +101,39 @@ def test_jitter_moves_picture_and_points_alike() -> None:
 def test_what_cannot_be_drawn_is_refused(options: dict[str, object], named: str) -> None:
     with pytest.raises(TrainingDataError, match=named):
         LiveStream(**({"batch_size": 4, "crop_size": SIZE} | options))  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class OneProcess:
+    """What ``open_source`` asks of a fabric."""
+
+    global_rank: int = 0
+    world_size: int = 1
+    device: torch.device = torch.device("cpu")
+
+
+def test_drawings_are_mixed_with_stored_pictures(stream: LiveStream, tmp_path: Path) -> None:
+    """The first share is that of the drawings, and their rows come first; the stream goes on from any step."""
+    layout = open_cached_studio("open").model.layout
+    card = DataCard("photographs", SIZE, 6, source="dots")
+    stored = make_data(tmp_path, card, range(6), Dots(card)).data
+    data = DataSettings(folders=("x",), shares=(0.25, 0.75), batch_size=8, together=2, source="live", workers=0)
+    settings = TrainSettings(None, "rnet", "open", data=data, seed=3)
+    check_settings(settings)
+    source = open_source(settings, [stored], OneProcess(), BatchNeeds(SIZE, "open", 2, layout))  # pyright: ignore
+    (batch,) = islice(source.batches(5), 1)
+    assert [key.split("-")[0] for key in batch.keys] == ["scene"] * 2 + ["dots"] * 6
+    assert batch.truth_known.tolist() == [True] * 2 + [False] * 6
+    assert batch.persons is not None
+    assert batch.persons[0] == batch.persons[1]
+    assert (batch.persons[2:] == -1).all()
+    assert_same(batch, next(iter(source.batches(5))))
+
+
+def test_settings_of_drawings_are_checked() -> None:
+    settings = TrainSettings(None, "rnet", "open", data=DataSettings(source="live"))
+    check_settings(settings)
+    with pytest.raises(TrainingError, match="--source live"):
+        check_settings(replace(settings, data=DataSettings()))
+    with pytest.raises(TrainingError, match="one share for each of 1 --data and --source live"):
+        check_settings(replace(settings, data=replace(settings.data, folders=("x",), shares=(1.0,))))

@@ -59,7 +59,7 @@ class Snapshots:
         stage: who was photographed, and where they are.
     """
 
-    pictures: list[UInt8[Tensor, "H W 3"]]
+    pictures: list[UInt8[Tensor, "_ _ 3"]]
     stage: Stage
 
 
@@ -79,7 +79,7 @@ def take_snapshots(
         return Snapshots(draw_pictures(stage, [plan.camera for plan in plans], oversampling=oversampling), stage)
 
 
-def draw_pictures(stage: Stage, cameras: list[Camera], *, oversampling: int = 2) -> list[UInt8[Tensor, "H W 3"]]:
+def draw_pictures(stage: Stage, cameras: list[Camera], *, oversampling: int = 2) -> list[UInt8[Tensor, "_ _ 3"]]:
     """What a camera each, which may be a window of the plan's, makes of the people on a stage.
 
     Args:
@@ -161,4 +161,5 @@ def _held(stage: Stage, index: int, camera: Camera) -> tuple[ndarray, ndarray] |
         return None
     face = stage.world_of(stage.studio.face_vertices)[index : index + 1].cpu()
     points = project_points(face, camera)[0, :, :2].numpy()
-    return held_before(plan, points, (camera.height, camera.width))
+    skin = stage.studio.mean_color(plan.coefficients.tex, "neck")
+    return held_before(plan, points, (camera.height, camera.width), skin)

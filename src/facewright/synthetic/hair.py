@@ -12,15 +12,34 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
-from facewright.synthetic.shells import Shell, grid_faces, make_shell
+from facewright.synthetic.shells import Shell, grid_faces, joined, make_shell
 
-HairKind = Literal["none", "short", "medium", "long"]
-HAIR_KINDS: dict[HairKind, float] = {"none": 0.15, "short": 0.40, "medium": 0.2, "long": 0.25}
+HairKind = Literal["none", "short", "medium", "long", "curly", "tied"]
+HAIR_KINDS: dict[HairKind, float] = {
+    "none": 0.12,
+    "short": 0.33,
+    "medium": 0.16,
+    "long": 0.21,
+    "curly": 0.08,
+    "tied": 0.10,
+}
 """Lengths of hair and how often they are drawn; ``none`` shows what the model's own albedo paints."""
 
 CENTRE = np.array([0.0, 0.35, -0.55])
 COLUMNS, ROWS, HANGING_ROWS = 64, 18, 10
 POLAR_LIMIT = np.radians(150.0)
+FRINGED = {"short": 0.25, "medium": 0.4, "long": 0.3, "curly": 0.15, "tied": 0.15}
+"""How often hair falls over the forehead."""
+BODIES_DM = {
+    "short": (0.03, 0.2),
+    "medium": (0.08, 0.28),
+    "long": (0.06, 0.28),
+    "curly": (0.2, 0.7),
+    "tied": (0.02, 0.08),
+}
+"""How thick it lies."""
+DYES = ((0.42, 0.27, 0.12), (0.30, 0.17, 0.07), (0.22, 0.07, 0.025), (0.012, 0.010, 0.010), (0.10, 0.02, 0.02))
+"""Blond, dark blond, red, black, wine: people's hair is not always what their brows are."""
 _TABLE = (31, COLUMNS)
 _HAIRLINE_AT = np.radians([0.0, 30.0, 53.0, 75.0, 95.0, 118.0, 180.0])
 _HAIRLINE = np.radians([46.0, 50.0, 60.0, 86.0, 84.0, 120.0, 130.0])
@@ -62,6 +81,7 @@ class HairStyle:
         thickness: over the skin, per row and column, dm.
         hang: how far each column hangs on below the rim, dm; 0 for none.
         sway: sideways waves of hanging hair, dm.
+        knot: azimuth, polar angle and radius (dm) of a bun or of tied hair; radius 0 for none.
         color: linear albedo.
         strand_seed: of the streaks.
     """
@@ -71,6 +91,7 @@ class HairStyle:
     thickness: Float[ndarray, "R A"]
     hang: Float[ndarray, " A"]
     sway: float
+    knot: tuple[float, float, float]
     color: Float[ndarray, "3"]
     strand_seed: int
 
@@ -88,31 +109,46 @@ def draw_hair(rng: np.random.Generator, painted: Float[ndarray, "3"]) -> HairSty
         return None
     azimuth = _azimuths()
     side = np.abs(azimuth)
-    line = np.interp(side, _HAIRLINE_AT, _HAIRLINE) + np.radians(4.0) * _ripple(rng, 1.2)
+    line = np.interp(side, _HAIRLINE_AT, _HAIRLINE)
+    line += np.radians(rng.uniform(1.0, 5.0)) * _ripple(rng, 1.2) + np.radians(1.5) * _ripple(rng, 0.3)
     line -= np.radians(rng.uniform(0.0, 8.0)) * np.exp(-((side / 0.7) ** 2))
-    if kind != "short":  # over the ears
+    if kind == "short" and rng.random() < 0.25:  # receding beside the middle
+        line -= np.radians(rng.uniform(6.0, 20.0)) * np.exp(-(((side - 0.55) / 0.3) ** 2))
+    if kind in ("medium", "long"):  # over the ears
         line += np.radians(rng.uniform(5.0, 30.0)) * np.exp(-(((side - 1.6) / 0.5) ** 2))
-    if rng.random() < 0.35:  # a fringe, combed to one side
-        lean = rng.normal(0.0, 0.35)
-        line += np.radians(rng.uniform(10.0, 34.0)) * np.exp(-(((azimuth - lean) / 0.75) ** 4))
-    body = rng.uniform(0.04, 0.14) if kind == "short" else rng.uniform(0.08, 0.28)
+    if rng.random() < FRINGED[kind]:
+        lean = rng.normal(0.0, 0.35)  # a fringe, combed to one side, in strands
+        fringe = np.radians(rng.uniform(8.0, 30.0)) * np.exp(-(((azimuth - lean) / rng.uniform(0.4, 0.8)) ** 4))
+        line += fringe * (1.0 + 0.25 * _ripple(rng, 0.3))
+    body = rng.uniform(*BODIES_DM[kind])
     rows = np.linspace(0.0, 1.0, ROWS)[:, None]
-    noise = _soften(rng.standard_normal((ROWS, COLUMNS)), 3.0)
+    noise = _soften(rng.standard_normal((ROWS, COLUMNS)), rng.uniform(0.7, 1.5) if kind == "curly" else 2.5)
     noise = noise / noise.std() * np.minimum(1.0, 4.0 * rows)  # one height at the crown, where all columns meet
-    thickness = body * (1.0 + 0.4 * noise) * (1.0 - 0.75 * rows**4)
+    lump = 0.2 if kind == "curly" else 0.4
+    thickness = body * (1.0 + lump * noise) * (1.0 - 0.75 * rows**4)
+    if kind != "curly" and rng.random() < 0.5:  # parted: combed away from a line from the crown to the brow
+        part = rng.normal(0.0, 0.5)
+        thickness = thickness * (1.0 - 0.55 * rows * np.exp(-(((azimuth - part) / 0.12) ** 2)))
     hang = np.zeros(COLUMNS)
     if kind == "long":
-        start = rng.uniform(0.95, 1.4)
-        hang = rng.uniform(0.8, 2.4) * np.clip((side - start) / 0.35, 0.0, 1.0) * (1.0 + 0.1 * _ripple(rng, 1.0))
-    color = painted * rng.uniform(0.5, 1.1)
-    if rng.random() < 0.08:
-        color = np.full(3, rng.uniform(0.2, 0.5))
+        start = rng.uniform(0.75, 1.4)
+        hang = rng.uniform(0.8, 2.6) * np.clip((side - start) / 0.35, 0.0, 1.0) * (1.0 + 0.1 * _ripple(rng, 1.0))
+    knot = (0.0, 0.0, 0.0)
+    if kind == "tied":
+        knot = (float(np.pi + rng.normal(0.0, 0.2)), float(rng.uniform(0.1, 1.6)), float(rng.uniform(0.2, 0.45)))
+    color = painted * rng.uniform(0.4, 1.1)
+    dyed = rng.random()
+    if dyed < 0.08:  # grey to white
+        color = np.full(3, rng.uniform(0.15, 0.5)) * [1.0, 0.99, 0.96]
+    elif dyed < 0.16:
+        color = np.array(DYES[int(rng.integers(len(DYES)))]) * rng.uniform(0.6, 1.3)
     return HairStyle(
         kind,
         line.clip(0.3, POLAR_LIMIT),
         thickness.clip(0.02),
         hang.clip(0.0),
-        float(rng.uniform(0.0, 0.08)),
+        float(rng.uniform(0.0, 0.12)),
+        knot,
         color.clip(0.004, 0.6),
         int(rng.integers(2**31)),
     )
@@ -129,28 +165,63 @@ def hair_shell(style: HairStyle, rig: HairRig, offsets: Float[ndarray, "V 3"]) -
     rng = np.random.default_rng(style.strand_seed)
     azimuth = np.broadcast_to(_azimuths(), (ROWS, COLUMNS))
     polar = np.linspace(0.0, 1.0, ROWS)[:, None] * style.hairline
-    place = [polar / POLAR_LIMIT * (_TABLE[0] - 1), np.broadcast_to(np.arange(COLUMNS), polar.shape)]
-
-    def read(table: ndarray) -> ndarray:
-        return map_coordinates(table, place, order=1, mode="grid-wrap")
-
-    person = _soften(offsets[rig.vertex_ids], 1.5)
-    moved = np.stack([read(person[..., i]) for i in range(3)], -1)
-    reach = read(rig.radius) + style.thickness
-    sheet = CENTRE + reach[..., None] * _directions(azimuth, polar) + moved
+    sheet = skull_sheet(rig, offsets, azimuth, polar, style.thickness)
     streak = np.exp(0.25 * _ripple(rng, 0.5) + 0.05 * rng.standard_normal(COLUMNS))
     color = np.broadcast_to(style.color * streak[:, None], (ROWS, COLUMNS, 3))
     faces = grid_faces(ROWS, COLUMNS, closed=True)
     if style.hang.any():
         sheet, faces = _with_hanging(sheet, faces, style)
         color = np.concatenate([color, np.broadcast_to(color[-1:], (HANGING_ROWS, COLUMNS, 3))])
+    if style.knot[2] > 0.0:
+        return _with_knot(sheet, faces, color, style, rng)
     rows = len(sheet)
     along = np.linspace(0.0, 0.1 * rows, rows)[:, None]
     strand = np.broadcast_to(np.arange(COLUMNS) * 0.5, (rows, COLUMNS)) + rng.uniform(0, 50)
     places = np.stack([strand, np.broadcast_to(along, strand.shape), np.full(strand.shape, rng.uniform())], -1)
     return make_shell(
-        sheet.reshape(-1, 3), faces, color.reshape(-1, 3), places=places.reshape(-1, 3), grain=0.35, gloss=0.6
+        sheet.reshape(-1, 3), faces, color.reshape(-1, 3), places=places.reshape(-1, 3), grain=0.4, gloss=0.9
     )
+
+
+def skull_sheet(
+    rig: HairRig,
+    offsets: Float[ndarray, "V 3"],
+    azimuth: Float[ndarray, "R A"],
+    polar: Float[ndarray, "R A"],
+    thickness: Float[ndarray, "R A"],
+) -> Float[ndarray, "R A 3"]:
+    """Places over a person's skin, dm.
+
+    Args:
+        rig: of the model.
+        offsets: the person's vertices minus the mean head's.
+        azimuth: radians about ``CENTRE``, 0 is the face.
+        polar: radians from straight up, at most ``POLAR_LIMIT``.
+        thickness: distance from the skin.
+    """
+    column = (azimuth + np.pi) / (2.0 * np.pi) * COLUMNS
+    place = [polar.clip(0.0, POLAR_LIMIT) / POLAR_LIMIT * (_TABLE[0] - 1), column]
+    person = _soften(offsets[rig.vertex_ids], 1.5)
+
+    def read(table: ndarray) -> ndarray:
+        return map_coordinates(table, place, order=1, mode="grid-wrap")
+
+    moved = np.stack([read(person[..., i]) for i in range(3)], -1)
+    return CENTRE + (read(rig.radius) + thickness)[..., None] * _directions(azimuth, polar) + moved
+
+
+def _with_knot(
+    sheet: Float[ndarray, "R A 3"], faces: ndarray, color: ndarray, style: HairStyle, rng: np.random.Generator
+) -> Shell:
+    """A ball of hair where it is tied."""
+    azimuth, polar, radius = style.knot
+    toward = _directions(np.array(azimuth), np.array(polar))
+    middle = CENTRE + toward * (np.linalg.norm(sheet - CENTRE, axis=-1).max() + 0.4 * radius)
+    turn, tilt = np.meshgrid(np.linspace(0, 2 * np.pi, 12, endpoint=False), np.linspace(0, np.pi, 8))
+    ball = middle + radius * (1.0 + 0.08 * rng.standard_normal(turn.shape))[..., None] * _directions(turn, tilt)
+    vertices, all_faces = joined([(sheet.reshape(-1, 3), faces), (ball.reshape(-1, 3), grid_faces(8, 12, closed=True))])
+    colors = np.concatenate([color.reshape(-1, 3), np.broadcast_to(style.color, (ball[..., 0].size, 3))])
+    return make_shell(vertices, all_faces, colors, places=4.0 * vertices, grain=0.35, gloss=0.8)
 
 
 def _with_hanging(sheet: ndarray, faces: ndarray, style: HairStyle) -> tuple[ndarray, ndarray]:

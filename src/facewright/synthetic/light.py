@@ -1,6 +1,6 @@
-"""Light of synthetic scenes: sky, ground and one sun, and the nine coefficients that a face model sees it as."""
+"""Light of synthetic scenes: a place around, and one sun or lamp; and the nine coefficients a face model sees it as."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -11,15 +11,33 @@ from numpy import ndarray
 from torch import Tensor
 
 from facewright.render.lighting import SH_DC_OFFSET, sh_basis
+from facewright.synthetic.surroundings import Place, draw_surroundings, even_directions, harmonics_of
 
 LightKind = Literal["even", "side", "coloured", "dark"]
-LIGHT_KINDS: dict[LightKind, float] = {"even": 0.45, "side": 0.30, "coloured": 0.12, "dark": 0.13}
+LIGHT_KINDS: dict[LightKind, float] = {"even": 0.48, "side": 0.32, "coloured": 0.12, "dark": 0.08}
 """Kinds of light and how often they are drawn."""
+SURROUNDINGS: dict[LightKind, dict[Place, float]] = {
+    "even": {"sky": 0.3, "shade": 0.15, "room": 0.3, "studio": 0.25},
+    "side": {"sky": 0.3, "shade": 0.1, "room": 0.15, "window": 0.25, "studio": 0.1, "hall": 0.1},
+    "coloured": {"dusk": 0.4, "neon": 0.3, "hall": 0.3},
+    "dark": {"room": 0.3, "window": 0.2, "hall": 0.3, "dusk": 0.2},
+}
+"""Where people are by kind of light, and how often."""
+MEAN_SKIN, MEAN_FACE = 0.28, 0.37
+"""Luminance of a middling skin, and of its picture (linear) where nothing is in the light's way.
+
+Hollows and tone curves take from it: cheeks come out at 56 % of full scale in sRGB, where cameras put faces."""
+SKIN_EXPONENT = 0.55
+"""How much of a skin's lightness its picture keeps: cameras expose partly for the face, partly for the world."""
+BALANCED = 0.6
+"""Share of a light's tint that cameras take back."""
+EXPOSURE_SPREAD = 0.3
+"""Deviation of the logarithm of a face's luminance about that."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """Irradiance on a matte surface: a sky over a ground, and a sun. World frame, linear RGB.
+    """Irradiance on a matte surface: a sky over a ground, or a room; and a sun. World frame, linear RGB.
 
     Attributes:
         kind: what it was drawn as.
@@ -28,6 +46,7 @@ class Light:
         sun: on a surface that faces the sun.
         sun_direction: unit, toward the sun.
         gloss: share of the sun's light that skin mirrors at its brightest spot.
+        room: harmonics of everything else around, without the renderer's offset.
     """
 
     kind: LightKind
@@ -36,52 +55,69 @@ class Light:
     sun: Float[ndarray, "3"]
     sun_direction: Float[ndarray, "3"]
     gloss: float
+    room: Float[ndarray, "9 3"] = field(default_factory=lambda: np.zeros((9, 3)))
 
     def irradiance(self, normals: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
         """Light on surfaces that see everything."""
         up = 0.5 + 0.5 * normals[:, 1:2]
         facing = (normals @ self.sun_direction).clip(0.0)[:, None]
-        return up * self.sky + (1.0 - up) * self.ground + facing * self.sun
+        around = sh_basis(torch.from_numpy(normals)).numpy() @ self.room
+        return up * self.sky + (1.0 - up) * self.ground + around + facing * self.sun
 
     def scaled(self, factor: float | Float[ndarray, "3"]) -> "Light":
         """The same light, brighter or tinted."""
         scale = np.broadcast_to(np.asarray(factor, np.float64), (3,))
-        return Light(self.kind, self.sky * scale, self.ground * scale, self.sun * scale, self.sun_direction, self.gloss)
+        lit = dict(sky=self.sky * scale, ground=self.ground * scale, sun=self.sun * scale, room=self.room * scale)
+        return replace(self, **lit)
 
     def sh(self, world_from_view: Float[ndarray, "3 3"] | None = None) -> Float[Tensor, "1 9 3"]:
-        """Least-squares spherical harmonics of the irradiance over the sphere, in the renderer's convention.
+        """Spherical harmonics of the irradiance, in the renderer's convention; of the sun's, the first nine.
 
         Args:
             world_from_view: rotation of the frame that they are for; None: the world.
         """
-        normals, inverse = _sphere()
-        coefficients = inverse @ self.irradiance(normals if world_from_view is None else normals @ world_from_view.T)
+        normals, inverse = _probes()
+        at = normals if world_from_view is None else normals @ world_from_view.T
+        up, along = 0.5 + 0.5 * at[:, 1:2], (at @ self.sun_direction)[:, None]
+        # A clamped cosine's first three bands (Ramamoorthi & Hanrahan 2001).
+        facing = 0.25 + 0.5 * along + (5.0 / 32.0) * (3.0 * along**2 - 1.0)
+        seen = up * self.sky + (1.0 - up) * self.ground + facing * self.sun
+        coefficients = inverse @ seen
+        if world_from_view is None:
+            coefficients = coefficients + self.room
+        elif self.room.any():
+            coefficients = coefficients + inverse @ (sh_basis(torch.from_numpy(at)).numpy() @ self.room)
         coefficients[0] -= SH_DC_OFFSET
         return torch.from_numpy(coefficients).float()[None]
 
 
 @cache
-def _sphere(count: int = 600) -> tuple[ndarray, ndarray]:
-    """Even directions (a Fibonacci spiral) and the pseudo-inverse of the basis at them."""
-    k = np.arange(count) + 0.5
-    z, turn = 1.0 - 2.0 * k / count, np.pi * (1.0 + 5.0**0.5) * k
-    ring = np.sqrt(1.0 - z**2)
-    normals = np.stack([ring * np.cos(turn), ring * np.sin(turn), z], -1)
+def _probes() -> tuple[Float[ndarray, "N 3"], Float[ndarray, "9 N"]]:
+    """Some directions, and the pseudo-inverse of the nine functions there: exact for what they span."""
+    normals = even_directions()[::25]
     return normals, np.linalg.pinv(sh_basis(torch.from_numpy(normals)).numpy())
 
 
-def draw_light(rng: np.random.Generator, kind: LightKind, skin_luminance: float) -> Light:
+@cache
+def _front() -> tuple[Float[ndarray, "3 3"], Float[ndarray, "3 9"]]:
+    """Normals of a face that looks into the camera, and the nine functions there."""
+    normals = np.array([[0.0, 0.2, 0.98], [0.5, 0.2, 0.84], [-0.5, 0.2, 0.84]])
+    return normals, sh_basis(torch.from_numpy(normals)).numpy()
+
+
+def draw_light(rng: np.random.Generator, kind: LightKind, skin_luminance: float, *, plain: bool = False) -> Light:
     """A light of a kind, exposed for a face as cameras do it: partly for the skin, partly for the world.
 
     Args:
         rng: random state; it advances.
-        kind: ``even`` (sky and ground), ``side`` (a strong sun from any side), ``coloured`` (tinted sun and sky),
+        kind: ``even`` (a place around), ``side`` (a strong sun or lamp from any side), ``coloured`` (tinted),
             ``dark`` (any of those, under-exposed).
         skin_luminance: linear luminance of the face's albedo.
+        plain: a sky over a ground instead of a place.
     """
-    hard = {"even": 0.15, "side": 0.75, "coloured": 0.5, "dark": 0.5}[kind]
+    hard = {"even": 0.15, "side": 0.7, "coloured": 0.45, "dark": 0.5}[kind]
     share = float(np.clip(hard + 0.12 * rng.standard_normal(), 0.0, 0.9))
-    spread = 0.35 if kind == "coloured" else 0.05
+    spread = 0.3 if kind == "coloured" else 0.05
     sky, ground, sun = (np.exp(spread * rng.standard_normal(3)) for _ in range(3))
     light = Light(
         kind,
@@ -89,11 +125,19 @@ def draw_light(rng: np.random.Generator, kind: LightKind, skin_luminance: float)
         (1.0 - share) * ground * rng.uniform(0.2, 0.8),
         2.0 * share * sun,
         _sun_direction(rng, sideways=kind == "side"),
-        gloss=float(rng.uniform(0.02, 0.25)),
+        gloss=float(rng.uniform(0.03, 0.2)),
     )
-    front = light.irradiance(np.array([[0.0, 0.2, 0.98], [0.5, 0.2, 0.84], [-0.5, 0.2, 0.84]])).mean()
-    wanted = 0.85 * np.exp(0.2 * rng.standard_normal()) * (0.235 / max(skin_luminance, 0.02)) ** 0.4
-    return light.scaled(wanted / front * (rng.uniform(0.12, 0.35) if kind == "dark" else 1.0))
+    if not plain:
+        places = list(SURROUNDINGS[kind])
+        place = places[rng.choice(len(places), p=list(SURROUNDINGS[kind].values()))]
+        around = harmonics_of(draw_surroundings(rng, place))
+        light = replace(light, sky=np.zeros(3), ground=np.zeros(3), room=(1.0 - share) * around)
+    on_face = light.irradiance(np.array([[0.0, 0.2, 0.98], [0.5, 0.2, 0.84], [-0.5, 0.2, 0.84]])).mean(0)
+    front = max(float(on_face.mean()), 0.1)
+    balanced = (front / on_face.clip(0.05)) ** BALANCED
+    face = MEAN_FACE * (max(skin_luminance, 0.02) / MEAN_SKIN) ** SKIN_EXPONENT
+    wanted = face * np.exp(EXPOSURE_SPREAD * rng.standard_normal()) / max(skin_luminance, 0.02)
+    return light.scaled(balanced * wanted / front * (rng.uniform(0.15, 0.4) if kind == "dark" else 1.0))
 
 
 def _sun_direction(rng: np.random.Generator, *, sideways: bool) -> Float[ndarray, "3"]:

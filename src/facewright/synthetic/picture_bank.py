@@ -7,7 +7,6 @@ and a scene shows a part of one: turned, mirrored, enlarged and tinted by its ow
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,12 +14,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from facewright.render.compiled import compiled
+from facewright.synthetic.backdrops import draw_backdrop
+from facewright.synthetic.held import held_object
 from facewright.synthetic.plan import BACKDROP_STREAM, OBJECT_STREAM, ScenePlan, stream
-from facewright.synthetic.textures import draw_background, fractal_noise
 
-BANK_PICTURES, BANK_SIZE_PX = 64, 192
-PAINTS, PAINT_SIZE_PX = 16, 192
-_BANK_SEED, _PAINT_SEED = 11, 12
+BANK_PICTURES, BANK_SIZE_PX = 192, 192
+_BANK_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,8 @@ def backdrop_bank(device: str = "cpu") -> Float[Tensor, "N S S 3"]:
     if device != "cpu":
         return backdrop_bank().to(device)
     rng = np.random.default_rng(_BANK_SEED)
-    drawn = [draw_background(rng, BANK_SIZE_PX, BANK_SIZE_PX) for _ in range(BANK_PICTURES)]
+    drawn = [draw_backdrop(rng, BANK_SIZE_PX, BANK_SIZE_PX) for _ in range(BANK_PICTURES)]
     return torch.from_numpy(np.stack(drawn).astype(np.float32))
-
-
-@cache
-def _paints() -> Float[ndarray, "N S S"]:
-    """Mottle of flat things."""
-    rng = np.random.default_rng(_PAINT_SEED)
-    return np.stack([np.exp(0.3 * fractal_noise(rng, PAINT_SIZE_PX, PAINT_SIZE_PX, 1.1)) for _ in range(PAINTS)])
 
 
 def backdrop_of(plan: ScenePlan) -> Backdrop:
@@ -138,7 +130,7 @@ def _lay(drawn, bank, numbers, out):
 
 
 def held_before(
-    plan: ScenePlan, points: Float[ndarray, "V 2"], size: tuple[int, int]
+    plan: ScenePlan, points: Float[ndarray, "V 2"], size: tuple[int, int], skin: Float[ndarray, "3"]
 ) -> tuple[Float[ndarray, "H W 3"], Float[ndarray, "H W"]]:
     """A flat thing (hand, cup, branch) somewhere over the face: its paint, and where it covers, 0..1.
 
@@ -146,17 +138,7 @@ def held_before(
         plan: of the scene.
         points: where the face's vertices are in the picture, px.
         size: height and width of the picture.
+        skin: linear albedo of hands.
     """
-    rng = stream(plan.seed, OBJECT_STREAM)
-    low, high = points.min(0), points.max(0)
-    extent = float((high - low).max())
-    spread = rng.uniform(0.05, 0.3, 2) * extent
-    turn, around = rng.uniform(0, np.pi), np.sort(rng.uniform(0, 2 * np.pi, 9))
-    outline = np.stack([np.cos(around) * spread[0], np.sin(around) * spread[1]], -1) * rng.uniform(0.7, 1.3, (9, 1))
-    outline = outline @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) + rng.uniform(low, high)
-    cover = np.zeros(size, np.float32)
-    cv2.fillPoly(cover, [outline.round().astype(np.int32)], 1.0, cv2.LINE_AA)
-    cover = cv2.GaussianBlur(cover, (0, 0), 0.01 * extent + 0.3)
-    color = rng.beta(1.0, 2.0) * np.exp(0.4 * rng.standard_normal(3))
-    mottle = cv2.resize(_paints()[rng.integers(PAINTS)], size[::-1], interpolation=cv2.INTER_LINEAR)
-    return (color * mottle[..., None]).astype(np.float32), cover
+    lit = skin * plan.light.irradiance(np.array([[0.0, 0.2, 0.98]]))[0].clip(0.02)
+    return held_object(stream(plan.seed, OBJECT_STREAM), points.min(0), points.max(0), size, lit)

@@ -12,10 +12,15 @@ from facewright.geometry.rotations import angles_from_rotation, rotation_from_an
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.records import Camera, FaceCoefficients
+from facewright.synthetic.beards import Beard, draw_beard
+from facewright.synthetic.gestures import expression_weights
 from facewright.synthetic.hair import HairStyle, draw_hair
+from facewright.synthetic.headwear import Headwear, draw_headwear
 from facewright.synthetic.lens import Lens, draw_lens
 from facewright.synthetic.light import LIGHT_KINDS, Light, LightKind, draw_light
+from facewright.synthetic.makeup import MakeUp, draw_make_up
 from facewright.synthetic.props import PropKind, draw_prop
+from facewright.synthetic.skin import SkinLook, draw_skin
 from facewright.synthetic.studio import Studio, luminance
 
 HELD_OUT_SEED = 900_000
@@ -25,22 +30,13 @@ LIVE_SEED = 2**40
 
 # One stream of random numbers per aspect, so that a change to one leaves the others as they were.
 _PERSON, _EXPRESSION, _POSE, _CAMERA, _LIGHT, _HAIR, _PROP, _LENS, _GESTURE = range(9)
+_SKIN, _MAKE_UP, _BEARD, _HEADWEAR, _LASHES = range(30, 35)
 BACKDROP_STREAM, NOISE_STREAM, CLOTHES_STREAM, OBJECT_STREAM = range(9, 13)
 
 MEAN_EYE_DISTANCE_DM = 0.64
-NEUTRAL_SHARE = 0.25
-GESTURE_SHARE = 0.6
-GESTURES: tuple[dict[str, float], ...] = (
-    dict(mouthSmileLeft=1, mouthSmileRight=1, cheekSquintLeft=0.6, cheekSquintRight=0.6),
-    dict(mouthSmileLeft=0.9, mouthSmileRight=0.9, jawOpen=0.3, mouthUpperUpLeft=0.4, mouthUpperUpRight=0.4),
-    dict(jawOpen=0.45, mouthFunnel=0.3),
-    dict(jawOpen=0.25, mouthLowerDownLeft=0.4, mouthLowerDownRight=0.4),
-    dict(eyeBlinkLeft=1, eyeBlinkRight=1),
-    dict(browInnerUp=0.8, browOuterUpLeft=0.8, browOuterUpRight=0.8, eyeWideLeft=0.6, eyeWideRight=0.6, jawOpen=0.4),
-    dict(browDownLeft=0.9, browDownRight=0.9, mouthFrownLeft=0.5, mouthFrownRight=0.5),
-    dict(mouthPucker=0.9),
-)
-"""What people do before cameras, by ARKit's names at full strength: smile, laugh, talk, blink, wonder, frown, kiss."""
+NEUTRAL_SHARE = 0.15
+CALM = 0.6
+"""Plain scenes show expressions at this share of their strength."""
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))
 YAW_SHARES = (0.5, 0.3, 0.2)
 TILT_DEG = (11.0, 8.0)
@@ -61,6 +57,12 @@ class ScenePlan:
         prop: what covers the face.
         lens: what the camera adds.
         yaw_deg: seen from the camera: 0 looks into it; positive turns the nose to image right.
+        gesture: what the face does, by the names of ``gestures``; ``neutral`` for nothing.
+        skin: what has become of it; None: only the albedo.
+        make_up: None: none.
+        beard: None: none beside what the albedo paints.
+        lashes_dm: length of the eyelashes; 0 for none.
+        headwear: None: none.
     """
 
     seed: int
@@ -72,6 +74,12 @@ class ScenePlan:
     prop: PropKind
     lens: Lens
     yaw_deg: float
+    gesture: str
+    skin: SkinLook | None = None
+    make_up: MakeUp | None = None
+    beard: Beard | None = None
+    lashes_dm: float = 0.0
+    headwear: Headwear | None = None
 
 
 def stream(seed: int, aspect: int) -> np.random.Generator:
@@ -128,21 +136,40 @@ def plan_scene(
     person = seed if person is None else person
     who = sample_coefficients(model, _generator(person, _PERSON), expressions=False)
     chance = stream(seed, _EXPRESSION).random() >= NEUTRAL_SHARE
-    exp = _expression(model, seed) if (chance if expression is None else expression) else torch.zeros_like(who.exp)
+    exp, gesture = torch.zeros_like(who.exp), "neutral"
+    if chance if expression is None else expression:
+        exp, gesture = _expression(model, seed)
+        exp = CALM * exp if plain else exp
     pose = stream(seed, _POSE)
     viewed, yaw = _viewed_rotation(pose, yaw_deg, tilt_deg)
     camera, place = _camera_and_place(stream(seed, _CAMERA), width, height, eye_px, distance_dm)
     lit = stream(seed, _LIGHT)
     kinds = list(LIGHT_KINDS)
     kind = light or kinds[lit.choice(len(kinds), p=list(LIGHT_KINDS.values()))]
-    lamp = draw_light(lit, kind, luminance(studio.mean_color(who.tex, "face")))
+    lamp = draw_light(lit, kind, luminance(studio.mean_color(who.tex, "face")), plain=plain)
     rotation = ray_rotation(place, camera.distance_dm) @ viewed
     angles = angles_from_rotation(torch.from_numpy(rotation)).float()[None]
     truth = replace(who, exp=exp, angles=angles, translation=torch.from_numpy(place).float()[None], sh=lamp.sh())
     face_px = float(camera.focal_px[0]) * MEAN_EYE_DISTANCE_DM / camera.distance_dm
     hair = None if plain else draw_hair(stream(person, _HAIR), studio.hair_color(who.tex))
     lens = Lens() if plain else draw_lens(stream(seed, _LENS), face_px, dark=kind == "dark")
-    return ScenePlan(seed, person, truth, camera, lamp, hair, prop or draw_prop(stream(seed, _PROP)), lens, yaw)
+    plan = ScenePlan(
+        seed, person, truth, camera, lamp, hair, prop or draw_prop(stream(seed, _PROP)), lens, yaw, gesture
+    )
+    return plan if plain else _with_looks(plan, studio.hair_color(who.tex))
+
+
+def _with_looks(plan: ScenePlan, hair: Float[ndarray, "3"]) -> ScenePlan:
+    """The same with what is on the skin and on the head."""
+    person, seed = plan.person, plan.seed
+    beard = draw_beard(stream(person, _BEARD), hair if plan.hair is None else plan.hair.color)
+    made_up = None if beard else draw_make_up(stream(seed, _MAKE_UP))
+    headwear = draw_headwear(stream(seed, _HEADWEAR))
+    skin = draw_skin(stream(person, _SKIN))
+    if beard:
+        skin = replace(skin, stubble=max(skin.stubble, 0.5))
+    lashes = float(stream(person, _LASHES).uniform(0.03, 0.065)) * (1.25 if made_up else 1.0)
+    return replace(plan, skin=skin, make_up=made_up, beard=beard, lashes_dm=lashes, headwear=headwear)
 
 
 def plan_plain_scene(studio: Studio, seed: int, *, size: int = 400) -> ScenePlan:
@@ -192,20 +219,11 @@ def viewed_rotation(coefficients: FaceCoefficients, distance_dm: float) -> Float
     return np.stack([ray.T @ rotation for ray, rotation in zip(rays, turned, strict=True)])
 
 
-def _expression(model: FaceModel, seed: int) -> Float[torch.Tensor, "1 K"]:
-    """A face out of the model's prior, redrawn until something moves, and often one of ``GESTURES`` over it."""
-    generator, rng = _generator(seed, _EXPRESSION), stream(seed, _GESTURE)
-    exp = sample_coefficients(model, generator, expressions=True).exp
-    for _ in range(20):
-        if float(exp.abs().max()) > 0.15:
-            break
-        exp = sample_coefficients(model, generator, expressions=True).exp
-    if rng.random() < GESTURE_SHARE and model.exp_is_box:
-        gesture = GESTURES[rng.integers(len(GESTURES))]
-        strength = rng.uniform(0.3, 1.0)
-        shown = {name: weight * strength * rng.uniform(0.8, 1.0) for name, weight in gesture.items()}
-        exp = torch.maximum(exp, torch.tensor([[shown.get(name, 0.0) for name in model.exp_names]], dtype=exp.dtype))
-    return exp
+def _expression(model: FaceModel, seed: int) -> tuple[Float[torch.Tensor, "1 K"], str]:
+    """What the face does and what that is called; models without named weights draw from their prior."""
+    if not model.exp_is_box or "jawOpen" not in model.exp_names:
+        return sample_coefficients(model, _generator(seed, _EXPRESSION), expressions=True).exp, "from the prior"
+    return expression_weights(stream(seed, _GESTURE), model.exp_names)
 
 
 def _viewed_rotation(

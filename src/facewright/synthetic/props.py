@@ -1,4 +1,4 @@
-"""Glasses, sunglasses, face masks and clothes, fitted to one person. Frame: model, dm."""
+"""Glasses, sunglasses, face masks, fitted to one person. Frame: model, dm."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +11,13 @@ from scipy.sparse import coo_array, csr_array, diags_array
 
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
-from facewright.synthetic.shells import Shell, grid_faces, joined, make_shell, tube
+from facewright.synthetic.shells import Shell, joined, make_shell, tube
 
 PropKind = Literal["none", "glasses", "sunglasses", "mask", "object"]
 PROP_KINDS: dict[PropKind, float] = {"none": 0.6, "glasses": 0.15, "sunglasses": 0.05, "mask": 0.07, "object": 0.13}
 """What covers faces and how often; ``object`` is a flat thing before the camera, drawn on the picture."""
 
 SMOOTHINGS = 12
-NECK_BASE = np.array([0.0, -1.15, -0.62])
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,14 @@ class MaskRig:
 
     Attributes:
         vertex_ids: of the head.
-        faces: ids into ``vertex_ids``.
+        faces: ids into ``vertex_ids``, and beyond them one vertex for the middle of each hole.
+        holes: rims of the holes (the mouth) that cloth spans: ids into ``vertex_ids``.
         neighbours: averages a vertex with those around it: sparse, row-stochastic.
     """
 
     vertex_ids: Int[ndarray, " N"]
     faces: Int[ndarray, "M 3"]
+    holes: tuple[Int[ndarray, " _"], ...]
     neighbours: csr_array
 
     @classmethod
@@ -52,7 +53,13 @@ class MaskRig:
         columns = np.concatenate([np.roll(faces, 1, 1).ravel(), faces.ravel(), own])
         adjacency = coo_array((np.ones(len(rows)), (rows, columns)), (len(ids), len(ids))).tocsr()
         adjacency.data[:] = 1.0
-        return cls(ids, faces, csr_array(diags_array(1.0 / adjacency.sum(1)) @ adjacency))
+        holes = _holes(faces)
+        spanned = [
+            np.stack([rim, np.roll(rim, -1), np.full(len(rim), len(ids) + k)], -1) for k, rim in enumerate(holes)
+        ]
+        return cls(
+            ids, np.concatenate([faces, *spanned]), holes, csr_array(diags_array(1.0 / adjacency.sum(1)) @ adjacency)
+        )
 
     def smooth(self, values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
         """Spreads values of the vertices as cloth spreads over nose and lips."""
@@ -106,33 +113,31 @@ def face_mask(rng: np.random.Generator, rig: MaskRig, vertices: Float[ndarray, "
     """Cloth over nose, mouth and chin."""
     skin = vertices[rig.vertex_ids]
     smooth = rig.smooth(skin)
-    normals = vertex_normals(torch.from_numpy(smooth), torch.from_numpy(rig.faces)).numpy()
+    bare = rig.faces[(rig.faces < len(skin)).all(1)]
+    normals = vertex_normals(torch.from_numpy(smooth), torch.from_numpy(bare)).numpy()
     height = ((skin - smooth) * normals).sum(1)
     tight = np.maximum(rig.smooth(height.clip(0.0)), height)  # stretched over what stands out
-    cloth = smooth + (0.05 + tight)[:, None] * normals
+    cloth = smooth + (0.07 + tight)[:, None] * normals
+    cloth = np.concatenate([cloth, *(cloth[rim].mean(0, keepdims=True) for rim in rig.holes)])
     color = np.array([0.35, 0.55, 0.65]) if rng.random() < 0.5 else rng.beta(1.0, 1.5) * rng.uniform(0.5, 1.2, 3)
     return make_shell(cloth, rig.faces, color, places=8.0 * cloth, grain=0.05)
 
 
-def torso(rng: np.random.Generator, body_from_head: Float[ndarray, "3 3"]) -> Shell:
-    """Neck opening and shoulders in clothes; the body need not face where the head does.
-
-    Args:
-        rng: random state; it advances.
-        body_from_head: rotation of the body relative to the head's frame.
-    """
-    levels = np.array([0.1, 0.0, -0.15, -0.3, -0.45, -0.7, -1.2, -2.2, -3.5])
-    wide = np.array([0.55, 0.62, 0.8, 1.25, 1.7, 2.0, 2.05, 1.95, 1.9]) * rng.uniform(0.9, 1.15)
-    deep = np.array([0.6, 0.64, 0.7, 0.8, 0.9, 1.0, 1.1, 1.1, 1.1]) * rng.uniform(0.9, 1.1)
-    turn = 2.0 * np.pi * np.arange(32) / 32
-    x, z = wide[:, None] * np.sin(turn), deep[:, None] * np.cos(turn)
-    y = np.broadcast_to(levels[:, None] + 0.02 * rng.standard_normal(), x.shape)
-    body = np.stack([x, y, z], -1).reshape(-1, 3)
-    color = rng.beta(0.8, 2.0) * np.exp(0.4 * rng.standard_normal(3))
-    vertices = body @ body_from_head.T + NECK_BASE
-    return make_shell(
-        vertices, grid_faces(len(levels), 32, closed=True), color.clip(0.0, 0.9), places=3 * body, grain=0.15
-    )
+def _holes(faces: Int[ndarray, "M 3"]) -> tuple[Int[ndarray, " _"], ...]:
+    """Rims of a surface, in order, without the longest, which is its outline."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
+    inner = {(b, a) for a, b in edges}
+    following = {b: a for a, b in edges if (a, b) not in inner}
+    rims = []
+    while following:
+        start, at = following.popitem()
+        rim = [start]
+        while at != start and at in following:
+            rim.append(at)
+            at = following.pop(at)
+        rims.append(np.array(rim))
+    rims.sort(key=len)
+    return tuple(rims[:-1])
 
 
 def _on_face(flat: ndarray, front: float) -> ndarray:

@@ -20,12 +20,17 @@ from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import Camera, FaceCoefficients
 from facewright.render.compiled import compiled
+from facewright.synthetic.beards import beard_shell, lash_shell
+from facewright.synthetic.clothes import torso
 from facewright.synthetic.hair import hair_shell
+from facewright.synthetic.headwear import hair_under, headwear_shell
+from facewright.synthetic.makeup import make_up
 from facewright.synthetic.plan import CLOTHES_STREAM, OBJECT_STREAM, ScenePlan, stream
-from facewright.synthetic.props import face_mask, glasses, torso
+from facewright.synthetic.props import face_mask, glasses
 from facewright.synthetic.shading import Lighting
 from facewright.synthetic.shadows import FAINT, soften, sunlit, sunlit_compiled
 from facewright.synthetic.shells import Shell
+from facewright.synthetic.skin import skin_marks
 from facewright.synthetic.studio import Studio
 
 COLUMNS = 16
@@ -69,7 +74,10 @@ class Stage:
         studio: the model, on the CPU.
         plans: of the scenes.
         heads: model frame, dm.
-        albedos: of the heads, linear.
+        albedos: of the heads, linear, with all that is on the skin.
+        grain: of the heads' surface: how mottled.
+        gloss: of it: how much of the sun is mirrored.
+        tilt: of its normals by folds; model frame.
         rotation: world from model.
         translation: dm.
         shells: what each wears; on the CPU.
@@ -79,6 +87,9 @@ class Stage:
     plans: list[ScenePlan]
     heads: Float[Tensor, "B V 3"]
     albedos: Float[Tensor, "B V 3"]
+    grain: Float[Tensor, "B V"]
+    gloss: Float[Tensor, "B V"]
+    tilt: Float[Tensor, "B V 3"]
     rotation: Float[Tensor, "B 3 3"]
     translation: Float[Tensor, "B 3"]
     shells: list[list[Shell]]
@@ -117,6 +128,7 @@ class Stage:
         vertices = table[..., 13:]
         count, lighting = self.heads.shape[1], self.lighting
         table[..., 10:13] = vertex_normals(vertices, faces)
+        table[:, :count, 10:13] += self.tilt @ self.rotation.transpose(-1, -2)
         lit = sunlit(vertices, table[..., 10:13], faces, self.middles, lighting.sun_direction)
         head_faces = self.studio.model.faces.to(faces.device)
         table[..., 8] = torch.cat([soften(lit[:, :count], head_faces), lit[:, count:]], 1)
@@ -152,6 +164,7 @@ class Stage:
         table = table.to(device)
         table[:, :count] = torch.from_numpy(self.studio.columns).to(device)
         table[:, :count, :3] = self.albedos
+        table[:, :count, 6], table[:, :count, 7] = self.grain, self.gloss
         table[:, :count, 13:] = self.heads
         table[..., 13:] = table[..., 13:] @ self.rotation.transpose(-1, -2) + self.translation[:, None]
         return table, torch.cat(faces).to(device)
@@ -163,6 +176,7 @@ class Stage:
         table, vertices = np.zeros((starts[-1], COLUMNS), np.float32), np.zeros((starts[-1], 3), np.float32)
         table[: len(head)], vertices[: len(head)] = self.studio.columns, head
         table[: len(head), :3] = self.albedos[index].numpy()
+        table[: len(head), 6], table[: len(head), 7] = self.grain[index].numpy(), self.gloss[index].numpy()
         for shell, start, end in zip(shells, starts[:-1], starts[1:], strict=True):
             _fill(table[start:end], shell)
             vertices[start:end] = shell.vertices.numpy()
@@ -193,8 +207,22 @@ def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str
     known: dict[bytes, Shell] = {}
     here, moved = heads.cpu(), offsets.view(shape).cpu()
     shells = [_worn(studio, plan, here[i], moved[i], bodies[i], known) for i, plan in enumerate(plans)]
-    rotation = rotation_from_angles(joined.angles)
-    return Stage(studio, plans, heads, albedos.clamp_(0.002, 0.98), rotation, joined.translation, shells)
+    surface = _surfaces(studio, plans, albedos, joined.exp)
+    return Stage(studio, plans, heads, *surface, rotation_from_angles(joined.angles), joined.translation, shells)
+
+
+def _surfaces(
+    studio: Studio, plans: list[ScenePlan], albedos: Float[Tensor, "B V 3"], exp: Float[Tensor, "B K"]
+) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B V"], Float[Tensor, "B V"], Float[Tensor, "B V 3"]]:
+    """Albedo, grain, gloss and tilt of the normals with what is on the skin."""
+    rig = studio.skin_on(str(albedos.device))
+    marks = skin_marks([plan.skin for plan in plans], rig, exp)
+    gloss = studio.gloss.to(albedos.device).expand(len(plans), -1).clone()
+    for i, plan in enumerate(plans):
+        if plan.make_up is not None:
+            albedos[i], gloss[i] = make_up(plan.make_up, rig, albedos[i], gloss[i])
+    albedos = (albedos * marks.albedo).clamp_(0.002, 0.98)
+    return albedos, marks.grain * studio.grain.to(albedos.device), gloss * marks.gloss, marks.tilt
 
 
 def _worn(
@@ -206,12 +234,25 @@ def _worn(
     known: dict[bytes, Shell],
 ) -> list[Shell]:
     """What is worn; the hair of a person is made once."""
-    shells = [torso(stream(plan.person, CLOTHES_STREAM), body)]
-    if plan.hair is not None:
-        key = plan.coefficients.id.numpy().tobytes() + plan.hair.strand_seed.to_bytes(8, "little")
+    skin = studio.mean_color(plan.coefficients.tex, "neck")
+    shells = [torso(stream(plan.person, CLOTHES_STREAM), body, skin)]
+    hair, moved = plan.hair, offsets.numpy()
+    if hair is not None and plan.headwear is not None:
+        hair = hair_under(plan.headwear, hair)
+        shells.append(hair_shell(hair, studio.hair, moved))
+    elif hair is not None:
+        key = plan.coefficients.id.numpy().tobytes() + hair.strand_seed.to_bytes(8, "little")
         if key not in known:
-            known[key] = hair_shell(plan.hair, studio.hair, offsets.numpy())
+            known[key] = hair_shell(hair, studio.hair, moved)
         shells.append(known[key])
+    if plan.headwear is not None:
+        thick = 0.0 if hair is None else float(hair.thickness.max())
+        shells.append(headwear_shell(plan.headwear, studio.hair, moved, thick))
+    face = head.numpy()
+    if plan.beard is not None:
+        shells.append(beard_shell(plan.beard, studio.hairy, face))
+    if plan.lashes_dm > 0.0:
+        shells.append(lash_shell(plan.lashes_dm, studio.hairy, face))
     rng = stream(plan.seed, OBJECT_STREAM)
     if plan.prop in ("glasses", "sunglasses"):
         marks, ear = (head[ids].double().numpy() for ids in (studio.ibug68, studio.ear_top))
@@ -273,9 +314,9 @@ def light_figure(
     plan, head = stage.plans[index], (stage.heads.shape[1], len(stage.studio.model.faces))
     toward = plan.light.sun_direction.astype(np.float32)
     seen, lit = np.zeros_like(figure.faces), np.zeros_like(figure.faces)
-    counts = np.zeros(2, np.int64)
+    counts, tilt = np.zeros(2, np.int64), stage.tilt[index].numpy()
     compiled(_place)(
-        figure.vertices, figure.faces, pose, numbers, toward, head[1], figure.table, clip, seen, lit, counts
+        figure.vertices, figure.faces, pose, numbers, toward, head[1], figure.table, clip, seen, lit, counts, tilt
     )
     if _faint(plan):
         figure.table[:, 8] = 1.0
@@ -284,7 +325,7 @@ def light_figure(
     return torch.from_numpy(clip)[None], seen[: counts[0]]
 
 
-def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen, lit, counts):
+def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen, lit, counts, tilt):
     """Positions and normals into a table; clip coordinates; which faces camera and sun may see. For numba.
 
     A head is closed: faces that are seen from behind have others before them, and are half of the work.
@@ -326,4 +367,10 @@ def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen,
     for n in range(vertices.shape[0]):
         x, y, z = table[n, 10], table[n, 11], table[n, 12]
         scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)
-        table[n, 10], table[n, 11], table[n, 12] = x * scale, y * scale, z * scale
+        x, y, z = x * scale, y * scale, z * scale
+        if n < tilt.shape[0]:
+            u, v, w = tilt[n, 0], tilt[n, 1], tilt[n, 2]
+            x += pose[0] * u + pose[1] * v + pose[2] * w
+            y += pose[3] * u + pose[4] * v + pose[5] * w
+            z += pose[6] * u + pose[7] * v + pose[8] * w
+        table[n, 10], table[n, 11], table[n, 12] = x, y, z

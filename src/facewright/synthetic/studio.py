@@ -13,10 +13,12 @@ from torch import Tensor
 from facewright.errors import FaceModelError
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.synthetic.beards import HairyRig
 from facewright.synthetic.hair import HairRig
 from facewright.synthetic.props import MaskRig
+from facewright.synthetic.skin import SkinRig
 
-NEEDED_REGIONS = ("face", "skin", "eyes", "lips", "scalp", "brows", "ears", "mouth_inside")
+NEEDED_REGIONS = ("face", "skin", "eyes", "lips", "scalp", "brows", "ears", "mouth_inside", "neck")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ class Studio:
         return HairRig.of(self.model.mean_shape.numpy(), outside.numpy())
 
     @cached_property
+    def skin(self) -> SkinRig:
+        """What skin is painted by."""
+        return SkinRig.of(self.model, self.model.mean_shape[self.ibug68].numpy())
+
+    @cached_property
+    def hairy(self) -> HairyRig:
+        """Where beards and lashes grow."""
+        return HairyRig.of(self.model, self.ibug68.numpy())
+
+    @cached_property
     def mask(self) -> MaskRig:
         """What a face mask covers."""
         return MaskRig.of(self.model, self.ibug68.numpy())
@@ -92,6 +104,18 @@ class Studio:
         table[:, 3:8] = torch.cat([self.grain_places, self.grain[:, None], self.gloss[:, None]], 1).numpy()
         table[:, 9] = self.region("face").numpy()
         return table
+
+    def skin_on(self, device: str) -> SkinRig:
+        """``skin`` with its fields on a device; copied there once."""
+        if torch.device(device).type == "cpu":
+            return self.skin
+        if device not in self._skins:
+            self._skins[device] = self.skin.on(torch.device(device))
+        return self._skins[device]
+
+    @cached_property
+    def _skins(self) -> dict[str, SkinRig]:
+        return {}
 
     def model_on(self, device: str) -> FaceModel:
         """The model on a device; copied there once."""
@@ -122,7 +146,7 @@ class Studio:
     def _region_colors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Average albedo per region: of the mean head, and of its modes."""
         model, colors = self.model, {}
-        for name in ("face", "brows", "scalp"):
+        for name in ("face", "brows", "scalp", "neck"):
             share = self.region(name) / self.region(name).sum()
             colors[name] = share @ model.mean_albedo, torch.einsum("v,vck->ck", share, model.albedo_basis)
         return colors

@@ -47,11 +47,15 @@ class People:
 
     Attributes:
         male: (N,) their sex.
+        old: (N,) age, 0 young adult (25) to 1 old (90).
+        ancestry: (N, 3) shares of ``RACES``.
         weights: (N, T) weight of each target.
         targets: names of the targets.
     """
 
     male: np.ndarray
+    old: np.ndarray
+    ancestry: np.ndarray
     weights: np.ndarray
     targets: tuple[str, ...]
 
@@ -120,7 +124,7 @@ def draw_people(wheel: AnnyWheel, count: int, seed: int) -> People:
             value = rng.normal(0.0, ASYMMETRY_SD, count)
             add(f"asym/{name}", np.maximum(value, 0.0))
             add(f"asym/{name[:-2]}-l", np.maximum(-value, 0.0))
-    return People(male, np.stack(list(weights.values()), 1), tuple(weights))
+    return People(male, old, race, np.stack(list(weights.values()), 1), tuple(weights))
 
 
 def _levels(value: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 import torch
+import trimesh
 
 from facewright.assets import embedded_path
 from facewright.cli import main
@@ -25,13 +26,16 @@ from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_vari
 
 
 def make_open(folder: Path) -> None:
-    """Two portraits, their results on the open head, and an own face model to import."""
+    """Two portraits, their results on the open head, an own face model to import, a scan with landmarks."""
     _portraits(folder)
     toy = toy_face_model()
     mean_mm, modes_mm = (100.0 * values.numpy() for values in (toy.mean_shape, toy.id_basis))
     ibug68 = toy.annotations.ibug68
     assert ibug68 is not None
     np.savez(folder / "mine.npz", mean_shape=mean_mm, faces=toy.faces, ibug68=ibug68, id_basis=modes_mm)
+    scan = trimesh.Trimesh(*trimesh.remesh.subdivide(mean_mm, toy.faces.numpy()), process=False)
+    scan.export(folder / "scan.ply")
+    np.savetxt(folder / "scan.txt", mean_mm[ibug68])
     (folder / "runs" / "first").mkdir(parents=True)
     shutil.copy(embedded_path("rnet_fast.safetensors"), folder / "runs" / "first" / "weights.safetensors")
     _give(folder, "reconstruct", "photos", "--out", "out", "--formats", "json", "--quiet")

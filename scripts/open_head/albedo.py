@@ -25,8 +25,8 @@ EVENED = 0.8
 """Power of the tones' rarity that people count with in the first mode, the line through the bow of skin colours: 0 fits
 the many in the middle, and the darkest come out orange; 1 fits both ends, and the many come out pale pink."""
 BOW_KEPT = 0.5
-"""Share of the bow itself that a mode of hue takes up: drawn apart from the tone, as modes are, it makes dark skin orange
-as often as it makes it right; with half of it, two deviations still reach the surveys' dark skin."""
+"""Share of the bow itself that a mode of hue takes up: drawn apart from the tone, as modes are, it makes dark skin
+orange as often as it makes it right; with half of it, two deviations still reach the surveys' dark skin."""
 
 IRIS_RGB = np.array([
     [0.17, 0.24, 0.33], [0.15, 0.17, 0.15], [0.13, 0.09, 0.045], [0.09, 0.055, 0.030], [0.05, 0.029, 0.018],

@@ -64,7 +64,7 @@ class ScanSettings:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class _HeldPoints:
     """Model points of the face and the planes of the scan that they belong to."""
 
     points: LinearPoints
@@ -140,7 +140,7 @@ def _pairs(
     state: FaceCoefficients,
     reach: float,
     least_cosine: float,
-) -> _Pairs:
+) -> _HeldPoints:
     posed = pose_points(plan.shape.vertices(state), state.angles, state.translation)
     outward = vertex_normals(posed, plan.faces)[0, ids]
     away, nearest = tree.query(posed[0, ids].numpy(), distance_upper_bound=4.0 * reach)
@@ -155,10 +155,10 @@ def _pairs(
             f"expected the scan's surface within {100 * reach:.0f} mm of the face that its landmarks mark, found "
             f"{int(kept.sum())} of {len(ids)} points; check the landmarks' order and the unit (--units)"
         )
-    return _Pairs(points, scan.points[found], normals, weights * kept)
+    return _HeldPoints(points, scan.points[found], normals, weights * kept)
 
 
-def _surface_term(pairs: _Pairs, unknowns: Unknowns, reach: float, state: FaceCoefficients) -> LinearTerm:
+def _surface_term(pairs: _HeldPoints, unknowns: Unknowns, reach: float, state: FaceCoefficients) -> LinearTerm:
     """Distance along the scan's normals, Geman-McClure with a third of the reach: what is not face lies farther off."""
     world = world_motion(pairs.points, state)
     residual = ((world.value - pairs.targets) * pairs.normals).sum(-1)

@@ -19,6 +19,8 @@ OFFICIAL_OPTIONS = {
     "learning_rate": "--lr",
     "lr_policy": "--schedule",
     "lr_decay_epochs": "--decay-every",
+    "use_crop_face": "--released-region or --no-released-region",
+    "save_by_iter": "--checkpoint-every",
     "net_recon": "--backbone",
     "init_path": "--init",
     "net_recog_path": "--embedder",

@@ -179,6 +179,11 @@ def check_settings(settings: TrainSettings[Any], world: int = 1) -> None:
             data.batch_size,
         ),
         (
+            data.together == 1 or not data.balance,
+            "--together or --balance, not both: neighbours that are shown more often are neighbours no longer",
+            f"--together {data.together} --balance {' '.join(data.balance)}",
+        ),
+        (
             ("label" in data.balance) == (len(data.labels) > 0) and len(set(data.balance)) == len(data.balance),
             "each trait in --balance once, and --labels where label is one of them",
             f"--balance {' '.join(data.balance)}, {len(data.labels)} --labels",

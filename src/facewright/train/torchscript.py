@@ -51,10 +51,10 @@ def load_torchscript(path: str | os.PathLike[str]) -> torch.jit.ScriptModule:
     """
     if not Path(path).is_file():
         raise AssetNotFoundError(f"expected a TorchScript file at {path}, found none; bring one: {_HOW_TO_WRITE}")
-    with reading(path, WeightsError, "a whole TorchScript file", "fetch it again"), warnings.catch_warnings():
-        # newer networks come as ONNX; for the others there is no other reader
+    with warnings.catch_warnings():  # newer networks come as ONNX; for the others there is no other reader
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
-        network = torch.jit.load(_checked_copy(path), map_location="cpu")
+        with reading(path, WeightsError, "a whole TorchScript file", "fetch it again"):
+            network = torch.jit.load(_checked_copy(path), map_location="cpu")
     if not hasattr(network, "forward"):
         raise WeightsError(f"{path}: expected a network, received a program without forward: {_HOW_TO_WRITE}")
     kinds = set(_kinds(network.inlined_graph))

@@ -159,8 +159,8 @@ def evidence_of(
         else:
             sure = detection.mesh_score
             five_share += 0.0 if sure > SURE else 1.0 - sure
-            precision, dense = sure * plan.dense.trust / settings.point_sigma_px**2, plan.dense
-            points = [PointEvidence(MESH_TERM, dense.points, mesh, precision, depth, None, dense.normals, FACING, yaw)]
+            precision, glued = sure * plan.dense.trust / settings.point_sigma_px**2, plan.dense
+            points = [PointEvidence(MESH_TERM, glued.points, mesh, precision, depth, None, glued.normals, FACING, yaw)]
             contours = _jaw(plan, mesh, yaw)
     if plan.five is not None and five_share > 0.0:
         points.append(_sparse(FIVE_TERM, plan.five, five, SIGMA_FIVE_PX, share=five_share, yaw=yaw))

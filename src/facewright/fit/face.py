@@ -22,6 +22,9 @@ from facewright.render.visibility import vertex_visibility
 
 APPEARANCE_ITERATIONS = 6
 """Linearisations by light and albedo alone: they cost little, and a network's colours may be far from the photo's."""
+FAR_COLOR, NEAR_COLOR = 0.6, 0.12
+"""Difference of colours, sRGB-coded, at which a triangle loses three quarters of its say: while light and albedo are
+found at first, and from then on. Where a start is too dark as a whole, a narrow one listens to the shadows alone."""
 SHARPEST_PX = 0.5
 """Blur of the photo where no round names one, in the 224 crop."""
 
@@ -90,22 +93,24 @@ def _fit_pixels(
     prior: Prior,
     settings: FitSettings,
 ) -> tuple[FaceCoefficients, LinearTerm]:
-    """Rounds of all terms on ever sharper pictures; the first finds light and albedo alone. Also the last residual.
+    """Rounds of all terms on ever sharper pictures; the first two find light and albedo alone. Also the last
+    residual.
 
     Visibility and noise are those of a round's start, so that its energies compare.
     """
     unknowns = plan.unknowns
     appearance = held_fast(prior, unknowns.geometry, unknowns.values(state))
     first = settings.blurs_px[0] if settings.blurs_px else SHARPEST_PX
-    rounds = [(first, appearance)] + [(blur, prior) for blur in settings.blurs_px]
+    rounds = [(first, appearance, FAR_COLOR), (first, appearance, NEAR_COLOR)]
+    rounds += [(blur, prior, NEAR_COLOR) for blur in settings.blurs_px]
     looked_at: FaceCoefficients | None = None
     visible = state.id.new_zeros(0)
-    for blur, beliefs in rounds:
+    for blur, beliefs, scale in rounds:
         moving = beliefs is prior
         samples = photo_samples(crop, blur * camera.width / 224)
         if looked_at is not state:
             visible = _visible_share(plan, patch, state, camera)
-        compare = partial(_pixel_term, patch, samples, visible, camera, unknowns)
+        compare = partial(_pixel_term, patch, samples, visible, camera, unknowns, scale)
         noise = _weighted_rms(compare(state, 1.0, False)).clamp_min(settings.noise_floor)
         precision = float(settings.photometric_observations / noise.square())
 
@@ -131,11 +136,14 @@ def _pixel_term(
     visible: Float[Tensor, " G"],
     camera: Camera,
     unknowns: Unknowns,
+    scale: float,
     coefficients: FaceCoefficients,
     precision: float,
     moving: bool,
 ) -> LinearTerm:
-    return photometric_term(patch, samples, visible, coefficients, camera, unknowns, precision=precision, moving=moving)
+    return photometric_term(
+        patch, samples, visible, coefficients, camera, unknowns, precision=precision, scale=scale, moving=moving
+    )
 
 
 def _visible_share(plan: FitPlan, patch: ColoredPatch, state: FaceCoefficients, camera: Camera) -> Float[Tensor, " G"]:

@@ -15,8 +15,6 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 import tyro
-from jaxtyping import Float
-from torch import Tensor
 
 from facewright.errors import FacewrightError
 from facewright.geometry.color import display_from_albedo, linear_from_srgb

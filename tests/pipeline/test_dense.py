@@ -13,7 +13,15 @@ from facewright.fit.points import depth_term
 from facewright.geometry.frames import CROP_SIZE, crop_camera, pose_points, project_points
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.mirror import MirrorMap, mirror_partners
-from facewright.pipeline.evidence import BELIEF_TERM, DENSE_TERM, Seen, SeenPoints, evidence_of, fit_from, seen_points_of
+from facewright.pipeline.evidence import (
+    BELIEF_TERM,
+    DENSE_TERM,
+    Seen,
+    SeenPoints,
+    evidence_of,
+    fit_from,
+    seen_points_of,
+)
 from facewright.pipeline.mirrored import Mirror, predicted
 from facewright.records import AlignedFace, DenseBelief, FaceCoefficients, FaceDetection, LandmarkBelief, Photo
 from facewright.regress.rnet import RNet

@@ -93,8 +93,7 @@ def _fit_pixels(
     prior: Prior,
     settings: FitSettings,
 ) -> tuple[FaceCoefficients, LinearTerm]:
-    """Rounds of all terms on ever sharper pictures; the first two find light and albedo alone. Also the last
-    residual.
+    """Rounds of all terms on ever sharper pictures, after two for light and albedo alone. Also the last residual.
 
     Visibility and noise are those of a round's start, so that its energies compare.
     """

@@ -11,6 +11,7 @@ from facewright.errors import WeightsError
 from facewright.fit import FitPlan, FitSettings
 from facewright.fit.points import depth_term
 from facewright.geometry.frames import CROP_SIZE, crop_camera, pose_points, project_points
+from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.pipeline.evidence import (
@@ -185,3 +186,40 @@ def test_answers_with_a_mirror_are_those_of_the_mirrored_picture(toy_model: Face
     torch.testing.assert_close(once.points_px, flipped, atol=1e-3, rtol=0)
     assert other.depth_px is not None
     torch.testing.assert_close(once.depth_px, other.depth_px[:, partners], atol=1e-3, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def head() -> FaceModel:
+    return load_face_model()
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+        {"eyeBlinkLeft": 1.0},
+        {"jawOpen": 0.9},
+        {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9},
+    ],
+    ids=["blink", "wink", "wide mouth", "smile"],
+)
+def test_lids_and_lips_close_an_eye_and_open_a_mouth_that_the_answer_did_not(
+    head: FaceModel, shown: dict[str, float], rng: torch.Generator
+) -> None:
+    """The network says neutral, a little unsure, and sees points to a pixel: what they show is found."""
+    plan, neutral = FitPlan.of(head), head.layout.zeros()
+    points = seen_points_of(head, plan, seen_points(head))
+    exp = torch.tensor([[shown.get(name, 0.0) for name in head.exp_names]])
+    aligned, detection = detected(head, neutral)
+    belief = believed(head, points, replace(neutral, exp=exp))
+    belief = replace(
+        belief,
+        points_px=belief.points_px + torch.randn(belief.points_px.shape, generator=rng),
+        sigma_px=torch.ones_like(belief.sigma_px),
+        exp_sigma=torch.full_like(belief.exp_sigma, 0.25),
+    )
+    found = fit_from(neutral, aligned, detection, plan, SETTINGS, dense=Seen(points, belief)).coefficients
+    for name, weight in shown.items():
+        assert abs(float(found.exp[0, head.exp_names.index(name)]) - weight) < 0.25, name
+    others = [k for k, name in enumerate(head.exp_names) if name not in shown]
+    assert float(found.exp[0, others].abs().mean()) < 0.05

@@ -48,6 +48,7 @@ class PointEvidence(TensorRecord):
         yaw: trust by the size of the head's yaw, radians; None: the same in every pose.
         depth_precision: per point, 1 / px^2, of depths that are counted from the head's origin, in pixels of its size;
             None: depth serves the first pose alone.
+        wrong_px: distance at which a point loses three quarters of its say, as a wrong one.
     """
 
     name: str
@@ -60,6 +61,7 @@ class PointEvidence(TensorRecord):
     facing: Ramp | None = None
     yaw: Ramp | None = None
     depth_precision: Float[Tensor, " N"] | None = None
+    wrong_px: float = 6.0
 
     def seen_in(self, pose: FaceCoefficients) -> "PointEvidence":
         """The same points with the trust that they have in a pose."""

@@ -9,10 +9,8 @@ from facewright.fit.solver import LinearTerm
 from facewright.records import Camera, FaceCoefficients
 
 
-def point_term(
-    seen: PointEvidence, coefficients: FaceCoefficients, camera: Camera, unknowns: Unknowns, *, scale_px: float = 6.0
-) -> LinearTerm:
-    """Robust reprojection error: Geman-McClure of the pixel distance with the given scale.
+def point_term(seen: PointEvidence, coefficients: FaceCoefficients, camera: Camera, unknowns: Unknowns) -> LinearTerm:
+    """Robust reprojection error: Geman-McClure of the pixel distance with the evidence's own scale s.
 
     rho(d) = d^2 / (1 + d^2 / s^2), whose IRLS weight is 1 / (1 + d^2 / s^2)^2: a point far off is a wrong point.
     """
@@ -21,7 +19,7 @@ def point_term(
     if seen.across is not None:
         residual = (seen.across * residual).sum(-1, keepdim=True)
         jacobian = (seen.across[..., None] * jacobian).sum(1, keepdim=True)
-    spread = 1.0 + residual.square().sum(-1) / scale_px**2
+    spread = 1.0 + residual.square().sum(-1) / seen.wrong_px**2
     weight = (seen.precision / spread.square())[:, None].expand_as(residual)
     cost = (seen.precision * residual.square().sum(-1) / spread).sum()
     return LinearTerm(
@@ -30,7 +28,7 @@ def point_term(
 
 
 def depth_term(
-    seen: PointEvidence, coefficients: FaceCoefficients, camera: Camera, unknowns: Unknowns, *, scale_px: float = 6.0
+    seen: PointEvidence, coefficients: FaceCoefficients, camera: Camera, unknowns: Unknowns
 ) -> LinearTerm | None:
     """Robust error of depths behind the head's origin, as ``point_term``; None where none has a precision.
 
@@ -46,7 +44,7 @@ def depth_term(
     jacobian[:, unknowns.move] = 0.0
     jacobian[:, unknowns.move.stop - 1] = scale * behind / near
     residual = scale * behind - seen.depth
-    spread = 1.0 + residual.square() / scale_px**2
+    spread = 1.0 + residual.square() / seen.wrong_px**2
     weight = seen.depth_precision / spread.square()
     cost = (seen.depth_precision * residual.square() / spread).sum()
     return LinearTerm(f"{seen.name}_depth", jacobian, residual, weight, unknowns.geometry, float(cost))

@@ -52,6 +52,10 @@ BELIEF_FLOOR_PX = 1.5
 FACING = Ramp(none=-0.5, full=0.0)
 """Trust of a dense point by the z of its normal (1 faces the camera): what faces away is a guess of the network."""
 
+DENSE_WRONG_PX = 20.0
+"""Distance in the 224 crop at which one of a network's many points counts as wrong. It has stated its doubts, so what
+is far off is rather an expression that the answer lacks: a smile moves the corners of a mouth by ten pixels."""
+
 EXPRESSIVE_REGIONS = ("lid_rim", "lips")
 """Regions whose points say what a face does: a few pixels there are a closed eye or an open mouth."""
 
@@ -239,7 +243,13 @@ def _dense(seen: Seen, aligned: AlignedFace, settings: FitSettings) -> PointEvid
     precision = share / (belief.sigma_px.square() + floor**2)
     deep = settings.dense_share / (belief.depth_sigma_px.square() + floor**2)
     return PointEvidence(
-        DENSE_TERM, seen.points.points, belief.points_px, precision, depth=belief.depth_px, depth_precision=deep
+        DENSE_TERM,
+        seen.points.points,
+        belief.points_px,
+        precision,
+        depth=belief.depth_px,
+        depth_precision=deep,
+        wrong_px=DENSE_WRONG_PX * aligned.camera_crop.width / 224,
     )
 
 

@@ -169,7 +169,7 @@ def evidence_of(
     if plan.five is not None and five_share > 0.0:
         points.append(_sparse(FIVE_TERM, plan.five, five, SIGMA_FIVE_PX, share=five_share, yaw=yaw))
     if dense is not None:
-        points.append(_dense(dense, aligned, settings))
+        points.append(dense_evidence(dense, aligned.camera_crop.width, settings))
     elif belief is not None and plan.ibug68 is not None:
         floor = BELIEF_FLOOR_PX * aligned.camera_crop.width / 224
         precision = settings.belief_share / (belief.sigma_px.square() + floor**2)
@@ -231,10 +231,16 @@ def fit_from(
     return fit_face(evidence, plan, prior, start, settings)
 
 
-def _dense(seen: Seen, aligned: AlignedFace, settings: FitSettings) -> PointEvidence:
-    """The many points: each by its doubt, all with a share of it, as neighbours err together; depths likewise."""
+def dense_evidence(seen: Seen, crop_size: int, settings: FitSettings) -> PointEvidence:
+    """The many points: each by its doubt, all with a share of it, as neighbours err together; depths likewise.
+
+    Args:
+        seen: what a network says.
+        crop_size: side of the crop that it says it of, px.
+        settings: shares and least errors.
+    """
     belief = seen.belief.to(seen.points.expressive.device)
-    floor = settings.dense_floor_px * aligned.camera_crop.width / 224
+    floor = settings.dense_floor_px * crop_size / 224
     share = torch.lerp(
         torch.full_like(belief.sigma_px, settings.dense_share),
         torch.full_like(belief.sigma_px, settings.expressive_share),
@@ -249,7 +255,7 @@ def _dense(seen: Seen, aligned: AlignedFace, settings: FitSettings) -> PointEvid
         precision,
         depth=belief.depth_px,
         depth_precision=deep,
-        wrong_px=DENSE_WRONG_PX * aligned.camera_crop.width / 224,
+        wrong_px=DENSE_WRONG_PX * crop_size / 224,
     )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.morphable.mirror import MirrorMap
-from facewright.records import FaceCoefficients, TensorRecord
+from facewright.records import DenseBelief, FaceCoefficients, TensorRecord
 from facewright.regress.rnet import RNet, RNetPrediction
 
 
@@ -69,3 +69,18 @@ def _mean(first: RNetPrediction, second: RNetPrediction) -> RNetPrediction:
 
 def _rows(answer: RNetPrediction, rows: slice) -> RNetPrediction:
     return answer.mapped(lambda tensor: tensor[rows])
+
+
+def dense_belief(answer: RNetPrediction, k: int, finer: int = 1) -> DenseBelief | None:
+    """What a network says of one face's many points; None from a network that sees landmarks alone.
+
+    Args:
+        answer: about a batch.
+        k: number of the face.
+        finer: how many times finer the crop is that it is said of than what the network saw.
+    """
+    parts = [getattr(answer, entry.name) for entry in fields(RNetPrediction)][1:]
+    if any(part is None for part in parts):
+        return None
+    points, sigma, depth, depth_sigma, *doubts = (part[k] for part in parts)
+    return DenseBelief(finer * points + (finer - 1) / 2, finer * sigma, finer * depth, finer * depth_sigma, *doubts)

@@ -1,7 +1,7 @@
 """Method ``rnet``: coefficients by a network that may look twice, then rounds of the fit around its answer."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from facewright.morphable.linear import FaceModel
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate, estimate_of
 from facewright.pipeline.evidence import Seen, SeenPoints, fit_from
-from facewright.pipeline.mirrored import Mirror, predicted
+from facewright.pipeline.mirrored import Mirror, dense_belief, predicted
 from facewright.records import AlignedFace, DenseBelief, FaceCoefficients, LandmarkBelief, Photo
 from facewright.regress.rnet import RNet, RNetPrediction
 
@@ -131,7 +131,10 @@ class RNetEstimator:
         each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
         return [
             _Answer(
-                aligned, self._possible(answer.coefficients.one(k)), _belief(answer, k, finer), _dense(answer, k, finer)
+                aligned,
+                self._possible(answer.coefficients.one(k)),
+                _belief(answer, k, finer),
+                dense_belief(answer, k, finer),
             )
             for aligned, (answer, k) in zip(crops, each, strict=True)
         ]
@@ -159,15 +162,6 @@ class _Answer:
     coefficients: FaceCoefficients
     belief: LandmarkBelief | None
     dense: DenseBelief | None = None
-
-
-def _dense(answer: RNetPrediction, k: int, finer: int) -> DenseBelief | None:
-    """The k-th face's points, depths and doubts, in a crop that is so many times finer than what the net saw."""
-    parts = [getattr(answer, entry.name) for entry in fields(RNetPrediction)][1:]
-    if any(part is None for part in parts):
-        return None
-    points, sigma, depth, depth_sigma, *doubts = (part[k] for part in parts)
-    return DenseBelief(finer * points + (finer - 1) / 2, finer * sigma, finer * depth, finer * depth_sigma, *doubts)
 
 
 def _belief(answer: RNetPrediction, k: int, finer: int) -> LandmarkBelief | None:

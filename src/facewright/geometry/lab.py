@@ -46,7 +46,7 @@ def ciede2000(first: Float[Tensor, "*B 3"], second: Float[Tensor, "*B 3"]) -> Fl
     def cosine(factor: float, offset: float) -> Tensor:
         return torch.cos(torch.deg2rad(factor * h + offset))
 
-    t = 1.0 - 0.17 * cosine(1, -30) + 0.24 * cosine(2, 0) + 0.32 * cosine(3, 6) - 0.20 * cosine(4, -63)
+    t = 1.0 - 0.17 * cosine(1.0, -30.0) + 0.24 * cosine(2.0, 0.0) + 0.32 * cosine(3.0, 6.0) - 0.20 * cosine(4.0, -63.0)
     from_middle = (lightness - 50.0) ** 2
     s_l = 1.0 + 0.015 * from_middle / (20.0 + from_middle).sqrt()
     s_c, s_h = 1.0 + 0.045 * c, 1.0 + 0.015 * c * t

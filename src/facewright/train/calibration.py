@@ -109,7 +109,9 @@ def calibrated(net: RNet, model: FaceModel, batches: Iterable[TrainingBatch], *,
     Raises:
         TrainingError: as ``measure_doubts``.
     """
-    pictures, scales = list(batches), dict.fromkeys(HEADS, 1.0)
+    pictures: list[TrainingBatch] = list(batches)
+    scales: dict[str, float] = {}
+    scales.update(dict.fromkeys(HEADS, 1.0))
     for _ in range(rounds):
         found = {name: report.ratio for name, report in measure_doubts(net, model, pictures).items()}
         scale_doubts(net, found)

@@ -36,7 +36,7 @@ test: $(VENV)/.dev  ## run the tests (CPU, no downloads)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
 
 slow: $(VENV)/.dev  ## run the tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout=1800 --durations=15
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m slow --timeout=1800 --durations=15
 
 test-gpu: $(VENV)/.dev  ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu --timeout=600 --durations=15

@@ -1,6 +1,7 @@
 """On a real GPU (``make test-gpu``): results are the CPU's, rasterisers agree, many processes learn."""
 
 import json
+import logging
 import math
 import os
 import socket
@@ -20,9 +21,11 @@ from facewright.morphable.container import load_face_model
 from facewright.pipeline.coefficient_files import read_coefficients
 from facewright.pipeline.outputs import ALL_FORMATS
 from facewright.regress.weights import load_weights
-from facewright.render.rasterizers import rasterize
+from facewright.render.rasterizers import Backend, _resolve, rasterize
+from facewright.render.rasterizers.triton_backend import can_launch
 from tests.gpu.scenes import ON_CPU, SCENES, flow_on, photograph, tensors_in, toy_meshes
 from tests.gpu.two_processes import losses, settings_of
+from tests.render.scenes import random_triangles
 
 pytestmark = [
     pytest.mark.gpu,
@@ -89,14 +92,30 @@ def assert_near(found: Any, wanted: Any, difference: float) -> None:
     torch.testing.assert_close(ours, theirs, atol=difference, rtol=0.0)
 
 
-def test_the_torch_rasteriser_draws_the_pixels_of_the_cpu() -> None:
-    _, _, here = toy_meshes("cpu")
-    clip = clip_from_world(here.vertices, crop_camera(size=224, like=here.vertices))
-    wanted = rasterize(clip, here.faces, (224, 224), backend="torch")
-    found = rasterize(clip.cuda(), here.faces.cuda(), (224, 224), backend="torch")
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+@pytest.mark.parametrize("scene", ["head", "small", "large"])
+def test_rasterisers_draw_the_pixels_of_the_cpu(backend: Backend, scene: str) -> None:
+    """To the bit: one head, thousands of triangles around a pixel, and triangles larger than the picture."""
+    if scene == "head":
+        _, _, here = toy_meshes("cpu")
+        clip, faces = clip_from_world(here.vertices, crop_camera(size=224, like=here.vertices)), here.faces
+    else:
+        spread, dice = {"small": 0.02, "large": 3.0}[scene], torch.Generator().manual_seed(0)
+        clip, faces = random_triangles(dice, (224, 224), 4000, batch=3, spread=spread)
+    wanted = rasterize(clip, faces, (224, 224), backend="torch")
+    found = rasterize(clip.cuda(), faces.cuda(), (224, 224), backend=backend)
     assert torch.equal(found.face_index.cpu(), wanted.face_index)
-    assert_near(found.depth, wanted.depth, 1e-6)
+    assert torch.equal(found.depth.cpu(), wanted.depth)
     assert_near(found.barycentrics, wanted.barycentrics, 1e-5)
+
+
+def test_triton_is_chosen_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    if not can_launch():
+        pytest.skip("triton or a C compiler is not installed")
+    _resolve.cache_clear()
+    with caplog.at_level(logging.INFO, logger="facewright"):
+        rasterize(torch.ones(1, 3, 4, device="cuda"), torch.tensor([[0, 1, 2]], device="cuda"), (4, 4))
+    assert "triton" in caplog.text
 
 
 def test_files_of_one_device_are_read_on_the_other(tmp_path: Path) -> None:

@@ -7,7 +7,23 @@ import torch
 import trimesh
 from torch import Tensor
 
-CPU_BACKENDS = ("torch", "numba")
+from facewright.render.rasterizers import Backend, rasterize
+
+CPU_BACKENDS: tuple[Backend, ...] = ("torch", "numba")
+
+
+def assert_same_pixels(
+    clip: Tensor, faces: Tensor, size: tuple[int, int], backends: tuple[Backend, ...] = CPU_BACKENDS
+) -> Tensor:
+    """All backends give the reference's face ids and depths, to the bit, and its weights to rounding."""
+    reference = rasterize(clip, faces, size, backend="reference")
+    for backend in backends:
+        fragments = rasterize(clip, faces, size, backend=backend)
+        differing = int((fragments.face_index != reference.face_index).sum())
+        assert differing == 0, f"{backend}: {differing} of {reference.face_index.numel()} pixels show another face"
+        torch.testing.assert_close(fragments.depth, reference.depth, rtol=0, atol=0)
+        torch.testing.assert_close(fragments.barycentrics, reference.barycentrics, rtol=0, atol=2e-7)
+    return reference.face_index
 
 
 def clip_from_pixels(points: Tensor, size: tuple[int, int], w: float | Tensor = 1.0) -> Tensor:

@@ -14,19 +14,7 @@ from facewright.records import FaceMesh
 from facewright.render import rasterizers
 from facewright.render.compiled import compiled
 from facewright.render.rasterizers import rasterize, vectorized
-from tests.render.scenes import CPU_BACKENDS, clip_from_pixels, random_triangles, sphere
-
-
-def assert_same_pixels(clip: torch.Tensor, faces: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """All backends give the reference's face ids and depths, to the bit, and its weights to rounding."""
-    reference = rasterize(clip, faces, size, backend="reference")
-    for backend in CPU_BACKENDS:
-        fragments = rasterize(clip, faces, size, backend=backend)
-        differing = int((fragments.face_index != reference.face_index).sum())
-        assert differing == 0, f"{backend}: {differing} of {reference.face_index.numel()} pixels show another face"
-        torch.testing.assert_close(fragments.depth, reference.depth, rtol=0, atol=0)
-        torch.testing.assert_close(fragments.barycentrics, reference.barycentrics, rtol=0, atol=2e-7)
-    return reference.face_index
+from tests.render.scenes import CPU_BACKENDS, assert_same_pixels, clip_from_pixels, random_triangles, sphere
 
 
 @pytest.mark.parametrize("size", [(23, 31), (40, 17), (1, 1)])
@@ -210,7 +198,7 @@ def test_missing_packages_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
     real_import = builtins.__import__
 
     def without_extras(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] in ("numba", "nvdiffrast"):
+        if name.split(".")[0] in ("numba", "nvdiffrast", "triton"):
             raise ImportError(name)
         return real_import(name, *args, **kwargs)
 

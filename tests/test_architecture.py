@@ -24,7 +24,7 @@ SOURCE = ROOT / "src" / "facewright"
 FLOORS = (
     ("errors",),
     ("records", "bounds"),
-    ("files", "provenance", "untrusted"),
+    ("files", "provenance", "untrusted", "compiled"),
     ("geometry", "photo", "assets"),
     ("detect", "align", "regress", "morphable", "render", "export"),
     ("fit",),

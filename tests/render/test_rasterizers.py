@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from facewright.compiled import compiled
 from facewright.errors import MissingExtraError
 from facewright.geometry.frames import clip_from_world, crop_camera
 from facewright.records import FaceMesh
 from facewright.render import rasterizers
-from facewright.render.compiled import compiled
 from facewright.render.rasterizers import rasterize, vectorized
 from tests.render.scenes import CPU_BACKENDS, assert_same_pixels, clip_from_pixels, random_triangles, sphere
 

@@ -35,11 +35,10 @@ def _fewer_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @interpreted
-@pytest.mark.parametrize("size", [(23, 31), (17, 9), (1, 1)])
-@pytest.mark.parametrize("spread", [0.02, 0.3, 3.0])
+@pytest.mark.parametrize(("size", "spread"), [((23, 31), 0.02), ((17, 9), 0.3), ((9, 17), 3.0), ((1, 1), 0.3)])
 def test_random_triangles(size: tuple[int, int], spread: float, rng: torch.Generator) -> None:
     """From below a pixel to far beyond the picture, in perspective."""
-    for batch, num in ((1, 7), (3, 90)):
+    for batch, num in ((1, 7), (3, 40)):
         clip, faces = random_triangles(rng, size, num, batch=batch, spread=spread)
         assert_same_pixels(clip, faces, size, TRITON)
 
@@ -56,15 +55,15 @@ def test_both_ways_of_drawing_were_taken(rng: torch.Generator, monkeypatch: pyte
 @interpreted
 def test_a_head_with_its_gradients(toy_mesh: FaceMesh) -> None:
     """Shared edges, folds and silhouettes: the pixels, and through them the gradients, are the compiled loops'."""
-    clip = clip_from_world(toy_mesh.vertices, crop_camera(2, size=48))
-    covered = assert_same_pixels(clip, toy_mesh.faces, (48, 48), TRITON) >= 0
+    clip = clip_from_world(toy_mesh.vertices, crop_camera(2, size=32))
+    covered = assert_same_pixels(clip, toy_mesh.faces, (32, 32), TRITON) >= 0
     assert 0.3 < float(covered.double().mean()) < 0.9
     light = torch.zeros(2, 9, 3)
     found = []
     for backend in ("triton", "numba"):
         leaves = [value.detach().clone().requires_grad_() for value in (toy_mesh.vertices, toy_mesh.albedo)]
         mesh = FaceMesh(leaves[0], toy_mesh.normals.detach(), leaves[1], toy_mesh.faces)
-        drawn = render(mesh, crop_camera(2, size=48), light, backend=backend)
+        drawn = render(mesh, crop_camera(2, size=32), light, backend=backend)
         (drawn.image.square().mean() + drawn.mask.mean()).backward()
         found.append([drawn.image.detach(), *(leaf.grad for leaf in leaves)])
     for ours, theirs in zip(*found, strict=True):
@@ -146,7 +145,7 @@ def test_the_kernels_compile_for_gpus_that_are_not_here() -> None:
     assert len(rows) == 9
     for _, name, fused, minima in rows:
         assert int(fused) == 0
-        assert int(minima) == (0 if name == "resolve" else 1)
+        assert bool(int(minima)) == (name != "resolve")
 
 
 def test_cpu_tensors_are_refused_by_compiled_kernels() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from facewright.compiled import can_compile, compiled
 from facewright.errors import MissingExtraError
 from facewright.geometry.frames import window_camera
 from facewright.records import Fragments
-from facewright.render.compiled import can_compile, compiled
 from facewright.render.lighting import sh_shading
 from facewright.synthetic import (
     Studio,

@@ -9,7 +9,7 @@ import torch
 
 from facewright.errors import TrainingDataError, TrainingError
 from facewright.geometry.frames import crop_camera, pose_points, project_points
-from facewright.render.compiled import can_compile
+from facewright.compiled import can_compile
 from facewright.synthetic.plan import LIVE_SEED, require_training_seed
 from facewright.train.course import BatchNeeds
 from facewright.train.jitter import NO_JITTER, CropJitter

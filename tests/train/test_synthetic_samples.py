@@ -11,10 +11,10 @@ from numpy import ndarray
 
 from facewright.align import CROP_RESCALE, deep3d_template
 from facewright.align.crop import crop_by_trans_params, fit_trans_params
+from facewright.compiled import can_compile
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, crop_camera, pose_points, project_points
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.records import Camera, FaceCoefficients, Photo
-from facewright.render.compiled import can_compile
 from facewright.render.lighting import sh_shading
 from facewright.synthetic import HELD_OUT_SEED, Stage, Studio, open_studio
 from facewright.synthetic.plan import ScenePlan, stream
@@ -133,7 +133,9 @@ def test_pose_is_what_the_crops_camera_needs(studio: Studio, samples: list[Train
         project_points(world[None], plan.camera)[0, :, :2].double()
         for world, plan in zip(framed.stage.world_of(ids), framed.stage.plans, strict=True)
     ]
-    wanted = (torch.stack(seen) - torch.from_numpy(framed.starts)[:, None]) / torch.from_numpy(framed.steps)[:, None, None]
+    wanted = (torch.stack(seen) - torch.from_numpy(framed.starts)[:, None]) / torch.from_numpy(framed.steps)[
+        :, None, None
+    ]
     truth, shape = framed.truth, framed.stage.heads[:, ids].double()
 
     def cost(angles: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:

@@ -13,10 +13,12 @@ An edge is a silhouette if its faces lie on one side of it in the picture: a fol
 
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from facewright.compiled import can_compile, compiled
 from facewright.records import Fragments, TensorRecord
 from facewright.render.rasterizers.snapping import GUARD_PX
 
@@ -121,11 +123,25 @@ def _project(clip: Float[Tensor, "*N 4"], size: tuple[int, int]) -> tuple[Tensor
 
 def _find_crossings(vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, fragments: Fragments) -> _Crossings:
     """All places where an edge that is a silhouette, and not hidden, passes between two pixels."""
+    compiling = vertices_clip.device.type == "cpu" and can_compile()
+    follow = _follow_edges_compiled if compiling else _follow_edges
+    candidates, steeper, reach = follow(vertices_clip, faces, edges, fragments)
+    chosen = _crossed_along(candidates, steeper, fragments).nonzero()[:, 0]
+    return candidates.pick(chosen[_outermost(candidates.pixels[:, chosen], reach[chosen])])
+
+
+def _follow_edges(
+    vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], edges: MeshEdges, fragments: Fragments
+) -> tuple[_Crossings, Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """Where silhouettes pass between a pixel that shows a face and another, in front of what that one shows.
+
+    Also whether each edge runs more across the line than along it (1, 0, -1), and how far from the inner pixel's centre
+    to the outer one's it passes.
+    """
     _, height, width = fragments.face_index.shape
-    column, row, depth = _project(vertices_clip, (height, width))
-    picture, edge, side = _find_silhouettes(vertices_clip, column, row, faces, edges)
+    picture, edge, side = _find_silhouettes(vertices_clip, faces, edges, (height, width))
     ends = edges.ends[edge].T + picture * vertices_clip.shape[1]
-    column, row, depth = (value.flatten()[ends] for value in (column, row, depth))
+    column, row, depth = _project(vertices_clip.flatten(0, 1)[ends], (height, width))
     # Every edge is followed twice: from row to row, and from column to column with the axes' roles exchanged.
     along_row = torch.arange(2 * edge.shape[0], device=edge.device) < edge.shape[0]
     along, across = torch.cat([row, column], 1), torch.cat([column, row], 1)
@@ -152,18 +168,95 @@ def _find_crossings(vertices_clip: Tensor, faces: Tensor, edges: MeshEdges, frag
     seen = inside & (face[0] >= 0) & (face[0] != face[1]) & (d0 + share * (d1 - d0) < nearest)
     kept = seen.nonzero()[:, 0]
     steeper = ((a1 - a0).abs() - (c1 - c0).abs())[kept].sign()
-    candidates, reach = candidates.pick(kept), ((crossing - inner) * outward)[kept]
-    chosen = _crossed_along(candidates, steeper, fragments).nonzero()[:, 0]
-    return candidates.pick(chosen[_outermost(candidates.pixels[:, chosen], reach[chosen])])
+    return candidates.pick(kept), steeper, ((crossing - inner) * outward)[kept]
+
+
+def _follow_edges_compiled(
+    vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], edges: MeshEdges, fragments: Fragments
+) -> tuple[_Crossings, Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """``_follow_edges`` in one pass over the vertices, faces and edges of each picture; the same places."""
+    clip, (_, height, width) = vertices_clip.detach().contiguous(), fragments.face_index.shape
+    # Half the width and height, one, a half: of the vertices' precision, and so are the products.
+    numbers = clip.new_tensor([width / 2, height / 2, 1.0, 0.5]).numpy()
+    topology = [value.contiguous().numpy() for value in (faces, edges.ends, edges.faces, edges.turns)]
+    found, reach = np.zeros((9, len(edges.ends)), np.int64), np.zeros(len(edges.ends), numbers.dtype)
+    places, reaches, count = [], [], np.zeros(1, np.int64)
+    for i, picture in enumerate(clip):
+        shown = (fragments.face_index[i].numpy(), fragments.depth[i].numpy())
+        compiled(_walk_edges)(picture.numpy(), *topology, numbers, *shown, found, reach, count)
+        if count[0] > found.shape[1]:  # there was no room for all
+            found, reach = np.zeros((9, count[0]), np.int64), np.zeros(count[0], numbers.dtype)
+            compiled(_walk_edges)(picture.numpy(), *topology, numbers, *shown, found, reach, count)
+        place = torch.from_numpy(found[:, : count[0]].copy())
+        place[:2] += i * clip.shape[1]
+        place[2:4] += i * height * width
+        places.append(place)
+        reaches.append(torch.from_numpy(reach[: count[0]].copy()))
+    place = torch.cat(places, 1)
+    candidates = _Crossings(place[:2], place[4] > 0, place[5], place[6], place[7], place[2:4])
+    return candidates, place[8].to(clip), torch.cat(reaches)
+
+
+def _walk_edges(clip, faces, ends, edge_faces, turns, numbers, face_index, nearest, found, reach, count):
+    """The loops of ``_follow_edges_compiled`` over one picture; counts what has no room, too. For numba."""
+    places, facing = np.zeros((clip.shape[0], 3), dtype=clip.dtype), np.zeros(faces.shape[0], dtype=np.int64)
+    for v in range(clip.shape[0]):
+        w = clip[v, 3]
+        usable = w > 0 and w < np.inf  # false for NaN
+        places[v, 2] = clip[v, 2] / w if usable else np.nan
+        for axis in range(2):
+            place = (clip[v, axis] / w + numbers[2]) * numbers[axis] - numbers[3] if usable else numbers[2] * np.nan
+            places[v, axis] = place if abs(place) < GUARD_PX else np.nan
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        x, y = places[a, 0], places[a, 1]
+        area = (places[b, 0] - x) * (places[c, 1] - y) - (places[b, 1] - y) * (places[c, 0] - x)
+        facing[f] = np.int64(area > 0) - np.int64(area < 0)  # 0 for NaN: not drawn
+    number = np.zeros(1, dtype=clip.dtype)
+    k = 0
+    for e in range(edge_faces.shape[0]):
+        side = facing[edge_faces[e, 0]] * turns[e, 0]
+        if side * facing[edge_faces[e, 1]] * turns[e, 1] <= 0:
+            continue
+        start, end = ends[e, 0], ends[e, 1]
+        for axis in range(2):  # from column to column, then from row to row
+            a0, a1, c0, c1 = places[start, axis], places[end, axis], places[start, 1 - axis], places[end, 1 - axis]
+            toward_lower = (a1 - a0) * side * (2 * axis - 1) > 0
+            last = min(np.ceil(max(a0, a1)), face_index.shape[1 - axis])
+            for line in range(max(np.ceil(min(a0, a1)), 0), last):
+                number[0] = line
+                share = (number[0] - a0) / (a1 - a0)
+                crossing = c0 + share * (c1 - c0)
+                before = np.int64(np.floor(crossing))
+                if before < 0 or before + 1 >= face_index.shape[axis]:
+                    continue
+                inner, outward = (before, 1) if toward_lower else (before + 1, -1)
+                outer = inner + outward
+                here, there = ((line, inner), (line, outer)) if axis == 1 else ((inner, line), (outer, line))
+                if face_index[here] < 0 or face_index[here] == face_index[there]:
+                    continue
+                if not places[start, 2] + share * (places[end, 2] - places[start, 2]) < nearest[there]:
+                    continue
+                if k < found.shape[1]:
+                    found[0, k], found[1, k] = start, end
+                    found[2, k] = here[0] * face_index.shape[1] + here[1]
+                    found[3, k] = there[0] * face_index.shape[1] + there[1]
+                    found[4, k], found[5, k], found[6, k], found[7, k] = axis, line, inner, outward
+                    steeper = abs(a1 - a0) - abs(c1 - c0)
+                    found[8, k] = np.int64(steeper > 0) - np.int64(steeper < 0)
+                    reach[k] = (crossing - inner) * outward
+                k += 1
+    count[0] = k
 
 
 def _find_silhouettes(
-    vertices_clip: Tensor, column: Tensor, row: Tensor, faces: Tensor, edges: MeshEdges
+    vertices_clip: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], edges: MeshEdges, size: tuple[int, int]
 ) -> tuple[Int[Tensor, " K"], Int[Tensor, " K"], Float[Tensor, " K"]]:
     """Picture, edge and side (1: surface on the right of it) of edges whose faces all lie on one side.
 
     Edges of a face that a rasteriser would drop are left out.
     """
+    column, row, _ = _project(vertices_clip, size)
     w = vertices_clip[..., 3]
     usable = (w > 0) & (w < torch.inf) & (column.abs() < GUARD_PX) & (row.abs() < GUARD_PX)
     column, row = torch.where(usable, column, torch.nan), torch.where(usable, row, torch.nan)

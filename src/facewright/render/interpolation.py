@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from facewright.compiled import can_compile, compiled
 from facewright.records import Fragments
-from facewright.render.compiled import can_compile, compiled
 
 
 @dataclass(frozen=True)

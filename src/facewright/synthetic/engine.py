@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from facewright.compiled import can_compile
 from facewright.geometry.frames import project_points
 from facewright.records import Camera, Fragments
-from facewright.render.compiled import can_compile
 from facewright.render.interpolation import sample_surface
 from facewright.render.rasterizers import rasterize
 from facewright.synthetic.lens import take_picture

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from facewright.render.compiled import compiled
+from facewright.compiled import compiled
 from facewright.synthetic.backdrops import draw_backdrop
 from facewright.synthetic.held import held_object
 from facewright.synthetic.plan import BACKDROP_STREAM, OBJECT_STREAM, ScenePlan, stream

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from facewright.compiled import compiled
 from facewright.records import Fragments
-from facewright.render.compiled import compiled
 from facewright.render.lighting import sh_basis, sh_shading, sh_with_offset
 from facewright.synthetic.textures import GRAIN_SIZE, GRAIN_STEPS, grain_bytes, read_grain
 

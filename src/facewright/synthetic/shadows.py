@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from facewright.render.compiled import compiled
+from facewright.compiled import compiled
 from facewright.render.rasterizers import rasterize
 
 BUFFER_PX = 80

@@ -5,6 +5,7 @@ picture is drawn only if some term that weighs something looks at it.
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -13,13 +14,12 @@ from torch import Tensor
 from facewright.errors import TrainingError
 from facewright.geometry.color import display_from_albedo
 from facewright.geometry.five_points import five_from_68
-from facewright.geometry.frames import clip_from_world, crop_camera, pose_points, project_points
-from facewright.geometry.pose import posed_mesh
+from facewright.geometry.frames import crop_camera, pose_points, project_points
+from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
-from facewright.records import Camera, FaceCoefficients
+from facewright.records import AlbedoSpace, Camera, FaceCoefficients, FaceMesh
 from facewright.regress.rnet import RNetPrediction
 from facewright.render.antialiasing import MeshEdges, mesh_edges
-from facewright.render.interpolation import sample_surface
 from facewright.render.renderer import render
 from facewright.train.course import Losses, rows
 from facewright.train.losses.box import box_loss
@@ -50,12 +50,19 @@ class DrawnFaces:
     """Predicted faces in their crops.
 
     Attributes:
-        srgb: coded for display, unclamped; black outside of the face.
+        image: coded as ``space`` says, unclamped; black outside of the face.
         region: 0..1 per pixel: how much of it the photometric term may look at; no gradient.
+        space: coding of the albedo that they are drawn with.
     """
 
-    srgb: Float[Tensor, "B 3 S S"]
+    image: Float[Tensor, "B 3 S S"]
     region: Float[Tensor, "B S S"]
+    space: AlbedoSpace
+
+    @property
+    def srgb(self) -> Float[Tensor, "B 3 S S"]:
+        """Coded for display."""
+        return display_from_albedo(self.image, self.space)
 
 
 @dataclass(frozen=True)
@@ -221,11 +228,12 @@ def weak_terms(
         if preset.photometric > 0:
             skin = torch.where(batch.skin > 0.5, 1.0, batch.skin) if preset.thresholded_skin else batch.skin
             terms["photometric"] = photometric_loss(
-                drawn.srgb,
+                drawn.image,
                 batch.crops,
                 skin * drawn.region,
                 pooled=preset.pooled_photometric,
                 rounding=preset.photometric_rounding,
+                coding=partial(display_from_albedo, space=drawn.space),
             )
         if preset.perceptual > 0 and embedder is not None and pixels is not None:
             seen, own = _five_points(batch, pixels)
@@ -254,19 +262,24 @@ def draw_faces(
     triangles: Int[Tensor, "G 3"] | None = None,
 ) -> DrawnFaces:
     """Decode, pose, light and draw; differentiable in all coefficients, silhouettes included where antialiased."""
-    mesh = posed_mesh(model.decode(coefficients), coefficients.pose)
+    vertices = pose_points(
+        model.shape(coefficients.id, coefficients.exp), coefficients.angles, coefficients.translation
+    )
+    # Normals of posed vertices: they turn with the head, so nobody needs to turn them.
+    normals = vertex_normals(vertices, model.faces)
+    mesh = FaceMesh(vertices, normals, model.albedo(coefficients.tex), model.faces, albedo_space=model.albedo_space)
     drawing = render(mesh, camera, coefficients.sh, antialias=antialias, edges=edges)
-    image = display_from_albedo(drawing.image, model.albedo_space)
     regions = model.annotations.regions
     region = regions.get("photometric", regions.get("skin"))
-    with torch.no_grad():
-        if triangles is not None:
-            return DrawnFaces(image, drawn_region(mesh.vertices, triangles, camera))
-        if region is None:
-            return DrawnFaces(image, drawing.mask[:, 0].detach())
-        samples = sample_surface(clip_from_world(mesh.vertices, camera), mesh.faces, drawing.fragments)
-        picture = samples.put(samples.take(region[None, :, None].expand(len(image), -1, -1).contiguous()))
-    return DrawnFaces(image, picture[:, 0])
+    if triangles is not None:
+        with torch.no_grad():
+            return DrawnFaces(drawing.image, drawn_region(vertices, triangles, camera), model.albedo_space)
+    if region is None:
+        return DrawnFaces(drawing.image, drawing.mask[:, 0].detach(), model.albedo_space)
+    shown = drawing.fragments.face_index
+    corners = region.index_select(0, model.faces[shown.flatten().clamp_min(0)].flatten()).view(*shown.shape, 3)
+    weighed = (corners * drawing.fragments.barycentrics).sum(-1)  # barycentrics are 0 where nothing is drawn
+    return DrawnFaces(drawing.image, weighed, model.albedo_space)
 
 
 def project_landmarks(model: FaceModel, coefficients: FaceCoefficients, camera: Camera) -> Float[Tensor, "B 68 2"]:

@@ -8,8 +8,8 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from facewright.compiled import can_compile
 from facewright.records import Fragments
-from facewright.render.compiled import can_compile
 from facewright.render.rasterizers.numba_backend import rasterize_numba
 from facewright.render.rasterizers.nvdiffrast_adapter import rasterize_nvdiffrast
 from facewright.render.rasterizers.reference import rasterize_reference

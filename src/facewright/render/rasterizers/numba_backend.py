@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from facewright.compiled import compiled
 from facewright.records import Fragments
-from facewright.render.compiled import compiled
 from facewright.render.rasterizers.snapping import DEPTH_STEPS, GUARD_PX, STEPS_PER_PX, empty_fragments
 
 STEP_BITS = STEPS_PER_PX.bit_length() - 1

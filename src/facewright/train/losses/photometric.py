@@ -1,5 +1,7 @@
 """Robust, skin-aware photometric loss: equation 2 of Deng et al. 2019."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +13,7 @@ def photometric_loss(
     weight: Float[Tensor, "B H W"],
     pooled: bool = False,
     rounding: float = 0.0,
+    coding: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, ""]:
     """Weighted mean distance of colours: ``Σ A ‖I - I'‖ / Σ A``.
 
@@ -28,12 +31,24 @@ def photometric_loss(
         rounding: colour distance below which the norm is rounded off, ``√(d² + rounding²)``; 1e-3 in the PyTorch
             program.
 
+        coding: brings ``rendered_srgb`` to display coding, where it is not yet; asked for pixels that weigh something.
+
     Returns:
         A colour distance: 0 for equal pictures (``rounding`` where it is given), √3 for black against white.
     """
-    squared = (rendered_srgb - photo_srgb).square().sum(1)
+    weight, batch, of_each = weight.detach(), len(weight), weight[0].numel()
+    ours, theirs = (picture.transpose(0, 1).flatten(1) for picture in (rendered_srgb, photo_srgb))
+    each, places = weight.flatten(), None
+    if weight.device.type == "cpu":  # most pixels weigh nothing; a GPU would rather compute them than count the others
+        places = each.nonzero()[:, 0]
+        ours, theirs, each = ours.index_select(1, places), theirs.index_select(1, places), each[places]
+    squared = ((ours if coding is None else coding(ours)) - theirs).square().sum(0)
     # not linalg.vector_norm, which is ten times slower over so short an axis; the clamp stops the gradient at zero
     distance = (squared + rounding**2 if rounding > 0 else squared.clamp_min(torch.finfo(squared.dtype).tiny)).sqrt()
-    weight = weight.detach()
-    axes = (0, 1, 2) if pooled else (1, 2)
-    return ((weight * distance).sum(axes) / weight.sum(axes).clamp_min(1.0)).mean()
+    if pooled:
+        return (each * distance).sum() / each.sum().clamp_min(1.0)
+    if places is None:
+        sums = (each * distance).view(batch, -1).sum(1)
+    else:
+        sums = distance.new_zeros(batch).index_add(0, places // of_each, each * distance)
+    return (sums / weight.sum((1, 2)).clamp_min(1.0)).mean()

@@ -136,8 +136,8 @@ class FaceModel(nn.Module):
 
     def shape(self, id_coeff: Float[Tensor, "B Kid"], exp_coeff: Float[Tensor, "B Kexp"]) -> Float[Tensor, "B V 3"]:
         """Vertices in the model frame, dm."""
-        offset = torch.einsum("vck,bk->bvc", self.id_basis, id_coeff)
-        return self.mean_shape + offset + torch.einsum("vck,bk->bvc", self.exp_basis, exp_coeff)
+        neutral = torch.nn.functional.linear(id_coeff, self.id_basis.flatten(0, 1), self.mean_shape.flatten())
+        return torch.addmm(neutral, exp_coeff, self.exp_basis.flatten(0, 1).T).unflatten(1, (-1, 3))
 
     def points(
         self, ids: Int[Tensor, " N"], id_coeff: Float[Tensor, "B Kid"], exp_coeff: Float[Tensor, "B Kexp"]
@@ -148,7 +148,8 @@ class FaceModel(nn.Module):
 
     def albedo(self, tex_coeff: Float[Tensor, "B Ktex"]) -> Float[Tensor, "B V 3"]:
         """Vertex reflectance; not clamped."""
-        return self.mean_albedo + torch.einsum("vck,bk->bvc", self.albedo_basis, tex_coeff)
+        flat = torch.nn.functional.linear(tex_coeff, self.albedo_basis.flatten(0, 1), self.mean_albedo.flatten())
+        return flat.unflatten(1, (-1, 3))
 
     def decode(self, coefficients: FaceCoefficients) -> FaceMesh:
         """Coefficients to a mesh in the model frame (pose and light are not applied).

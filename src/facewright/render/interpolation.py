@@ -175,13 +175,11 @@ def take_gradients(
 
     With weights b = a / sum(a) of areas a(u, v): d b_i / d a_j = ([i = j] - b_i) / sum(a). Clamped ones have no part.
     """
-    corners, weights = samples.corners.T.contiguous(), samples.weights.T.to(table).contiguous()
-    by_table = torch.zeros_like(table.T, memory_format=torch.contiguous_format)
-    for column, value in zip(by_table, gradient.T.contiguous(), strict=True):
-        for corner, weight in zip(corners, weights, strict=True):
-            column.scatter_add_(0, corner, value * weight)
+    shares = samples.weights.to(table)[:, :, None] * gradient[:, None]
+    by_table = torch.zeros_like(table).index_add_(0, samples.corners.flatten(), shares.flatten(0, 1))
     if clip is None:
-        return by_table.T, None
+        return by_table, None
+    corners, weights = samples.corners.T.contiguous(), samples.weights.T.to(clip).contiguous()
     rows = table.index_select(0, samples.corners.flatten()).view(*samples.corners.shape, table.shape[1])
     by_weight = torch.bmm(rows, gradient[:, :, None])[..., 0].T.to(clip)
     px, py = _pixel_ndc(samples.pixels, samples.shape, clip.dtype)
@@ -189,13 +187,11 @@ def take_gradients(
     kept = weights > 0
     total = (_corner_areas(u, v) * kept).sum(0)
     by_area = (by_weight - (weights * by_weight).sum(0)) * kept / torch.where(total == 0, torch.inf, total)
-    by_clip = torch.zeros_like(clip.T, memory_format=torch.contiguous_format)
-    for i, after, before in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        by_u = by_area[before] * v[after] - by_area[after] * v[before]
-        by_v = by_area[after] * u[before] - by_area[before] * u[after]
-        for column, value in ((0, by_u), (1, by_v), (3, -(px * by_u + py * by_v))):
-            by_clip[column].scatter_add_(0, corners[i], value)
-    return by_table.T, by_clip.T
+    before, after = by_area.roll(1, 0), by_area.roll(-1, 0)
+    by_u = before * v.roll(-1, 0) - after * v.roll(1, 0)
+    by_v = after * u.roll(1, 0) - before * u.roll(-1, 0)
+    moves = torch.stack([by_u, by_v, torch.zeros_like(by_u), -(px * by_u + py * by_v)], -1)
+    return by_table, torch.zeros_like(clip).index_add_(0, corners.flatten(), moves.flatten(0, 1))
 
 
 def take_gradients_compiled(

@@ -82,10 +82,11 @@ def check_arguments(vertices_clip: Tensor, faces: Tensor, size: tuple[int, int])
         )
     if not (0 < size[0] <= GUARD_PX and 0 < size[1] <= GUARD_PX):
         raise ValueError(f"expected a picture of 1..{GUARD_PX} px a side as (height, width), received {size}")
-    if faces.numel() and not (int(faces.min()) >= 0 and int(faces.max()) < vertices_clip.shape[1]):
+    lowest, highest = torch.stack(faces.aminmax()).tolist() if faces.numel() else (0, 0)  # a GPU is waited for once
+    if faces.numel() and not 0 <= lowest <= highest < vertices_clip.shape[1]:
         raise ValueError(
-            f"expected face corners in 0..{vertices_clip.shape[1] - 1}, received {int(faces.min())}.."
-            f"{int(faces.max())}; take the faces of the model that the vertices come from"
+            f"expected face corners in 0..{vertices_clip.shape[1] - 1}, received {lowest}..{highest}; take the faces "
+            "of the model that the vertices come from"
         )
 
 

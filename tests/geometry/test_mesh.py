@@ -1,10 +1,12 @@
 """Normals against trimesh and a plain loop."""
 
 import numpy as np
+import pytest
 import torch
 import trimesh
 
-from facewright.geometry.mesh import face_normals, surrounding_normals, vertex_normals
+from facewright.compiled import can_compile
+from facewright.geometry.mesh import face_normals, surrounding_normals, vertex_normals, vertex_normals_by_tensors
 
 
 def lumpy_sphere(rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,3 +85,21 @@ def test_a_rim_that_looks_inward_is_outvoted() -> None:
     assert float(vertex_normals(vertices, faces)[wall, 2]) < 0.9
     around = surrounding_normals(vertices[wall : wall + 1], vertices, faces, torch.ones(len(vertices)))
     assert float(around[0, 2]) > 0.95
+
+
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+def test_compiled_normals_and_their_gradients_are_those_of_tensors(rng: torch.Generator) -> None:
+    """Degenerate faces, unused vertices and a mesh that is not in a batch included."""
+    vertices, faces = lumpy_sphere(rng)
+    faces = torch.cat([faces[5:], torch.tensor([[3, 3, 7]])])
+    weights = torch.randn(vertices.shape, generator=rng, dtype=torch.float64)
+    for chosen in (slice(None), 0):
+        found = []
+        for normals_of in (vertex_normals, vertex_normals_by_tensors):
+            leaf = vertices[chosen].clone().requires_grad_()
+            normals = normals_of(leaf, faces)
+            (normals * weights[chosen]).sum().backward()
+            found.append((normals.detach(), leaf.grad))
+        assert found[0][1] is not None
+        for ours, theirs in zip(*found, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from scipy.spatial import ConvexHull
 
+from facewright.compiled import can_compile
 from facewright.geometry.frames import clip_from_world, crop_camera, project_points
 from facewright.records import FaceMesh
+from facewright.render import antialiasing
 from facewright.render.antialiasing import antialias, mesh_edges
 from facewright.render.rasterizers import rasterize
-from tests.render.scenes import clip_from_pixels, sphere
+from tests.render.scenes import clip_from_pixels, random_triangles, sphere
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
@@ -197,3 +199,33 @@ def test_hostile_vertices_do_not_spread() -> None:
             bad[0, axis] = value
             mask = coverage(torch.cat([good, bad])[None].requires_grad_(), torch.cat([SQUARE, SQUARE + 4]), (10, 12))
             assert bool(mask.isfinite().all())
+
+
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+@pytest.mark.parametrize("scene", ["head", "triangles"])
+def test_compiled_loops_find_the_crossings_of_tensors(scene: str, toy_mesh: FaceMesh, rng: torch.Generator) -> None:
+    """All, to the bit: on folds of a head, and where a few edges (some of them hostile) cross hundreds of lines."""
+    size = (48, 40)
+    if scene == "head":
+        clip, faces = clip_from_world(toy_mesh.vertices, crop_camera(2, size=48)), toy_mesh.faces
+    else:
+        clip, faces = random_triangles(rng, size, 12)
+        clip[0, 0], clip[1, 3, 3] = torch.nan, -1.0
+    arguments = (clip, faces, mesh_edges(faces), rasterize(clip, faces, size))
+    found = []
+    for follow in (antialiasing._follow_edges_compiled, antialiasing._follow_edges):
+        places, steeper, reach = follow(*arguments)
+        whole = [
+            places.ends,
+            places.pixels,
+            places.along_row,
+            places.line,
+            places.inner,
+            places.outward,
+            steeper,
+            reach,
+        ]
+        table = torch.cat([value.double().reshape(-1, len(reach)) for value in whole])
+        found.append(sorted(map(tuple, table.T.tolist())))
+    assert found[0] == found[1]
+    assert len(found[0]) > (100 if scene == "head" else len(arguments[2].ends))

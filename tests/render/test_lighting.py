@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from facewright.render.lighting import PLAIN_SHADING, SH_DC_OFFSET, sh_basis, sh_basis_gradient, sh_shading
+from facewright.compiled import can_compile
+from facewright.render.lighting import (
+    PLAIN_SHADING,
+    SH_DC_OFFSET,
+    sh_basis,
+    sh_basis_gradient,
+    sh_shading,
+    sh_shading_by_tensors,
+)
 
 # docs/deep3d.md section 3: factor of each basis function, and the polynomial it multiplies.
 PUBLISHED = [
@@ -81,3 +89,18 @@ def test_gradients(rng: torch.Generator) -> None:
     assert torch.autograd.gradcheck(sh_shading, (normals, sh))
     rows = [torch.autograd.grad(sh_basis(normals)[..., k].sum(), normals)[0] for k in range(1, 9)]
     torch.testing.assert_close(sh_basis_gradient(normals.detach())[..., 1:, :], torch.stack(rows, -2))
+
+
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+def test_compiled_light_and_its_gradients_are_those_of_tensors(rng: torch.Generator) -> None:
+    normals, sh = unit_normals(rng, 2, 20), torch.randn(2, 9, 3, generator=rng, dtype=torch.float64)
+    asked = torch.randn(2, 20, 3, generator=rng, dtype=torch.float64)
+    asked[:, ::3] = 0.0  # hidden normals: nothing asks for them
+    found = []
+    for shade in (sh_shading, sh_shading_by_tensors):
+        leaves = [value.clone().requires_grad_() for value in (normals, sh)]
+        light = shade(*leaves)
+        (light * asked).sum().backward()
+        found.append([light.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from facewright.geometry.color import srgb_from_linear
 from facewright.train.losses.photometric import photometric_loss
 
 
@@ -102,3 +103,18 @@ def test_a_wrong_pixel_pulls_no_harder_than_a_slightly_wrong_one() -> None:
     photometric_loss(rendered, photo, weight).backward()
     assert rendered.grad is not None
     torch.testing.assert_close(rendered.grad[..., 0], rendered.grad[..., 1])
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_colours_are_coded_where_they_weigh_something(rng: torch.Generator, pooled: bool) -> None:
+    linear, photo, weight = pictures(rng)
+    weight[:, 1:3] = 0.0
+    asked = []
+
+    def coding(colors: torch.Tensor) -> torch.Tensor:
+        asked.append(colors.shape[1])
+        return srgb_from_linear(colors)
+
+    coded = photometric_loss(linear, photo, weight, pooled, coding=coding)
+    torch.testing.assert_close(coded, photometric_loss(srgb_from_linear(linear), photo, weight, pooled))
+    assert asked == [2 * 2 * 4]

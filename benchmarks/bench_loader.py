@@ -87,14 +87,12 @@ def read_all(data: DataSet) -> int:
 
 def supply(stream: BatchStream, rows: int, device: str) -> int:
     """Rows that reach the device, by wall time, once the workers are warm."""
-    batches = stream.batches()
+    batches = stream.batches()  # its workers stop when it is let go
     next(batches).to(device)
     start = time.perf_counter()
     for _ in range(rows // BATCH):
         next(batches).to(device)
-    rate = round(rows / (time.perf_counter() - start))
-    batches.close()
-    return rate
+    return round(rows / (time.perf_counter() - start))
 
 
 def network_rate(device: str, turns: int) -> float:

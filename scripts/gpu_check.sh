@@ -23,7 +23,7 @@ done
 python=.venv/bin/python
 if [ ! -x "$python" ]; then
     "${PYTHON:-python3}" -m venv .venv
-    "$python" -m pip install --quiet --disable-pip-version-check -e '.[fast,import,onnx,train,dev]' || exit 2
+    "$python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,import,onnx,train,dev]' || exit 2
 fi
 if [ "$device" != cpu ] && ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "expected a CUDA device that torch can use, found none: run on a GPU machine, or give --device cpu --quick" >&2
@@ -33,9 +33,15 @@ export PYTHONPATH="$PWD/src" PYTHONUNBUFFERED=1
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
+if [ -n "$quick" ]; then
+    turns=1 repeats=1 scale=0.125 rows=128 faces=16 steps=4 only=dlib patience=5
+else
+    turns=5 repeats=10 scale=8 rows=4096 faces=2000 steps=150 only="" patience=1
+fi
+
 failed=0
 step() {  # name, most seconds, command ...
-    local name="$1" most="$2" start=$SECONDS code=0
+    local name="$1" most="$(($2 * patience))" start=$SECONDS code=0
     shift 2
     printf '\n== %s\n' "$name"
     timeout "$most" "$@" || code=$?
@@ -45,12 +51,6 @@ step() {  # name, most seconds, command ...
     fi
     printf -- '-- %s: %s s\n' "$name" "$((SECONDS - start))"
 }
-
-if [ -n "$quick" ]; then
-    turns=1 repeats=1 scale=0.125 rows=128 faces=16 steps=4 only=dlib
-else
-    turns=5 repeats=10 scale=8 rows=4096 faces=2000 steps=150 only=""
-fi
 
 step "this machine" 60 "$python" -c '
 import os, torch

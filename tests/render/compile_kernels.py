@@ -22,9 +22,9 @@ RESOLVE |= dict.fromkeys(("clip", "barycentrics", "depth"), "*fp32")
 PICTURE = {"height": 112, "width": 112, "depth_steps": DEPTH_STEPS, "face_bits": FACE_BITS}
 WALK = PICTURE | {"step_bits": 10, "most": SMALL_PX}
 KERNELS = {
-    "small": (triton_kernels.draw, DRAW, WALK | {"from_list": False, "triangles": TRIANGLES, "pixels": 1}),
-    "large": (triton_kernels.draw, DRAW, WALK | {"from_list": True, "triangles": 1, "pixels": PIXELS}),
-    "resolve": (triton_kernels.resolve, RESOLVE, PICTURE | {"empty": EMPTY, "pixels": PIXELS}),
+    "small": (triton_kernels._draw, DRAW, WALK | {"from_list": False, "triangles": TRIANGLES, "pixels": 1}),
+    "large": (triton_kernels._draw, DRAW, WALK | {"from_list": True, "triangles": 1, "pixels": PIXELS}),
+    "resolve": (triton_kernels._resolve, RESOLVE, PICTURE | {"empty": EMPTY, "pixels": PIXELS}),
 }
 
 if __name__ == "__main__":

@@ -71,16 +71,16 @@ def rasterize_triton(
     walk = {"step_bits": STEPS_PER_PX.bit_length() - 1, "most": SMALL_PX, **grid}
     with torch.cuda.device_of(clip):  # kernels start on the current device, whatever their tensors are on
         everything = (-(-len(large) // TRIANGLES), 1)
-        kernels.draw[everything](
+        kernels._draw[everything](
             *vertices, corners, keys, large, len(large), *counts, from_list=False, triangles=TRIANGLES, pixels=1, **walk
         )
         listed = large.nonzero()[:, 0]
         if len(listed):
-            kernels.draw[(len(listed), SHARERS)](
+            kernels._draw[(len(listed), SHARERS)](
                 *vertices, listed, keys, large, len(listed), *counts, from_list=True, triangles=1, pixels=PIXELS, **walk
             )
         filled = (fragments.face_index, fragments.barycentrics, fragments.depth)
-        kernels.resolve[(-(-keys.numel() // PIXELS),)](
+        kernels._resolve[(-(-keys.numel() // PIXELS),)](
             keys, clip, corners, *filled, keys.numel(), num_vertices, empty=EMPTY, pixels=PIXELS, **grid
         )
     return fragments
@@ -100,4 +100,4 @@ def _kernels() -> Any:
 
 def _is_interpreted(kernels: Any) -> bool:
     """Whether Triton's interpreter runs the kernels, which takes CPU tensors."""
-    return not isinstance(kernels.draw, kernels.triton.JITFunction)
+    return not isinstance(kernels._draw, kernels.triton.JITFunction)

@@ -4,6 +4,9 @@ They follow the rule of ``snapping`` to the bit: inside tests in 64-bit whole nu
 multiply-adds (the launch forbids them) and in the order of the other backends.
 """
 
+# pyright: reportOptionalMemberAccess=false, reportMissingImports=false, reportInvalidTypeForm=false
+# Triton may be missing where types are checked, too: its language has none that could be.
+
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +26,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 @kernel
-def draw(
+def _draw(
     column,
     row,
     depth,
@@ -116,7 +119,7 @@ def draw(
 
 
 @kernel
-def resolve(
+def _resolve(
     keys,
     clip,
     corners,

@@ -437,6 +437,7 @@ class MeshAsset(TensorRecord):
         morph_weights: name -> weight in this face (0 where absent): ``vertices`` are without the targets' effect.
         name: of the object in the file.
         metadata: JSON-able facts that travel with the file (face model, licence).
+        texture_png: the texture as a PNG file, where it is encoded once for several formats; else None.
     """
 
     vertices: Float[Tensor, "V 3"]
@@ -450,6 +451,7 @@ class MeshAsset(TensorRecord):
     morph_weights: dict[str, float] = field(default_factory=dict)
     name: str = "face"
     metadata: dict[str, Any] = field(default_factory=dict)
+    texture_png: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

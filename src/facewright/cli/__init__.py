@@ -5,7 +5,8 @@ Exit codes: 0 all done; 1 some inputs failed (the others are written, each failu
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -14,41 +15,108 @@ import tyro
 
 from facewright.cli.checks import check_command, require_arguments
 from facewright.cli.console import SOME_FAILED, WRONG_COMMAND, complain
-from facewright.cli.convert import Convert
-from facewright.cli.decode import Decode
-from facewright.cli.edit import Edit
-from facewright.cli.evaluate import Evaluate
 from facewright.cli.interrupts import TerminatedError, termination_interrupts
 from facewright.cli.log import log_on_terminal
-from facewright.cli.model import Model
-from facewright.cli.reconstruct import Reconstruct
 from facewright.cli.threads import take_threads
-from facewright.cli.train import Train, TrainNetwork, train_command
-from facewright.cli.weights import Weights
 from facewright.errors import FacewrightError
 
-Command = Reconstruct | Decode | Edit | Convert | Evaluate | Train[Any] | Model | Weights
+
+@dataclass(frozen=True)
+class Command:
+    """One row of the table of commands.
+
+    Attributes:
+        purpose: one line, as ``--help`` lists it: known without loading what the command needs.
+        load: the command's type, for a command line.
+    """
+
+    purpose: str
+    load: Callable[[Sequence[str]], Any]
+
+
+def _reconstruct(given: Sequence[str]) -> Any:
+    from facewright.cli.reconstruct import Reconstruct
+
+    return Reconstruct
+
+
+def _decode(given: Sequence[str]) -> Any:
+    from facewright.cli.decode import Decode
+
+    return Decode
+
+
+def _edit(given: Sequence[str]) -> Any:
+    from facewright.cli.edit import Edit
+
+    return Edit
+
+
+def _convert(given: Sequence[str]) -> Any:
+    from facewright.cli.convert import Convert
+
+    return Convert
+
+
+def _evaluate(given: Sequence[str]) -> Any:
+    from facewright.cli.evaluate import Evaluate
+
+    return Evaluate
+
+
+def _train(given: Sequence[str]) -> Any:
+    from facewright.cli.train import train_command
+
+    return train_command(given)
+
+
+def _model(given: Sequence[str]) -> Any:
+    from facewright.cli.model import Model
+
+    return Model
+
+
+def _weights(given: Sequence[str]) -> Any:
+    from facewright.cli.weights import Weights
+
+    return Weights
+
+
+COMMANDS: dict[str, Command] = {
+    "reconstruct": Command("Turn photographs into 3D faces.", _reconstruct),
+    "decode": Command("Turn coefficients into a mesh: neutral pose, model space, unlit colours.", _decode),
+    "edit": Command(
+        "Change the expression, pose or light of a reconstructed face; whatever is not named stays.", _edit
+    ),
+    "convert": Command("Write reconstructed faces as other programs read them.", _convert),
+    "evaluate": Command(
+        "Measure a method as the benchmarks do, with intervals, the mean head and published figures beside it.",
+        _evaluate,
+    ),
+    "train": Command("Make training data, train networks on it.", _train),
+    "model": Command("Face models: import them, look inside, draw samples.", _model),
+    "weights": Command("Network weights: import them, look inside, export them.", _weights),
+}
+"""All commands; what one needs is loaded when it is named."""
 
 
 def subcommands(given: Sequence[str]) -> list[Any]:
-    """The types of the commands, with their names; those of training begin from what the command line says.
+    """The types of the commands, with their names: that of the one that a command line names, and stand-ins of others.
 
     Raises:
         FacewrightError: a preset or file that its other options begin from is wrong.
     """
+    named = next((word for word in given if not word.startswith("-")), None)
     return [
-        Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")],
-        Annotated[Decode, tyro.conf.subcommand("decode")],
-        Annotated[Edit, tyro.conf.subcommand("edit")],
-        Annotated[Convert, tyro.conf.subcommand("convert")],
-        Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
-        Annotated[train_command(given), tyro.conf.subcommand("train")],
-        Annotated[Model, tyro.conf.subcommand("model")],
-        Annotated[Weights, tyro.conf.subcommand("weights")],
+        Annotated[
+            command.load(given) if name == named else make_dataclass(name, []),
+            tyro.conf.subcommand(name, description=command.purpose),
+        ]
+        for name, command in COMMANDS.items()
     ]
 
 
-def parse(given: Sequence[str]) -> Command:
+def parse(given: Sequence[str]) -> Any:
     """The command that a command line asks for; leaves the program if it asks for none.
 
     Raises:
@@ -74,7 +142,7 @@ def main(args: Sequence[str] | None = None) -> int:
             require_arguments(given)
             command = parse(given)
             check_command(command, given)
-            if (threads := _threads_of(command)) is not None:
+            if (threads := getattr(command, "threads", 1)) is not None:
                 take_threads(threads)
             return command.run()
         except FacewrightError as error:
@@ -84,10 +152,3 @@ def main(args: Sequence[str] | None = None) -> int:
             how = "terminated" if isinstance(interrupt, TerminatedError) else "interrupted"
             complain(f"{how};", "what was done before is kept")
             return SOME_FAILED
-
-
-def _threads_of(command: Command) -> int | None:
-    """Of the processor; None where networks are trained, which keep to torch's own number."""
-    if isinstance(command, Train) and isinstance(command.action, TrainNetwork):
-        return None
-    return getattr(command.benchmark if isinstance(command, Evaluate) else command, "threads", 1)

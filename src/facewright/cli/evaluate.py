@@ -423,6 +423,11 @@ class Evaluate:
 
     benchmark: Benchmark
 
+    @property
+    def threads(self) -> int:
+        """Of the processor."""
+        return getattr(self.benchmark, "threads", 1)
+
     def run(self) -> int:
         """Run the chosen benchmark."""
         self.benchmark.check()

@@ -99,6 +99,11 @@ class Train(Generic[Action]):
 
     action: Action
 
+    @property
+    def threads(self) -> int | None:
+        """Of the processor; None where networks are trained, which keep to torch's own number."""
+        return None if isinstance(self.action, TrainNetwork) else 1
+
     def run(self) -> int:
         """Run the chosen one."""
         return self.action.run()  # pyright: ignore[reportAttributeAccessIssue] - a command

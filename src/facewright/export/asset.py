@@ -1,5 +1,6 @@
 """What every mesh writer needs of a ``MeshAsset``: checked, in file units, expression applied, seams split."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -57,14 +58,17 @@ def checked(asset: MeshAsset) -> MeshAsset:
 def _refuse_non_finite(asset: MeshAsset) -> None:
     named = {name: value for name, value in vars(asset).items() if isinstance(value, Tensor)}
     named |= {f"morph target {name!r}": target for name, target in asset.morph_targets.items()}
-    named |= {f"morph weight {name!r}": torch.tensor(weight) for name, weight in asset.morph_weights.items()}
-    for name, value in named.items():
-        bad = int((~torch.isfinite(value)).sum())
-        if bad:
-            raise ExportError(
-                f"mesh {asset.name!r}: expected finite numbers in {name}, received {bad} of {value.numel()} "
-                "that are not; nothing was written"
-            )
+    if asset.morph_weights:
+        named["morph weights"] = torch.tensor(list(asset.morph_weights.values()))
+    # A sum is not finite where a number is not: only then is it worth looking for which.
+    if not math.isfinite(sum(float(value.detach().sum()) for value in named.values())):
+        for name, value in named.items():
+            bad = int((~torch.isfinite(value)).sum())
+            if bad:
+                raise ExportError(
+                    f"mesh {asset.name!r}: expected finite numbers in {name}, received {bad} of {value.numel()} "
+                    "that are not; nothing was written"
+                )
     unknown = sorted(set(asset.morph_weights) - set(asset.morph_targets))
     if unknown:
         raise ExportError(f"mesh {asset.name!r}: received morph weights without a morph target: {', '.join(unknown)}")

@@ -1,18 +1,17 @@
-"""glTF 2.0 binary: metres, y up, one textured node, named morph targets. trimesh writes it, its hooks complete it."""
+"""glTF 2.0 binary (Khronos, "glTF 2.0 Specification"): metres, y up, one textured node, named morph targets."""
 
-from collections.abc import MutableMapping
+import json
+import struct
 from typing import Any
 
 import numpy as np
-import trimesh
-from PIL import Image
-from trimesh.exchange.gltf import export_glb
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial
+from jaxtyping import Float, Int
+from numpy import ndarray
 
 from facewright.errors import ExportError
-from facewright.export.asset import SplitVertices, Unit, checked, split_at_seams, to_uint8
+from facewright.export.asset import SplitVertices, Unit, checked, split_at_seams
 from facewright.export.json import plain
+from facewright.export.png import texture_png
 from facewright.geometry.color import linear_from_srgb
 from facewright.provenance import VERSION
 from facewright.records import MeshAsset
@@ -21,9 +20,11 @@ METRES_PER_DM = 0.1
 SMALLEST_OFFSET_M = 1e-6
 """Morph offsets below one micrometre are left out of the file."""
 
-_FLOAT, _UNSIGNED_SHORT, _UNSIGNED_INT = 5126, 5123, 5125
+_UNSIGNED_SHORT, _UNSIGNED_INT, _FLOAT = 5123, 5125, 5126
+_CODES = {"<u2": _UNSIGNED_SHORT, "<u4": _UNSIGNED_INT, "<f4": _FLOAT}
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 _CLAMP_TO_EDGE, _LINEAR, _LINEAR_MIPMAP_LINEAR = 33071, 9729, 9987
+_MAGIC, _JSON, _BINARY = b"glTF", b"JSON", b"BIN\0"
 
 
 def glb_bytes(asset: MeshAsset, *, units: Unit = "m") -> bytes:
@@ -39,121 +40,127 @@ def glb_bytes(asset: MeshAsset, *, units: Unit = "m") -> bytes:
     if units != "m":
         raise ExportError(f"expected metres, which glTF prescribes, received {units!r}; write .obj or .ply instead")
     asset = checked(asset)
-    split = split_at_seams(asset)
-    return export_glb(
-        _scene(asset, split),
-        include_normals=True,
-        buffer_postprocessor=lambda buffers, tree: _add_what_trimesh_lacks(buffers, tree, asset, split),
-        tree_postprocessor=lambda tree: _name_and_describe(tree, asset),
-    )
-
-
-def _scene(asset: MeshAsset, split: SplitVertices) -> trimesh.Scene:
-    image = None if asset.texture is None else Image.fromarray(to_uint8(asset.texture.permute(1, 2, 0)))
-    # doubleSided: an open face is also seen from behind.
-    material = PBRMaterial(
-        name=asset.name, baseColorTexture=image, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
-    )
-    mesh = trimesh.Trimesh(
-        vertices=asset.vertices[split.vertex].double().numpy() * METRES_PER_DM,
-        faces=split.faces.numpy(),
-        vertex_normals=asset.normals[split.vertex].double().numpy(),
-        visual=TextureVisuals(uv=None if split.uv is None else split.uv.numpy(), material=material),
-        process=False,
-    )
-    return trimesh.Scene({asset.name: mesh})
-
-
-def _add_what_trimesh_lacks(
-    buffers: MutableMapping[Any, bytes], tree: dict[str, Any], asset: MeshAsset, split: SplitVertices
-) -> None:
-    """Add linear vertex colours and morph targets to trimesh's buffers and accessors."""
-    mesh = tree["meshes"][0]
-    primitive = mesh["primitives"][0]
-    primitive["attributes"].pop("COLOR_0", None)
-    if asset.texture is None and asset.colors is not None:
-        linear = linear_from_srgb(asset.colors[split.vertex]).numpy().astype("<f4")
-        primitive["attributes"]["COLOR_0"] = _add_dense(buffers, tree, "color", linear)
-    if asset.morph_targets:
-        primitive["targets"] = [
-            {"POSITION": _add_offsets(buffers, tree, f"morph {name}", target[split.vertex].numpy() * METRES_PER_DM)}
-            for name, target in asset.morph_targets.items()
-        ]
-        mesh["weights"] = [float(asset.morph_weights.get(name, 0.0)) for name in asset.morph_targets]
-
-
-def _add_buffer(buffers: MutableMapping[Any, bytes], key: str, data: np.ndarray) -> int:
-    """Append a buffer view padded to four bytes; returns its index."""
-    blob = data.tobytes()
-    buffers[f"facewright {key}"] = blob + bytes(-len(blob) % 4)
-    return len(buffers) - 1
-
-
-def _add_accessor(tree: dict[str, Any], key: str, accessor: dict[str, Any]) -> int:
-    tree["accessors"][f"facewright {key}"] = accessor
-    return len(tree["accessors"]) - 1
-
-
-def _bounds(values: np.ndarray) -> dict[str, Any]:
-    # + 0.0 turns negative zeros, which some JSON readers reject, into zeros.
-    return {
-        "componentType": _FLOAT,
-        "type": "VEC3",
-        "count": len(values),
-        "min": (values.min(0) + np.float32(0.0)).tolist(),
-        "max": (values.max(0) + np.float32(0.0)).tolist(),
-    }
-
-
-def _add_dense(buffers: MutableMapping[Any, bytes], tree: dict[str, Any], key: str, values: np.ndarray) -> int:
-    view = _add_buffer(buffers, key, values)
-    return _add_accessor(tree, key, {"bufferView": view, "byteOffset": 0, **_bounds(values)})
-
-
-def _add_offsets(buffers: MutableMapping[Any, bytes], tree: dict[str, Any], key: str, offsets: np.ndarray) -> int:
-    """Add a morph target: sparse (ids and offsets of the vertices that move) unless dense is smaller."""
-    moves = np.abs(offsets).max(1) >= SMALLEST_OFFSET_M
-    offsets = np.where(moves[:, None], offsets, 0.0).astype("<f4")
-    # A sparse accessor must hold something: a target that moves nothing holds the first vertex, at rest.
-    ids = np.flatnonzero(moves) if moves.any() else np.zeros(1, dtype=np.int64)
-    id_type, id_code = ("<u2", _UNSIGNED_SHORT) if len(offsets) <= 0xFFFF else ("<u4", _UNSIGNED_INT)
-    if len(ids) * (12 + np.dtype(id_type).itemsize) >= 12 * len(offsets):
-        return _add_dense(buffers, tree, key, offsets)
-    sparse = {
-        "count": len(ids),
-        "indices": {"bufferView": _add_buffer(buffers, f"{key} ids", ids.astype(id_type)), "componentType": id_code},
-        "values": {"bufferView": _add_buffer(buffers, key, offsets[ids])},
-    }
-    return _add_accessor(tree, key, {**_bounds(offsets), "sparse": sparse})
-
-
-def _name_and_describe(tree: dict[str, Any], asset: MeshAsset) -> None:
-    """One named root node, generator and metadata, sampler, and the purpose of each buffer view."""
-    tree["asset"] = {"version": "2.0", "generator": f"facewright {VERSION}"}
-    tree["scenes"] = [{"nodes": [0]}]
-    tree["nodes"] = [{"name": asset.name, "mesh": 0}]
+    split, data = split_at_seams(asset), _BinaryData()
+    mesh = _mesh(asset, split, data)
+    node: dict[str, Any] = {"name": asset.name, "mesh": 0}
     if asset.metadata:
-        tree["nodes"][0]["extras"] = plain(asset.metadata)
-    mesh = tree["meshes"][0]
-    mesh["extras"] = {"targetNames": list(asset.morph_targets)} if asset.morph_targets else {}
-    if not mesh["extras"]:
-        del mesh["extras"]
-    if "textures" in tree:
-        tree["samplers"] = [
-            {
-                "magFilter": _LINEAR,
-                "minFilter": _LINEAR_MIPMAP_LINEAR,
-                "wrapS": _CLAMP_TO_EDGE,
-                "wrapT": _CLAMP_TO_EDGE,
-            }
-        ]
-        tree["textures"] = [{**texture, "sampler": 0} for texture in tree["textures"]]
-        tree["images"] = [{**image, "name": f"{asset.name} albedo"} for image in tree["images"]]
-    primitive = mesh["primitives"][0]
-    vertex_data = [primitive["attributes"], *primitive.get("targets", [])]
-    targets = {accessor: _ARRAY_BUFFER for attributes in vertex_data for accessor in attributes.values()}
-    targets[primitive["indices"]] = _ELEMENT_ARRAY_BUFFER
-    for accessor, target in targets.items():
-        view = tree["accessors"][accessor].get("bufferView")
-        if view is not None:
-            tree["bufferViews"][view]["target"] = target
+        node["extras"] = plain(asset.metadata)
+    tree = {
+        "asset": {"version": "2.0", "generator": f"facewright {VERSION}"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [node],
+        "meshes": [mesh],
+        **_look(asset, data),
+        "accessors": data.accessors,
+        "bufferViews": data.views,
+        "buffers": [{"byteLength": data.length}],
+    }
+    # ASCII with JSON's own escapes: names of photos need not be UTF-8.
+    written = json.dumps(tree, separators=(",", ":"), allow_nan=False).encode("ascii")
+    chunks = [(_JSON, written + b" " * (-len(written) % 4)), (_BINARY, b"".join(data.parts))]
+    body = b"".join(struct.pack("<I4s", len(blob), kind) + blob for kind, blob in chunks)
+    return struct.pack("<4sII", _MAGIC, 2, 12 + len(body)) + body
+
+
+class _BinaryData:
+    """The binary chunk as it grows, and the views and accessors that say what lies where in it."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.length = 0
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def add(self, blob: bytes, **purpose: int) -> int:
+        """A view of these bytes, which are padded to four; returns its index."""
+        self.views.append({"buffer": 0, "byteOffset": self.length, "byteLength": len(blob), **purpose})
+        self.parts += [blob, bytes(-len(blob) % 4)]
+        self.length += len(blob) + -len(blob) % 4
+        return len(self.views) - 1
+
+    def add_vectors(self, values: Float[ndarray, "N C"], *, bounds: bool = False) -> int:
+        """An accessor of vertex data; returns its index."""
+        values = values.astype("<f4")
+        view = self.add(values.tobytes(), target=_ARRAY_BUFFER)
+        more = _bounds(values) if bounds else {}
+        self.accessors.append({"bufferView": view, **_described("<f4", f"VEC{values.shape[1]}", len(values)), **more})
+        return len(self.accessors) - 1
+
+    def add_indices(self, values: Int[ndarray, " N"]) -> int:
+        """An accessor of the corners of triangles; returns its index."""
+        view = self.add(values.astype("<u4").tobytes(), target=_ELEMENT_ARRAY_BUFFER)
+        self.accessors.append({"bufferView": view, **_described("<u4", "SCALAR", len(values))})
+        return len(self.accessors) - 1
+
+    def add_offsets(self, offsets: Float[ndarray, "N 3"]) -> int:
+        """A morph target: sparse (ids and offsets of the vertices that move) unless dense is smaller; its index."""
+        moves = np.abs(offsets).max(1) >= SMALLEST_OFFSET_M
+        # A sparse accessor must hold something: a target that moves nothing holds the first vertex, at rest.
+        ids = np.flatnonzero(moves) if moves.any() else np.zeros(1, dtype=np.int64)
+        id_type = "<u2" if len(offsets) <= 0xFFFF else "<u4"
+        offsets = np.where(moves[:, None], offsets, 0.0).astype("<f4")
+        if len(ids) * (12 + np.dtype(id_type).itemsize) >= 12 * len(offsets):
+            return self.add_vectors(offsets, bounds=True)
+        sparse = {
+            "count": len(ids),
+            "indices": {"bufferView": self.add(ids.astype(id_type).tobytes()), "componentType": _CODES[id_type]},
+            "values": {"bufferView": self.add(offsets[ids].tobytes())},
+        }
+        self.accessors.append({**_described("<f4", "VEC3", len(offsets)), **_bounds(offsets), "sparse": sparse})
+        return len(self.accessors) - 1
+
+
+def _described(number: str, kind: str, count: int) -> dict[str, Any]:
+    return {"componentType": _CODES[number], "type": kind, "count": count}
+
+
+def _bounds(values: Float[ndarray, "N C"]) -> dict[str, Any]:
+    low, high = values.min(0) + np.float32(0.0), values.max(0) + np.float32(0.0)  # no negative zeros: JSON readers
+    return {"min": low.tolist(), "max": high.tolist()}
+
+
+def _mesh(asset: MeshAsset, split: SplitVertices, data: _BinaryData) -> dict[str, Any]:
+    """The geometry, and what is at each vertex; all but the vertices' own numbers depend on the topology alone."""
+    vertex = split.vertex.numpy()
+    attributes = {
+        "POSITION": data.add_vectors(asset.vertices.double().numpy()[vertex] * METRES_PER_DM, bounds=True),
+        "NORMAL": data.add_vectors(asset.normals.numpy()[vertex]),
+    }
+    if split.uv is not None:  # glTF counts v from the top
+        attributes["TEXCOORD_0"] = data.add_vectors(split.uv.numpy() * [1.0, -1.0] + [0.0, 1.0])
+    if asset.texture is None and asset.colors is not None:
+        attributes["COLOR_0"] = data.add_vectors(linear_from_srgb(asset.colors).numpy()[vertex])
+    primitive: dict[str, Any] = {
+        "attributes": attributes,
+        "indices": data.add_indices(split.faces.numpy().reshape(-1)),
+        "material": 0,
+    }
+    mesh: dict[str, Any] = {"name": asset.name, "primitives": [primitive]}
+    if asset.morph_targets:
+        offsets = (target.numpy()[vertex] * METRES_PER_DM for target in asset.morph_targets.values())
+        primitive["targets"] = [{"POSITION": data.add_offsets(each)} for each in offsets]
+        mesh["weights"] = [float(asset.morph_weights.get(name, 0.0)) for name in asset.morph_targets]
+        mesh["extras"] = {"targetNames": list(asset.morph_targets)}
+    return mesh
+
+
+def _look(asset: MeshAsset, data: _BinaryData) -> dict[str, Any]:
+    """Material, and its texture if there is one."""
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+    # doubleSided: an open face is also seen from behind.
+    look: dict[str, Any] = {
+        "materials": [{"name": asset.name, "doubleSided": True, "pbrMetallicRoughness": surface}],
+    }
+    if asset.texture is not None:
+        surface["baseColorTexture"] = {"index": 0}
+        sampler = {
+            "magFilter": _LINEAR,
+            "minFilter": _LINEAR_MIPMAP_LINEAR,
+            "wrapS": _CLAMP_TO_EDGE,
+            "wrapT": _CLAMP_TO_EDGE,
+        }
+        view = data.add(texture_png(asset))
+        look["images"] = [{"name": f"{asset.name} albedo", "mimeType": "image/png", "bufferView": view}]
+        look |= {"samplers": [sampler], "textures": [{"sampler": 0, "source": 0}]}
+    return look

@@ -4,7 +4,6 @@ import io
 from typing import Any
 
 import numpy as np
-import scipy.io
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +31,8 @@ def mat_bytes(content: dict[str, Any]) -> bytes:
     Raises:
         ExportError: a number is not finite.
     """
+    import scipy.io  # here: it takes its time to load, and few want such files
+
     stream = io.BytesIO()
     scipy.io.savemat(stream, finite_arrays(content), do_compression=True, oned_as="row")
     # scipy puts the time of writing into the free text at the head of the file.

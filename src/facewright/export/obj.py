@@ -7,7 +7,7 @@ from pathlib import PurePath
 import numpy as np
 
 from facewright.export.asset import UNIT_NAMES, UNIT_PER_DM, Unit, checked, with_expression
-from facewright.export.png import png_bytes
+from facewright.export.png import texture_png
 from facewright.records import MeshAsset
 
 _DECIMALS: dict[Unit, int] = {"mm": 4, "dm": 6, "m": 7}
@@ -38,7 +38,7 @@ def obj_files(asset: MeshAsset, name: str, *, units: Unit = "mm") -> dict[str, b
     files = {name: _obj_text(asset, units, material).encode("ascii")}
     if asset.texture is not None:
         files[material] = _mtl_text(asset.name, picture).encode("ascii")
-        files[picture] = png_bytes(asset.texture, kind="texture")
+        files[picture] = texture_png(asset)
     return files
 
 

@@ -1,21 +1,25 @@
 """8-bit sRGB pictures that say who made them."""
 
-import io
 import os
 import struct
+import zlib
 
+import cv2
 from jaxtyping import Float
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from facewright.errors import ExportError
 from facewright.export.asset import to_uint8
 from facewright.files import Destination, put
+from facewright.records import MeshAsset
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD, _MAKER = "Software", "facewright"
 _MOST_CHUNKS, _LONGEST_MARK = 100, 200
+_AFTER_HEADER = 33
+"""Bytes of a PNG before its second chunk: signature, and the first chunk with its frame."""
+_QUICK = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+"""A sixth of the time of zlib's usual level for a tenth more bytes: photographs hardly repeat themselves."""
 
 
 def write_png(destination: Destination, srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> None:
@@ -40,11 +44,23 @@ def png_bytes(srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> bytes:
     bad = int((~srgb.isfinite()).sum())
     if bad:
         raise ExportError(f"{kind}: expected finite values, received {bad} that are not; nothing was written")
-    mark = PngInfo()
-    mark.add_text(_KEYWORD, f"{_MAKER} {kind}")
-    stream = io.BytesIO()
-    Image.fromarray(to_uint8(srgb.permute(1, 2, 0))).save(stream, format="PNG", pnginfo=mark)
-    return stream.getvalue()
+    pixels = to_uint8(srgb).transpose(1, 2, 0)
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _QUICK)
+    blob, text = encoded.tobytes(), b"tEXt" + f"{_KEYWORD}\0{_MAKER} {kind}".encode("latin-1")
+    mark = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    return blob[:_AFTER_HEADER] + mark + blob[_AFTER_HEADER:]
+
+
+def texture_png(asset: MeshAsset) -> bytes:
+    """The texture of an asset that has one, as a PNG file: as it was encoded before, or encoded now.
+
+    Raises:
+        ExportError: a value is not finite.
+    """
+    if asset.texture_png is not None:
+        return asset.texture_png
+    assert asset.texture is not None
+    return png_bytes(asset.texture, kind="texture")
 
 
 def is_own_picture(path: str | os.PathLike[str]) -> bool:

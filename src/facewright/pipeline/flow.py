@@ -20,7 +20,6 @@ from facewright.geometry.frames import apply_homogeneous
 from facewright.geometry.turning import quarter_turned, turned_light, turned_pose
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.subdivide import subdivide_face_model
 from facewright.pipeline.answers import speaks_against
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate, Estimator
@@ -354,7 +353,7 @@ def load_reconstructor(
     if refine is not None and type(refine) is not int:
         raise SettingsError(f"expected refine to be a whole number of rounds or None, received {refine!r}")
     model = load_face_model(face_model)
-    decoder = subdivide_face_model(model).to(device) if subdivide else None
+    decoder = _subdivided(model).to(device) if subdivide else None
     model = model.to(device)
     parts = MethodParts(model, decoder or model, fit or FitSettings(), weights, refine)
     estimator = load_estimator(method, parts)
@@ -395,3 +394,9 @@ def reconstruct(
     picture = photo if isinstance(photo, Photo) else photo_door.read_photo(photo)
     flow = load_reconstructor(face_model=face_model, method=method, weights=weights, refine=refine, device=device)
     return flow.faces_in(picture, faces=faces)
+
+
+def _subdivided(model: FaceModel) -> FaceModel:
+    from facewright.morphable.subdivide import subdivide_face_model  # here: few ask for it, and scipy takes its time
+
+    return subdivide_face_model(model)

@@ -16,6 +16,7 @@ from facewright.align.official import official_crop_points
 from facewright.errors import ExportError
 from facewright.export.formats import ALL_FORMATS, FORMATS, Content, FormatName, format_of
 from facewright.export.mat import flip_rows, official_mat
+from facewright.export.png import texture_png
 from facewright.files import FileSet
 from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import apply_homogeneous, project_points
@@ -57,7 +58,8 @@ class FaceFiles:
     @cached_property
     def asset(self) -> MeshAsset:
         """The textured face in the model frame: neutral vertices, named expressions as morph weights."""
-        return mesh_asset(self.face, texture_px=self.texture_px)
+        asset = mesh_asset(self.face, texture_px=self.texture_px)
+        return asset if asset.texture is None else replace(asset, texture_png=texture_png(asset))
 
     @cached_property
     def expressive_asset(self) -> MeshAsset:

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from facewright.assets import embedded_path
 from facewright.errors import AssetNotFoundError, WeightsError
@@ -220,7 +221,7 @@ def filled(
     Raises:
         WeightsError: the tensors are not exactly the network's, of its shapes and kinds of number, and finite.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         net = build()
     expected = net.state_dict()
     _check_shapes(source, label, expected, shapes)
@@ -229,6 +230,15 @@ def filled(
     # a fifth faster on CPUs in batches: the channels of a pixel lie together
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing from torch's stubs
     return net.eval()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Initial weights are not drawn: on the meta device they would be nothing, and torch would load its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _plain(source: str, name: str, value: Tensor, like: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ Axis letters: B batch, V vertices, F faces, L landmarks, H W rows and columns, C
 S spherical-harmonic basis functions, T texture coordinates. Frames and units: docs/conventions.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -21,6 +22,7 @@ AlbedoSpace = Literal["linear", "display"]
 
 # Not typing.Self: the runtime checks of the tests decorate methods one by one, where Self has no meaning.
 Record = TypeVar("Record", bound="TensorRecord")
+Made = TypeVar("Made")
 
 
 class TensorRecord:
@@ -363,6 +365,21 @@ class Topology(TensorRecord):
     faces_uv: Int[Tensor, "F 3"] | None = None
     annotations: Annotations = field(default_factory=Annotations)
     morph_names: tuple[str, ...] = ()
+
+    @cached_property
+    def _made(self) -> dict[Hashable, Any]:
+        return {}
+
+    def once(self, what: Hashable, make: Callable[[], Made]) -> Made:
+        """What follows from this topology alone, made at the first call and kept with it.
+
+        Args:
+            what: names it.
+            make: makes it; depends on nothing but the topology and what the name says.
+        """
+        if what not in self._made:
+            self._made[what] = make()
+        return self._made[what]
 
 
 @dataclass(frozen=True)

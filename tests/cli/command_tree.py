@@ -6,7 +6,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from facewright.cli import subcommands
+from tyro.conf import subcommand
+
+from facewright.cli import COMMANDS
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Offered:
 
 def offered() -> Iterator[Offered]:
     """All of them."""
-    for entry in subcommands([]):
-        yield from _below((), entry)
+    for name, command in COMMANDS.items():
+        yield from _below((), Annotated[command.load([]), subcommand(name)])
 
 
 def _below(words: tuple[str, ...], entry: Any) -> Iterator[Offered]:

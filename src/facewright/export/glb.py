@@ -93,21 +93,30 @@ class _BinaryData:
         self.accessors.append({"bufferView": view, **_described("<u4", "SCALAR", len(values))})
         return len(self.accessors) - 1
 
-    def add_offsets(self, offsets: Float[ndarray, "N 3"]) -> int:
-        """A morph target: sparse (ids and offsets of the vertices that move) unless dense is smaller; its index."""
-        moves = np.abs(offsets).max(1) >= SMALLEST_OFFSET_M
+    def add_offsets(self, offsets: Float[ndarray, "V 3"], vertex: Int[ndarray, " N"]) -> int:
+        """A morph target: sparse (ids and offsets of the vertices that move) unless dense is smaller; its index.
+
+        Args:
+            offsets: of the asset's vertices, m.
+            vertex: which of them each vertex of the file is.
+        """
+        x, y, z = np.abs(offsets.T)
+        moves = np.maximum(np.maximum(x, y), z) >= SMALLEST_OFFSET_M
+        ids = np.flatnonzero(moves[vertex])
+        id_type = "<u2" if len(vertex) <= 0xFFFF else "<u4"
+        if len(ids) * (12 + np.dtype(id_type).itemsize) >= 12 * len(vertex):
+            return self.add_vectors(np.where(moves[:, None], offsets, 0.0)[vertex], bounds=True)
         # A sparse accessor must hold something: a target that moves nothing holds the first vertex, at rest.
-        ids = np.flatnonzero(moves) if moves.any() else np.zeros(1, dtype=np.int64)
-        id_type = "<u2" if len(offsets) <= 0xFFFF else "<u4"
-        offsets = np.where(moves[:, None], offsets, 0.0).astype("<f4")
-        if len(ids) * (12 + np.dtype(id_type).itemsize) >= 12 * len(offsets):
-            return self.add_vectors(offsets, bounds=True)
+        values = offsets[vertex[ids]].astype("<f4") if len(ids) else np.zeros((1, 3), dtype="<f4")
+        ids = ids if len(ids) else np.zeros(1, dtype=np.int64)
         sparse = {
             "count": len(ids),
             "indices": {"bufferView": self.add(ids.astype(id_type).tobytes()), "componentType": _CODES[id_type]},
-            "values": {"bufferView": self.add(offsets[ids].tobytes())},
+            "values": {"bufferView": self.add(values.tobytes())},
         }
-        self.accessors.append({**_described("<f4", "VEC3", len(offsets)), **_bounds(offsets), "sparse": sparse})
+        # the others rest: their zeros count too
+        within = _bounds(np.concatenate([values, np.zeros((1, 3), dtype="<f4")]))
+        self.accessors.append({**_described("<f4", "VEC3", len(vertex)), **within, "sparse": sparse})
         return len(self.accessors) - 1
 
 
@@ -138,8 +147,8 @@ def _mesh(asset: MeshAsset, split: SplitVertices, data: _BinaryData) -> dict[str
     }
     mesh: dict[str, Any] = {"name": asset.name, "primitives": [primitive]}
     if asset.morph_targets:
-        offsets = (target.numpy()[vertex] * METRES_PER_DM for target in asset.morph_targets.values())
-        primitive["targets"] = [{"POSITION": data.add_offsets(each)} for each in offsets]
+        offsets = (target.numpy() * METRES_PER_DM for target in asset.morph_targets.values())
+        primitive["targets"] = [{"POSITION": data.add_offsets(each, vertex)} for each in offsets]
         mesh["weights"] = [float(asset.morph_weights.get(name, 0.0)) for name in asset.morph_targets]
         mesh["extras"] = {"targetNames": list(asset.morph_targets)}
     return mesh

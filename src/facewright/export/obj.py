@@ -2,9 +2,12 @@
 
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from facewright.export.asset import UNIT_NAMES, UNIT_PER_DM, Unit, checked, with_expression
 from facewright.export.png import texture_png
@@ -50,34 +53,35 @@ def safe_name(name: str) -> str:
 
 def _obj_text(asset: MeshAsset, units: Unit, material_file: str) -> str:
     vertices = asset.vertices.double().numpy() * UNIT_PER_DM[units]
-    columns = [_column(vertices, _DECIMALS[units])]
+    decimals, columns = [_DECIMALS[units]] * 3, [vertices]
     if asset.texture is None and asset.colors is not None:
-        columns.append(_column(asset.colors.numpy(), 6))
-    lines = [f"# facewright, unit {UNIT_NAMES[units]}, y up"]
+        decimals, columns = [*decimals, 6, 6, 6], [*columns, asset.colors.numpy()]
+    parts = [f"# facewright, unit {UNIT_NAMES[units]}, y up\n"]
     if asset.texture is not None:
-        lines.append(f"mtllib {material_file}")
-    lines.append(f"o {safe_name(asset.name)}")
-    lines += ["v " + " ".join(row) for row in zip(*columns, strict=True)]
+        parts.append(f"mtllib {material_file}\n")
+    parts += [f"o {safe_name(asset.name)}\n", _rows("v", np.concatenate(columns, 1), decimals)]
     if asset.texture is not None and asset.uv is not None:
-        lines += ["vt " + row for row in _column(asset.uv.numpy(), 7)]
-    lines += ["vn " + row for row in _column(asset.normals.numpy(), 5)]
+        parts.append(_rows("vt", asset.uv.numpy(), [7, 7]))
+    parts.append(_rows("vn", asset.normals.numpy(), [5, 5, 5]))
     if asset.texture is not None:
-        lines.append(f"usemtl {safe_name(asset.name)}")
-    return "\n".join([*lines, *_face_lines(asset), ""])
+        parts.append(f"usemtl {safe_name(asset.name)}\n")
+    return "".join([*parts, _face_rows(asset)])
 
 
-def _column(values: np.ndarray, decimals: int) -> list[str]:
-    pattern = " ".join([f"%.{decimals}f"] * values.shape[1])
+def _rows(word: str, values: Float[ndarray, "N C"], decimals: Sequence[int]) -> str:
+    """Lines of a word and numbers; all of them by one pattern, which is ten times as fast as one by one."""
     # Rounding first and adding zero keeps "-0.0000" out of the file.
-    return [pattern % tuple(row) for row in (np.round(values.astype(np.float64), decimals) + 0.0).tolist()]
+    rounded = np.stack([np.round(column, digits) for column, digits in zip(values.T, decimals, strict=True)], 1) + 0.0
+    pattern = f"{word} {' '.join(f'%.{digits}f' for digits in decimals)}\n"
+    return pattern * len(values) % tuple(rounded.ravel().tolist())
 
 
-def _face_lines(asset: MeshAsset) -> list[str]:
+def _face_rows(asset: MeshAsset) -> str:
     faces = asset.faces.numpy() + 1  # numpy's lists are made ten times faster than torch's
     if asset.texture is None or asset.faces_uv is None:
-        return [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in faces.tolist()]
-    corners = zip(faces.tolist(), (asset.faces_uv.numpy() + 1).tolist(), strict=True)
-    return [f"f {a}/{s}/{a} {b}/{t}/{b} {c}/{u}/{c}" for (a, b, c), (s, t, u) in corners]
+        return "f %d//%d %d//%d %d//%d\n" * len(faces) % tuple(np.repeat(faces, 2, 1).ravel().tolist())
+    corners = np.stack([faces, asset.faces_uv.numpy() + 1, faces], 2)
+    return "f %d/%d/%d %d/%d/%d %d/%d/%d\n" * len(faces) % tuple(corners.ravel().tolist())
 
 
 def _mtl_text(name: str, texture_file: str) -> str:

@@ -1,11 +1,18 @@
 """8-bit sRGB pictures that say who made them."""
 
+import math
 import os
 import struct
 import zlib
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
-import cv2
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from facewright.errors import ExportError
@@ -16,10 +23,11 @@ from facewright.records import MeshAsset
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD, _MAKER = "Software", "facewright"
 _MOST_CHUNKS, _LONGEST_MARK = 100, 200
-_AFTER_HEADER = 33
-"""Bytes of a PNG before its second chunk: signature, and the first chunk with its frame."""
-_QUICK = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-"""A sixth of the time of zlib's usual level for a tenth more bytes: photographs hardly repeat themselves."""
+_EIGHT_BIT_RGB = (8, 2, 0, 0, 0)
+_UP = 2
+"""The filter that stores each byte as its difference from the one above."""
+_QUICK = 1
+"""Level of compression: a sixth of the time of the usual one for a tenth more bytes, as photographs hardly repeat."""
 
 
 def write_png(destination: Destination, srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> None:
@@ -41,14 +49,36 @@ def png_bytes(srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> bytes:
     Raises:
         ExportError: a value is not finite.
     """
-    bad = int((~srgb.isfinite()).sum())
-    if bad:
+    if not math.isfinite(float(srgb.detach().sum())):  # a sum is not finite where a number is not
+        bad = int((~srgb.isfinite()).sum())
         raise ExportError(f"{kind}: expected finite values, received {bad} that are not; nothing was written")
-    pixels = to_uint8(srgb).transpose(1, 2, 0)
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _QUICK)
-    blob, text = encoded.tobytes(), b"tEXt" + f"{_KEYWORD}\0{_MAKER} {kind}".encode("latin-1")
-    mark = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
-    return blob[:_AFTER_HEADER] + mark + blob[_AFTER_HEADER:]
+    return _encoded(to_uint8(srgb).transpose(1, 2, 0), f"{_MAKER} {kind}")
+
+
+def _encoded(pixels: UInt8[ndarray, "H W 3"], mark: str) -> bytes:
+    """A PNG file (ISO/IEC 15948) with a text chunk."""
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
+    flat = pixels.reshape(height, -1)
+    rows[:, 0], rows[:1, 1:] = _UP, flat[:1]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
+    chunks = (
+        (b"IHDR", struct.pack(">2I5B", width, height, *_EIGHT_BIT_RGB)),
+        (b"tEXt", f"{_KEYWORD}\0{mark}".encode("latin-1")),
+        (b"IDAT", _deflate()(rows, _QUICK)),
+        (b"IEND", b""),
+    )
+    return _SIGNATURE + b"".join(_chunk(name, content) for name, content in chunks)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+
+
+@cache
+def _deflate() -> Callable[[Any, int], bytes]:
+    """Isal's compression (extra ``fast``), four times as quick; zlib's where it is not installed."""
+    return import_module("isal.isal_zlib" if find_spec("isal") else "zlib").compress
 
 
 def texture_png(asset: MeshAsset) -> bytes:

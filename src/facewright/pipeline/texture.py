@@ -8,16 +8,19 @@ from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import project_points, window_camera
 from facewright.geometry.pixels import reduced_part
 from facewright.pipeline.face import FaceInPhoto
-from facewright.records import Camera, FaceMesh
+from facewright.records import Camera, FaceMesh, Topology
 from facewright.render.completion import complete_texture, guess_texture, mirror_texels
+from facewright.render.interpolation import SurfaceSamples
 from facewright.render.lighting import sh_shading
 from facewright.render.sampling import sample_texture
-from facewright.render.texture import bake_texture
+from facewright.render.texture import bake_texture, sample_atlas
 
 AMPLE_PX = 2
 """Pixels of the photo per texel along each side that a texture is read from; more would be averaged anyway."""
 VERTICES_PX = 1024
 """Size of a texture that would be no finer than the vertices."""
+LARGEST_KEPT_PX = 2048
+"""Size of an atlas that is kept for other faces: 140 MB."""
 BORDER_PX = 8
 """What is read of the photo around the face."""
 
@@ -58,14 +61,26 @@ def face_texture(face: FaceInPhoto, size: int) -> tuple[Float[Tensor, "3 S S"], 
     if mesh.uv is None or mesh.faces_uv is None:
         raise ValueError("expected a mesh with texture coordinates, received one without; take vertex colours instead")
     part, camera = _around(face, mesh, size)
+    samples, partners = _atlas(face.topology, size)
     texture, visibility = bake_texture(
-        part, mesh.vertices[0], mesh.normals[0], camera, mesh.faces, mesh.uv, mesh.faces_uv, size
+        part, mesh.vertices[0], mesh.normals[0], camera, mesh.faces, mesh.uv, mesh.faces_uv, size, samples=samples
     )
-    fallback = guess_texture(mesh, face.sh, visibility)
-    mirror = face.topology.annotations.mirror
-    partners = None if mirror is None else mirror_texels(mesh.faces, mesh.uv, mesh.faces_uv, mirror, size)
+    fallback = guess_texture(mesh, face.sh, visibility, samples=samples)
     completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
     return completed, _vertex_colors(completed, mesh)
+
+
+def _atlas(topology: Topology, size: int) -> tuple[SurfaceSamples, Float[Tensor, "S S 2"] | None]:
+    """The texels of a topology and their partners in the mirror; kept with it, but for very large ones."""
+    assert topology.uv is not None
+    assert topology.faces_uv is not None
+    faces, uv, faces_uv, mirror = topology.faces, topology.uv, topology.faces_uv, topology.annotations.mirror
+
+    def made() -> tuple[SurfaceSamples, Float[Tensor, "S S 2"] | None]:
+        partners = None if mirror is None else mirror_texels(faces, uv, faces_uv, mirror, size)
+        return sample_atlas(faces, uv, faces_uv, size), partners
+
+    return topology.once(("atlas", size), made) if size <= LARGEST_KEPT_PX else made()
 
 
 def _around(face: FaceInPhoto, mesh: FaceMesh, size: int) -> tuple[Float[Tensor, "3 h w"], Camera]:

@@ -22,7 +22,7 @@ from facewright.geometry.pixels import reduced_part
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.face import FaceInPhoto
 from facewright.records import Camera, FaceMesh, Photo, Rendering
-from facewright.render.antialiasing import antialias
+from facewright.render.antialiasing import MeshEdges, antialias, mesh_edges
 from facewright.render.interpolation import interpolate
 from facewright.render.lighting import PLAIN_SHADING
 from facewright.render.renderer import render, render_normals
@@ -93,7 +93,8 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
     window, photo = _window(face)
     mesh = face.mesh_world
     outside = facing(mesh, window)
-    clay, skin, side = _clay(outside, window), render_skin(face, window), _side_view(face.mesh)
+    edges = mesh_edges(outside.faces)
+    clay, skin, side = _clay(outside, window, edges), render_skin(face, window), _side_view(face.mesh)
     mask, depth = clay.mask[0], clay.depth_dm[0]
     traced = draw_outline(photo, skin.mask[0])
     if (ids := face.topology.annotations.ibug68) is not None:
@@ -105,7 +106,7 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
         ("shape", on_backdrop(display_picture(clay, mesh), mask)),
     ]
     if face.light is not None:
-        albedo = render(_flat_lit(outside), window, torch.zeros_like(face.light))
+        albedo = render(_flat_lit(outside), window, torch.zeros_like(face.light), edges=edges)
         tiles.append(("albedo", on_backdrop(display_picture(albedo, mesh), mask)))
     tiles += [
         ("normals", normals_picture(render_normals(outside, window)[0], mask)),
@@ -134,7 +135,8 @@ def render_skin(face: FaceInPhoto, camera: Camera) -> Rendering:
     share = ((interpolate(bare, clip, mesh.faces, drawn.fragments) - low) / (high - low)).clamp(0.0, 1.0)
     share = share * share * (3.0 - 2.0 * share)
     # colours with their share: where skin ends, what lies behind it lends it none of its own
-    picture = antialias(torch.cat([share * drawn.image, share], 1), clip, mesh.faces, drawn.fragments)
+    edges = face.topology.once("edges", lambda: mesh_edges(mesh.faces))
+    picture = antialias(torch.cat([share * drawn.image, share], 1), clip, mesh.faces, drawn.fragments, edges=edges)
     image, mask = picture.split([3, 1], 1)
     return replace(drawn, image=image, mask=mask)
 
@@ -192,9 +194,9 @@ def _flat_lit(mesh: FaceMesh) -> FaceMesh:
     return replace(mesh, albedo=mesh.albedo / PLAIN_SHADING)
 
 
-def _clay(mesh: FaceMesh, camera: Camera) -> Rendering:
+def _clay(mesh: FaceMesh, camera: Camera, edges: MeshEdges | None = None) -> Rendering:
     clay = albedo_from_display(torch.full_like(mesh.albedo, CLAY_GREY), mesh.albedo_space)
-    return render(replace(mesh, albedo=clay), camera, _clay_light(mesh), shading="pixel")
+    return render(replace(mesh, albedo=clay), camera, _clay_light(mesh), shading="pixel", edges=edges)
 
 
 def _clay_light(mesh: FaceMesh) -> Float[Tensor, "1 9 3"]:

@@ -6,23 +6,33 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from facewright.geometry.color import display_from_albedo
 from facewright.records import FaceMesh, VisibilityMap
+from facewright.render.interpolation import SurfaceSamples
 from facewright.render.lighting import sh_shading
-from facewright.render.sampling import sample_texture
-from facewright.render.texture import bake_vertex_attribute, sample_atlas
+from facewright.render.texture import sample_atlas
 
 TRUSTED = (0.15, 0.45)
 """Confidence below the first is not used, above the second used alone; blended smoothly between."""
+
+SWEEPS = 3
+"""Of relaxation, at each level of the pyramid but the finest, which adds no more than its known values."""
+_BESIDE = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32) / 4
+"""Mean of the four neighbours."""
 
 SAMPLE_STRIDE = 16
 """Every how many-th seen texel stands for all of them in statistics."""
 
 
 def guess_texture(
-    mesh_world: FaceMesh, sh: Float[Tensor, "1 9 3"], visibility: VisibilityMap
+    mesh_world: FaceMesh,
+    sh: Float[Tensor, "1 9 3"],
+    visibility: VisibilityMap,
+    *,
+    samples: SurfaceSamples | None = None,
 ) -> Float[Tensor, "3 S S"]:
     """What the model expects the texture of a lit face to be, for the texels that a photo does not show; sRGB-coded.
 
@@ -34,29 +44,32 @@ def guess_texture(
         mesh_world: one posed face with texture coordinates.
         sh: its light.
         visibility: from ``bake_texture``.
+        samples: ``sample_atlas`` of the same mesh and size, if already known.
 
     Raises:
         ValueError: the mesh has no texture coordinates.
     """
     if mesh_world.uv is None or mesh_world.faces_uv is None:
         raise ValueError("expected a mesh with texture coordinates, received one without; take vertex colours instead")
-    values = torch.cat([mesh_world.albedo[0], sh_shading(mesh_world.normals, sh)[0]], -1)
     size = visibility.confidence.shape[0]
-    albedo, light = bake_vertex_attribute(values, mesh_world.faces, mesh_world.uv, mesh_world.faces_uv, size).split(3)
-    color = albedo * _plausible(light, visibility)
-    return display_from_albedo(color, mesh_world.albedo_space).clamp(0, 1)
+    if samples is None:
+        samples = sample_atlas(mesh_world.faces, mesh_world.uv, mesh_world.faces_uv, size)
+    values = samples.take(torch.cat([mesh_world.albedo, sh_shading(mesh_world.normals, sh)], -1))
+    albedo, light = values.T.contiguous().split(3)
+    confidence = visibility.confidence.flatten().index_select(0, samples.pixels)
+    color = display_from_albedo(albedo * _plausible(light, confidence), mesh_world.albedo_space).clamp_(0, 1)
+    return samples.put(color.T)[0]
 
 
-def _plausible(light: Float[Tensor, "3 S S"], visibility: VisibilityMap) -> Float[Tensor, "3 S S"]:
+def _plausible(light: Float[Tensor, "3 P"], confidence: Float[Tensor, " P"]) -> Float[Tensor, "3 P"]:
     """The light in the colour and the range of brightness that it has on seen texels; as it is if there are none."""
-    grey = light.mean(0)
-    samples = (visibility.confidence > TRUSTED[0]).flatten().nonzero()[::SAMPLE_STRIDE, 0]
-    if len(samples) == 0:
+    some = (confidence > TRUSTED[0]).nonzero()[::SAMPLE_STRIDE, 0]
+    if len(some) == 0:
         return light
-    seen = grey.flatten()[samples]
-    low, high = torch.quantile(seen, torch.tensor([0.05, 0.95]).to(seen))
-    tint = light.flatten(1)[:, samples].mean(1) / seen.mean().clamp_min(1e-3)
-    return grey.clamp(low, high) * tint[:, None, None]
+    grey, seen = light.mean(0), light.index_select(1, some)
+    low, high = torch.quantile(grey[some], torch.tensor([0.05, 0.95]).to(seen))
+    tint = seen.mean(1) / seen.mean().clamp_min(1e-3)
+    return grey.clamp(low, high) * tint[:, None]
 
 
 def complete_texture(
@@ -80,38 +93,47 @@ def complete_texture(
         fallback: the model's guess of the same texture in the same coding, from ``guess_texture``.
         mirror_uv: from ``mirror_texels``; None does without mirroring.
     """
-    covered = visibility.covered.to(texture)
-    seen = _smoothstep(visibility.confidence, *TRUSTED) * covered
-    mirrored, mirrored_seen = torch.zeros_like(texture), torch.zeros_like(seen)
+    covered = visibility.covered.cpu().numpy()
+    photo, guess = _picture(texture), _picture(fallback)
+    seen = _smoothstep(visibility.confidence, *TRUSTED).cpu().numpy().astype(np.float32) * covered
+    mirrored, mirrored_seen = np.zeros_like(photo), np.zeros_like(seen)
     if mirror_uv is not None:
-        mirrored, mirrored_seen = _mirrored(texture, seen, fallback, mirror_uv)
-    completed = fallback.clone()
-    for rows, columns, chart in _charts(visibility.covered):
-        layers = (texture, mirrored, fallback, seen, mirrored_seen)
-        photo, other, guess, own, others = (layer[..., rows, columns] for layer in layers)
-        filled = _fill_chart(photo, other, guess, own * chart, others * chart)
-        completed[:, rows, columns] = torch.where(chart, filled, completed[:, rows, columns])
-    return extend(completed.clamp(0, 1), covered)
+        mirrored, mirrored_seen = _mirrored(photo, seen, guess, mirror_uv.cpu().numpy())
+    completed = guess.copy()
+    for place, chart in _charts(covered):
+        own, others = seen[place] * chart, mirrored_seen[place] * chart
+        filled = _fill_chart(photo[place], mirrored[place], guess[place], own, others)
+        np.copyto(completed[place], filled, where=chart[..., None])
+    whole = _extended(completed.clip(0, 1), covered.astype(np.float32))
+    return torch.from_numpy(whole.transpose(2, 0, 1)).to(texture, memory_format=torch.contiguous_format)
 
 
-def _charts(covered: Bool[Tensor, "S S"]) -> Iterator[tuple[slice, slice, Bool[Tensor, "H W"]]]:
-    """Rows, columns and mask of each connected patch of covered texels."""
-    _, numbers, boxes, _ = cv2.connectedComponentsWithStats(covered.cpu().numpy().astype(np.uint8), connectivity=4)
+def _picture(texture: Float[Tensor, "C H W"]) -> Float[ndarray, "H W C"]:
+    """As OpenCV takes it: channels last, on the CPU, whatever comes out of it goes to a file."""
+    return np.ascontiguousarray(texture.detach().float().permute(1, 2, 0).cpu().numpy())
+
+
+def _charts(covered: Bool[ndarray, "S S"]) -> Iterator[tuple[tuple[slice, slice], Bool[ndarray, "H W"]]]:
+    """Place and mask of each connected patch of covered texels."""
+    _, numbers, boxes, _ = cv2.connectedComponentsWithStats(covered.astype(np.uint8), connectivity=4)
     for number, (left, top, width, height, _) in enumerate(boxes.tolist()[1:], start=1):  # number 0 is not covered
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        yield rows, columns, torch.from_numpy(numbers[rows, columns] == number).to(covered.device)
+        place = slice(top, top + height), slice(left, left + width)
+        yield place, numbers[place] == number
 
 
 def _fill_chart(
-    texture: Tensor, mirrored: Tensor, fallback: Tensor, seen: Tensor, mirrored_seen: Tensor
-) -> Float[Tensor, "3 H W"]:
+    texture: ndarray, mirrored: ndarray, fallback: ndarray, seen: ndarray, mirrored_seen: ndarray
+) -> Float[ndarray, "H W 3"]:
     """One chart, or the box around it: nothing is matched across charts, lest teeth take the colour of hair."""
-    mirrored = mirrored + extend(texture - mirrored, seen * mirrored_seen)
     borrowed = (1 - seen) * mirrored_seen
+    if not (seen.any() or borrowed.any()):
+        return fallback
+    difference = seen[..., None] * (texture - fallback)
+    if borrowed.any():
+        mirrored = mirrored + _membrane(texture - mirrored, seen * mirrored_seen)
+        difference += borrowed[..., None] * (mirrored - fallback)
     known = seen + borrowed
-    texture = (seen * texture + borrowed * mirrored) / known.clamp_min(1e-6)
-    matched = fallback + extend(texture - fallback, known)
-    return known * texture + (1 - known) * matched
+    return fallback + difference + (1 - known)[..., None] * _membrane(difference, known, weighted=True)
 
 
 def mirror_texels(
@@ -137,35 +159,54 @@ def mirror_texels(
     return picture.index_copy(0, samples.pixels, values).view(size, size, 2)
 
 
-def extend(values: Float[Tensor, "C H W"], weights: Float[Tensor, "H W"], *, sweeps: int = 3) -> Float[Tensor, "C H W"]:
+def extend(
+    values: Float[Tensor, "C H W"], weights: Float[Tensor, "H W"], *, sweeps: int = SWEEPS
+) -> Float[Tensor, "C H W"]:
     """Extend values smoothly from where their weight is high to where it is zero, over the whole picture.
 
     Push-pull: averaged down a pyramid by weight, then filled from coarse to fine; a few relaxation sweeps a level bring
     the filled part near the membrane that minimises its squared gradient. Zero if nothing has weight.
     """
-    values = values * (weights > 0)  # hidden texels may hold anything
-    levels = [(values, weights[None].clamp(0, 1))]
-    while max(levels[-1][0].shape[1:]) > 1:
-        value, weight = levels[-1]
-        mass = _halve(weight)
-        levels.append((_halve(value * weight) / mass.clamp_min(1e-12), (4 * mass).clamp_max(1)))
-    filled = levels[-1][0]
-    for depth, (value, weight) in reversed(list(enumerate(levels[:-1]))):
-        filled = torch.nn.functional.interpolate(filled[None], value.shape[1:], mode="bilinear")[0]
-        for _ in range(sweeps if depth else 0):  # the finest level adds no more than its known values
-            filled = weight * value + (1 - weight) * _neighbours(filled)
-        filled = weight * value + (1 - weight) * filled
-    return filled
+    filled = _extended(_picture(values), weights.detach().float().cpu().numpy(), sweeps)
+    return torch.from_numpy(filled.transpose(2, 0, 1)).to(values, memory_format=torch.contiguous_format)
 
 
-def _halve(picture: Float[Tensor, "C H W"]) -> Float[Tensor, "C h w"]:
-    return torch.nn.functional.avg_pool2d(picture, 2, ceil_mode=True, count_include_pad=False)
+def _extended(
+    values: Float[ndarray, "H W C"], weights: Float[ndarray, "H W"], sweeps: int = SWEEPS
+) -> Float[ndarray, "H W C"]:
+    weights = weights.clip(0, 1)
+    known = np.where(weights[..., None] > 0, values * weights[..., None], np.float32(0.0))  # hidden: anything
+    return known + (1 - weights)[..., None] * _membrane(known, weights, sweeps, weighted=True)
 
 
-def _neighbours(picture: Float[Tensor, "C H W"]) -> Float[Tensor, "C H W"]:
-    """Mean of the four neighbours; the border repeats."""
-    padded = torch.nn.functional.pad(picture, (1, 1, 1, 1), mode="replicate")
-    return (padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]) / 4
+def _membrane(
+    values: Float[ndarray, "H W C"], weights: Float[ndarray, "H W"], sweeps: int = SWEEPS, *, weighted: bool = False
+) -> Float[ndarray, "H W C"]:
+    """What ``extend`` puts where nothing is known, everywhere: from the pyramid's second level on.
+
+    Args:
+        values: to be extended.
+        weights: 0..1.
+        sweeps: of relaxation, at each level.
+        weighted: the values are multiplied by their weights already.
+    """
+    height, width = weights.shape
+    if max(height, width) == 1:
+        return np.zeros_like(values)
+    sums = np.zeros((height + height % 2, width + width % 2, values.shape[2] + 1), dtype=np.float32)
+    sums[:height, :width, :-1] = values if weighted else values * weights[..., None]
+    sums[:height, :width, -1] = weights
+    halved = cv2.resize(sums, (sums.shape[1] // 2, sums.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    mass = halved[..., -1:]
+    weight = np.minimum(4 * mass, 1)
+    known = halved[..., :-1] * (weight / np.maximum(mass, 1e-12))
+    unknown = 1 - weight
+    filled = known + unknown * _membrane(known, weight[..., 0], sweeps, weighted=True)
+    for _ in range(sweeps):
+        beside = cv2.filter2D(filled, -1, _BESIDE, borderType=cv2.BORDER_REPLICATE)
+        filled = known + unknown * beside.reshape(filled.shape)
+    doubled = cv2.resize(filled, (sums.shape[1], sums.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return doubled.reshape(*sums.shape[:2], -1)[:height, :width]
 
 
 def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:
@@ -174,15 +215,18 @@ def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:
 
 
 def _mirrored(
-    texture: Tensor, seen: Tensor, fallback: Tensor, mirror_uv: Tensor
-) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "S S"]]:
+    texture: ndarray, seen: ndarray, fallback: ndarray, mirror_uv: Float[ndarray, "S S 2"]
+) -> tuple[Float[ndarray, "S S 3"], Float[ndarray, "S S"]]:
     """The other side's texels in the light of this side, and how far they are known."""
-    known = mirror_uv.isfinite().all(-1)
-    places = mirror_uv.nan_to_num(0.5).permute(2, 0, 1)[None].to(texture)
-    stack = torch.cat([texture, fallback, seen[None]])
-    other, other_fallback, other_seen = sample_texture(stack[None], places)[0].split([3, 3, 1])
-    relit = other * ((fallback + 0.02) / (other_fallback + 0.02)).clamp(0.5, 2.0)
-    return relit, other_seen[0] * known
+    size = np.float32(len(seen))
+    u, v = np.nan_to_num(mirror_uv[..., 0], nan=0.5), np.nan_to_num(mirror_uv[..., 1], nan=0.5)
+    places = (u * size - np.float32(0.5), (1 - v) * size - np.float32(0.5))
+    other, other_fallback, other_seen = (
+        cv2.remap(layer, *places, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for layer in (texture, fallback, seen)
+    )
+    other *= ((fallback + np.float32(0.02)) / (other_fallback + np.float32(0.02))).clip(0.5, 2.0)
+    return other, other_seen * np.isfinite(mirror_uv[..., 0])
 
 
 def _mirrored_corner_uv(faces: Tensor, uv: Tensor, faces_uv: Tensor, mirror: Tensor) -> Float[Tensor, "N 2"]:

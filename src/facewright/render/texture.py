@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -67,6 +69,7 @@ def bake_texture(
     size: int = 1024,
     *,
     margin: float = 0.025,
+    samples: SurfaceSamples | None = None,
 ) -> tuple[Float[Tensor, "3 S S"], VisibilityMap]:
     """Read the colour of every texel from the photo.
 
@@ -81,25 +84,28 @@ def bake_texture(
         size: side of the square texture, texels.
         margin: confidence falls to zero within this distance of silhouettes and nearer parts, as a share of the face's
             size in the photo: there a small misfit would read the background, or the nose for the cheek.
+        samples: ``sample_atlas`` of the same mesh and size, if already known.
 
     Returns:
         The texture (zero outside of the charts; hidden texels hold whatever the photo shows in their place), and how
         well each texel is seen: cosine of the angle of view, times the share not hidden, zero outside of the photo.
     """
     with torch.no_grad():
-        samples = sample_atlas(faces, uv, faces_uv, size)
-        points, normals = samples.take(vertices_world[None]), samples.take(normals[None])
-        column, row, distance = project_points(points[None], camera_photo)[0].unbind(-1)
+        samples = sample_atlas(faces, uv, faces_uv, size) if samples is None else samples
+        eye = vertices_world.new_tensor([0.0, 0.0, camera_photo.distance_dm])
+        toward = torch.nn.functional.normalize(eye - vertices_world, dim=-1)
+        facing = (torch.nn.functional.normalize(normals, dim=-1) * toward).sum(-1, keepdim=True)
+        points, facing = samples.take(torch.cat([vertices_world, facing], -1)[None]).split([3, 1], -1)
+        column, row, distance = project_points(points[None], camera_photo)[0].T.contiguous()
         height, width = photo_srgb.shape[1:]
         color = _read_photo(photo_srgb, column, row, _pixels_per_texel(samples, column, row, size))
-        eye = points.new_tensor([0.0, 0.0, camera_photo.distance_dm])
-        toward = torch.nn.functional.normalize(eye - points, dim=-1)
-        facing = (torch.nn.functional.normalize(normals, dim=-1) * toward).sum(-1).clamp(0, 1)
         inside = (column > 0) & (column < width - 1) & (row > 0) & (row < height - 1) & (distance > 0)
         seen = _unhidden(vertices_world, faces, camera_photo, column, row, distance, margin)
-        confidence = samples.put((facing * seen * inside)[:, None])[0, 0]
-        covered = samples.put(torch.ones_like(column)[:, None])[0, 0] > 0
-        return samples.put(color)[0], VisibilityMap(confidence, covered)
+        confidence = facing[:, 0].clamp(0, 1) * seen * inside
+        pictures = samples.put(torch.cat([color, confidence[:, None]], -1))[0]
+        covered = torch.zeros(size * size, dtype=torch.bool, device=uv.device)
+        covered[samples.pixels] = True
+        return pictures[:3], VisibilityMap(pictures[3], covered.view(size, size))
 
 
 def _pixels_per_texel(samples: SurfaceSamples, column: Tensor, row: Tensor, size: int) -> float:
@@ -134,21 +140,22 @@ def _unhidden(
     surface = surface_distance(vertices_clip, faces, rasterize(vertices_clip, faces, (height, width)))
     column, row = (column - left) * scale - 0.5, (row - top) * scale - 0.5
     share = seen_share(surface, column[None], row[None], distance[None], tolerance=TOLERANCE_DM)[0]
-    return share * _away_from_edges(surface, column, row, distance, round(margin * DEPTH_BUFFER_PX))
+    place = row.round().clamp(0, height - 1).mul_(width).add_(column.round().clamp(0, width - 1)).long()
+    return share * _away_from_edges(surface, round(margin * DEPTH_BUFFER_PX)).flatten()[place]
 
 
-def _away_from_edges(
-    surface: Float[Tensor, "1 H W"], column: Tensor, row: Tensor, distance: Tensor, reach: int
-) -> Float[Tensor, " P"]:
-    """1 where nothing within ``reach`` px is nearer than the point by a step, nor empty; falling to 0 at such edges."""
-    height, width = surface.shape[1:]
+def _away_from_edges(surface: Float[Tensor, "1 H W"], reach: int) -> Float[Tensor, "1 H W"]:
+    """1 where nothing within ``reach`` px is nearer than the surface by a step, nor empty; falling to 0 at such edges.
+
+    0 where there is no surface.
+    """
     step = 10 * TOLERANCE_DM
-    place = row.round().clamp(0, height - 1).long() * width + column.round().clamp(0, width - 1).long()
-    nearness = torch.where(surface.isfinite(), -surface, torch.inf)  # emptiness is an edge too
+    nearness = torch.where(surface.isfinite(), -surface, torch.inf)[0].cpu().numpy()  # emptiness is an edge too
     stride = max(1, reach // MARGIN_STEPS)
-    share = torch.ones_like(column)
+    window = np.ones((2 * stride + 1, 2 * stride + 1), dtype=np.uint8)
+    share = surface.isfinite().to(surface)
     for inner in range(0, reach, stride):
-        nearness = torch.nn.functional.max_pool2d(nearness[None], 2 * stride + 1, stride=1, padding=stride)[0]
-        clear = -nearness.flatten()[place] >= distance - step
+        nearness = cv2.dilate(nearness, window)
+        clear = -torch.from_numpy(nearness).to(surface) >= surface - step
         share = torch.where(clear, share, share.clamp_max(inner / reach))
     return share

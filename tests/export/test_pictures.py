@@ -1,5 +1,7 @@
 """Pictures: PNG round trip, overlays, drawn marks and false colours where they belong."""
 
+import io
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from PIL import Image
 
 from facewright.errors import ExportError
+from facewright.export import png
 from facewright.export.pictures import (
     BACKDROP,
     crop_around,
@@ -106,3 +109,15 @@ def test_crop_is_square_around_the_face_and_cut_at_the_border() -> None:
     torch.testing.assert_close(crop[0, 0, 20] * 200, torch.tensor(100.0))
     assert crop_around(ramp, torch.tensor([180.0, 80.0, 220.0, 120.0])).shape == (3, 40, 40)
     assert crop_around(ramp, torch.tensor([500.0, 500.0, 510.0, 510.0])).shape == ramp.shape
+
+
+def test_a_png_reads_back_to_the_byte_with_and_without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = torch.randint(0, 256, (3, 7, 5), generator=torch.Generator().manual_seed(1)) / 255.0
+    expected = (picture * 255).round().byte().permute(1, 2, 0).numpy()
+    for installed in (True, False):
+        png._deflate.cache_clear()
+        monkeypatch.setattr(png, "find_spec", lambda name, installed=installed: find_spec(name) if installed else None)
+        with Image.open(io.BytesIO(png.png_bytes(picture, kind="sheet"))) as read:
+            np.testing.assert_array_equal(np.asarray(read), expected)
+            assert read.info["Software"] == "facewright sheet"
+    png._deflate.cache_clear()

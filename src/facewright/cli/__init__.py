@@ -94,7 +94,7 @@ COMMANDS: dict[str, Command] = {
         _evaluate,
     ),
     "train": Command("Make training data, train networks on it.", _train),
-    "model": Command("Face models: import them, look inside, draw samples.", _model),
+    "model": Command("Face models: import them, look inside, draw samples, fit them to scans.", _model),
     "weights": Command("Network weights: import them, look inside, export them.", _weights),
 }
 """All commands; what one needs is loaded when it is named."""

@@ -147,7 +147,7 @@ def test_foreign_safetensors_are_sent_to_the_importer(saved):
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ({"kind": "cnet"}, "expected kind to be one of rnet, received 'cnet'"),
+        ({"kind": "cnet"}, "expected kind to be one of rnet, .*received 'cnet'"),
         ({"kind": ["rnet"]}, r"kind .* received \['rnet'\]"),
         ({"architecture": "vgg"}, "describes no R-Net: expected architecture .* received 'vgg'"),
         ({"layout": {"id": 5}}, "describes no R-Net: expected layout"),
@@ -233,7 +233,7 @@ def test_another_kind_than_was_asked_for_is_refused(saved):
 def test_what_could_not_be_loaded_again_is_not_saved(tmp_path):
     with pytest.raises(WeightsError, match="crop_size"):
         save_weights(RNet(LAYOUT, architecture="resnet18", width=0.125, crop_size=8), CARD, tmp_path / "a.safetensors")
-    with pytest.raises(WeightsError, match=r"expected a network of R-Net, received Linear"):
+    with pytest.raises(WeightsError, match=r"expected a network of R-Net, .*received Linear"):
         save_weights(torch.nn.Linear(2, 2), CARD, tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
 

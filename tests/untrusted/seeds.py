@@ -44,6 +44,7 @@ from tests.morphable.readers import test_bfm_h5, test_flame, test_gnm, test_ict,
 from tests.morphable.readers.synthetic_bfm import front_variables, small_bfm, write_bfm2009
 from tests.morphable.readers.synthetic_head import synthetic_head
 from tests.regress.references import SLIM_HEADS, random_official_state
+from tests.regress.resfcn_reference import resfcn_variables, write_resfcn_checkpoint
 from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables, write_checkpoint
 from tests.train.samples import SYNTHETIC, Dots
 
@@ -271,6 +272,11 @@ FORMATS: Mapping[str, Format] = {
     ),
     "weights-checkpoint": Format(
         lambda folder: write_checkpoint(folder / "net", _slim()), lambda folder: import_weights(folder / "net")
+    ),
+    "weights-prnet": Format(
+        lambda folder: write_resfcn_checkpoint(folder / "Data", resfcn_variables(2, width=WIDTH)),
+        lambda folder: import_weights(folder / "Data/net-data/256_256_resfcn256_weight.index"),
+        "**/*.*",
     ),
     "weights-onnx": Format(_write_onnx, lambda folder: read_onnx_network(folder / "net.onnx")),
     "embedder-pth": Format(

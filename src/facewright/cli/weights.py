@@ -31,7 +31,7 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class WeightsImport:
-    """Convert the R-Net of another project (Deep3D, SadTalker, 3DDFA-V3, ...) into a weights file."""
+    """Convert the network of another project (Deep3D, SadTalker, 3DDFA-V3, ..., PRNet) into a weights file."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """epoch_20.pth, net_recon.pth, a state dict, a safetensors bundle, FaceReconModel.pb or a checkpoint's .index."""
@@ -41,11 +41,15 @@ class WeightsImport:
     """Name of the face model that its coefficients belong to; its crops (bfm2009-front, ...) fit too."""
     half: bool = False
     """Store float16: half the size, results change in the fourth digit."""
+    uv_data: Path | None = None
+    """Folder of PRNet's tables (Data/uv-data); found by itself where the checkpoint lies in Data/net-data."""
 
     def run(self) -> int:
         """Import, report, write."""
         with error_console.status("importing"):
-            report = convert_weights(self.file, self.out, face_model=self.face_model, half=self.half)
+            report = convert_weights(
+                self.file, self.out, face_model=self.face_model, half=self.half, uv_data=self.uv_data
+            )
         for line in report.lines():
             say(line)
         say(f"wrote    {self.out}")

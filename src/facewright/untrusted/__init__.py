@@ -5,7 +5,7 @@ inside one ``with reading(path, ...)``: the only place where the exceptions of p
 """
 
 from facewright.untrusted.matlab import MatContents, mat_contents, read_mat
-from facewright.untrusted.npz import NpyHeader, read_npz
+from facewright.untrusted.npz import NpyHeader, read_npy, read_npz
 from facewright.untrusted.reading import memory_allowance, reading
 from facewright.untrusted.text import parse_json, read_json, read_text
 from facewright.untrusted.zips import is_zip
@@ -19,6 +19,7 @@ __all__ = [
     "parse_json",
     "read_json",
     "read_mat",
+    "read_npy",
     "read_npz",
     "read_text",
     "reading",

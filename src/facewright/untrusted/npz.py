@@ -1,4 +1,4 @@
-"""NumPy archives of plain arrays: what the headers declare is checked before any data is read."""
+"""NumPy arrays and archives of plain ones: what the headers declare is checked before any data is read."""
 
 import sys
 import zipfile
@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from facewright.untrusted.reading import memory_allowance, require_within, unfolded_size
+from facewright.untrusted.reading import memory_allowance, regular_size, require_within, unfolded_size
 
 _PLAIN_KINDS = "biufSU"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -105,6 +105,29 @@ def read_npy_header(member: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...]
         raise ValueError(f"an array in version {version} of numpy's format")
     shape, _, dtype = read(member)
     return shape, dtype
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The single array of an ``.npy``, in native byte order.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: not an array of plain numbers, or one that declares another size than the file has. On damaged
+            bytes whatever numpy raises: call it inside ``reading``.
+    """
+    size = regular_size(path)
+    with path.open("rb") as file:
+        shape, dtype = read_npy_header(file)
+        if dtype.hasobject or dtype.kind not in _PLAIN_KINDS:
+            raise ValueError(f"plain numbers are wanted, not {dtype}")
+        declared = unfolded_size(shape, 4) // 4 * dtype.itemsize
+        if file.tell() + declared != size:
+            raise ValueError(f"it declares {declared} bytes in {size - file.tell()}")
+        file.seek(0)
+        array = np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _data(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:

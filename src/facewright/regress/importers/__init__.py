@@ -1,25 +1,34 @@
-"""Other people's R-Net weights into ours: official PyTorch and TensorFlow releases, and their descendants.
+"""Other people's weights into ours: R-Nets of PyTorch and TensorFlow and their descendants, and the published PRNet.
 
 Nothing that a file holds is run: pickles give tensors and plain values only, graphs and checkpoints are read as bytes.
 """
 
 import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
-from facewright.regress.importers import slim_names, torch_names
+from facewright.regress.importers import resfcn_names, slim_names, torch_names
 from facewright.regress.importers.heads import ImportedNetwork
+from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.protobuf import MalformedMessageError
 from facewright.regress.importers.tf_checkpoint import TABLE_MAGIC, read_checkpoint
 from facewright.regress.importers.tf_graph import constants_of, read_graph
 from facewright.regress.importers.torch_files import read_pickled, read_safetensors
+from facewright.regress.importers.uv_data import find_uv_data, read_uv_data
 from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
+from facewright.regress.prnet import PRNET, SQUARE_CROPS, PRNet
 from facewright.regress.rnet import RNET, RNet
 from facewright.regress.weights import WeightsCard, filled, save_weights
 from facewright.untrusted import is_zip
+
+PRNET_MAP = 256
+"""Side of the published PRNet's crops and maps, px."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +39,18 @@ class WeightsReport:
         kind: the sort of file.
         card: provenance to save with the weights; complete it where you know more.
         notes: everything that was changed or assumed.
+        network: what the network is called.
     """
 
     kind: str
     card: WeightsCard
     notes: tuple[str, ...]
+    network: str = RNET.label
 
     def lines(self) -> list[str]:
         """The report as text, one fact a line."""
-        found = f"{self.kind} {self.card.source}: R-Net for {self.card.face_model}, {self.card.light} light"
+        light = f", {self.card.light} light" if self.network == RNET.label else ""
+        found = f"{self.kind} {self.card.source}: {self.network} for {self.card.face_model}{light}"
         return [f"found    {found}", *(f"note     {note}" for note in self.notes)]
 
 
@@ -48,6 +60,7 @@ def convert_weights(
     *,
     face_model: str = OFFICIAL_FACE_MODEL,
     half: bool = False,
+    uv_data: str | os.PathLike[str] | None = None,
 ) -> WeightsReport:
     """Import a network (``import_weights``) and write it as a weights file of ours.
 
@@ -56,13 +69,14 @@ def convert_weights(
         out: ``.safetensors`` to write.
         face_model: name of the face model that its coefficients belong to.
         half: store convolutions and heads as float16.
+        uv_data: see ``import_weights``.
 
     Raises:
         AssetNotFoundError: no such file.
         WeightsError: truncated, unsafe, or not such a network.
         ExportError: ``out`` cannot be written.
     """
-    net, report = import_weights(path, face_model=face_model)
+    net, report = import_weights(path, face_model=face_model, uv_data=uv_data)
     save_weights(net, report.card, out, half=half)
     return report
 
@@ -72,7 +86,8 @@ def import_weights(
     *,
     face_model: str = OFFICIAL_FACE_MODEL,
     layout: CoefficientLayout = OFFICIAL_LAYOUT,
-) -> tuple[RNet, WeightsReport]:
+    uv_data: str | os.PathLike[str] | None = None,
+) -> tuple[Any, WeightsReport]:
     """Read another project's reconstruction network. The kind of file is told by its content, not its name.
 
     Args:
@@ -80,6 +95,10 @@ def import_weights(
             frozen graph (``FaceReconModel.pb``) or a file of a TensorFlow checkpoint.
         face_model: name of the face model that its coefficients belong to.
         layout: its numbers of coefficients, used where one output layer predicts them all.
+        uv_data: folder of the tables of a PRNet's maps; None: as they lie beside the checkpoint in its repository.
+
+    Returns:
+        An ``RNet`` or a ``PRNet``, and what was found.
 
     Raises:
         AssetNotFoundError: no such file.
@@ -89,7 +108,10 @@ def import_weights(
     if kind == "frozen graph":
         return _finish(path, "frozen TensorFlow graph", *_read_graph(path, layout), face_model)
     if kind == "checkpoint":
-        network = slim_names.read_network(read_checkpoint(path), layout)
+        arrays = read_checkpoint(path)
+        if resfcn_names.holds_resfcn(arrays):
+            return _prnet(path, arrays, face_model, uv_data)
+        network = slim_names.read_network(arrays, layout)
         return _finish(path, "TensorFlow checkpoint", network, (), face_model)
     tensors = read_safetensors(path) if kind == "safetensors" else read_pickled(path)
     root = torch_names.find_network(tensors)
@@ -98,6 +120,33 @@ def import_weights(
     notes = (f"{ignored} tensors outside of {root!r} were left aside",) if ignored else ()
     label = "safetensors bundle" if kind == "safetensors" else "PyTorch checkpoint"
     return _finish(path, label, network, notes, face_model)
+
+
+def _prnet(
+    path: str | os.PathLike[str],
+    arrays: TensorFile[np.ndarray],
+    face_model: str,
+    uv_data: str | os.PathLike[str] | None,
+) -> tuple[PRNet, WeightsReport]:
+    state, width, notes = resfcn_names.read_resfcn(arrays)
+    tables = read_uv_data(find_uv_data(path) if uv_data is None else uv_data, PRNET_MAP)
+    state |= {entry.name: getattr(tables, entry.name) for entry in fields(tables)}
+    net: PRNet = filled(
+        os.fspath(path),
+        PRNET.label,
+        lambda: PRNet(width=width, crop_size=PRNET_MAP),
+        {name: tuple(value.shape) for name, value in state.items()},
+        lambda name: state[name],
+    )
+    card = WeightsCard(
+        face_model=face_model,
+        template=SQUARE_CROPS,
+        training_data="300W-LP, as published",
+        recipe="imported from a TensorFlow checkpoint",
+        licence="none is granted by the source; its training images and face model are for research",
+        source=Path(path).name,
+    )
+    return net, WeightsReport("TensorFlow checkpoint", card, notes, PRNET.label)
 
 
 def _read_graph(path: str | os.PathLike[str], layout: CoefficientLayout) -> tuple[ImportedNetwork, tuple[str, ...]]:

@@ -203,7 +203,7 @@ def map_triangles(mask: Bool[Tensor, "N N"]) -> Int[Tensor, "F 3"]:
     """The triangles between the pixels of a mask, which are numbered row by row.
 
     For each pixel (r, c), row by row: (r, c), (r + 1, c), (r + 1, c - 1), then (r, c), (r, c + 1), (r + 1, c), where
-    all three are in the mask. This is the table of the published program but for its first triangle, which that leaves out.
+    all three are in the mask. This is the table of the published program, which leaves out the first triangle.
     """
     number = torch.where(mask, mask.flatten().cumsum(0).view_as(mask) - 1, -1)
     framed = torch.nn.functional.pad(number, (1, 1, 0, 1), value=-1)

@@ -14,8 +14,9 @@ from facewright.pipeline.estimator import Estimator
 from facewright.pipeline.evidence import seen_points_of
 from facewright.pipeline.fit_estimator import FitEstimator
 from facewright.pipeline.mirrored import Mirror
+from facewright.pipeline.prnet_estimator import PRNetEstimator
 from facewright.pipeline.rnet_estimator import RNetEstimator
-from facewright.regress.weights import EMBEDDED_WEIGHTS, describe_weights, load_weights
+from facewright.regress.weights import EMBEDDED_WEIGHTS, describe_weights, load_weights, read_card
 
 EMBEDDED_REFINE = 1
 """Rounds of the fit after an embedded R-Net; weights that are brought keep to their own method: none."""
@@ -90,8 +91,22 @@ def load_rnet(parts: MethodParts) -> Estimator:
     )
 
 
+def load_prnet(parts: MethodParts) -> Estimator:
+    """Method ``prnet``; its weights hold all that their maps need, so that the face model is not asked.
+
+    Raises:
+        AssetNotFoundError: no such weights.
+        WeightsError: they are damaged.
+    """
+    assert parts.weights is not None  # the table says that it takes some
+    net = load_weights(parts.weights, kind="prnet").to(parts.face_model.mean_shape.device)
+    looks = 1 if net.decoder is None else 2
+    return PRNetEstimator.of(net, read_card(parts.weights).template, weights=Path(parts.weights).name, looks=looks)
+
+
 METHODS: dict[str, Method] = {
     "rnet": Method(load_rnet, kind="rnet", embedded={"open": "open"}, refines=True),
+    "prnet": Method(load_prnet, kind="prnet"),
     "fit": Method(load_fit),
 }
 """What ``auto`` tries comes first."""

@@ -203,12 +203,15 @@ class PRNet(nn.Module):
         canonical_dm: position map of the mean face in the model frame, dm, y up; zero outside of the mask.
         window: u0, v0, u1, v1: texture coordinates of the middle of the map's pixel at the bottom left and of that at
             the top right.
+        offset: what is taken off the published network's positions, in sides of the crop: 0 in its own weights, which
+            can say nothing left of the crop or above it.
     """
 
     mask: Bool[Tensor, "N N"]
     landmarks: Int[Tensor, "68 2"]
     canonical_dm: Float[Tensor, "3 N N"]
     window: Float[Tensor, "4"]
+    offset: Float[Tensor, "3"]
 
     def __init__(
         self, *, architecture: str = RESFCN, width: float = 1.0, crop_size: int = 256, map_size: int = 256
@@ -221,6 +224,7 @@ class PRNet(nn.Module):
         self.register_buffer("landmarks", torch.zeros(LANDMARKS, 2, dtype=torch.int64))
         self.register_buffer("canonical_dm", torch.zeros(3, map_size, map_size))
         self.register_buffer("window", torch.tensor([0.0, 0.0, 1.0, 1.0]))
+        self.register_buffer("offset", torch.zeros(3))
         self.backbone = ResFcn(width) if architecture == RESFCN else build_backbone(architecture, width=width)
         features = getattr(self.backbone, "num_features", 0)
         self.decoder = None if architecture == RESFCN else LightDecoder(features, map_size)
@@ -256,7 +260,7 @@ class PRNet(nn.Module):
             )
         answer = self.backbone(crops)
         if self.decoder is None:
-            return PRNetPrediction(answer * (REACH * self.crop_size))
+            return PRNetPrediction(self.crop_size * (REACH * answer - self.offset[:, None, None]))
         return self._moved(*self.decoder(answer))
 
     def forward(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 N N"]:

@@ -79,6 +79,13 @@ class Course(ABC):
     def preview(self, net: nn.Module, batch: TrainingBatch, heading: str) -> Float[Tensor, "3 H W"] | None:
         """A picture of how a network does on a few faces (on the CPU), sRGB-coded, 0..1; None: nothing to see."""
 
+    def varied(self, batch: TrainingBatch) -> TrainingBatch:
+        """What is learnt from instead of a batch: pictures changed at random, and their points with them.
+
+        What is drawn comes from torch's own generator of the CPU: runs that are resumed go on with it.
+        """
+        return batch
+
     def in_trunk(self, parameter: str) -> bool:
         """Whether a parameter, by its name, is of the trunk, which has its own learning rate."""
         return parameter.startswith("backbone.")

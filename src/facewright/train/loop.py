@@ -170,6 +170,7 @@ class Training:
         return int(cast(Tensor, self.fabric.broadcast(counted)))
 
     def _backward(self, part: TrainingBatch, *, last: bool) -> Losses:
+        part = self.course.varied(part)
         with self.fabric.no_backward_sync(self.module, enabled=not last):
             outputs = self.module(part.crops)
             losses = self.course.losses(outputs, part)

@@ -4,10 +4,12 @@ from typing import Any
 
 from facewright.errors import TrainingError
 from facewright.train.course import Trainee
+from facewright.train.prnet_training import PRNET_TRAINEE
 from facewright.train.rnet_training import RNET_TRAINEE
 
 TRAINEES: dict[str, Trainee[Any]] = {
     "rnet": RNET_TRAINEE,
+    "prnet": PRNET_TRAINEE,
 }
 """By the name in ``facewright train NAME``. A new one is a file here that ends in a ``Trainee``, and a line."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
@@ -130,7 +131,7 @@ def _prnet(
 ) -> tuple[PRNet, WeightsReport]:
     state, width, notes = resfcn_names.read_resfcn(arrays)
     tables = read_uv_data(find_uv_data(path) if uv_data is None else uv_data, PRNET_MAP)
-    state |= {entry.name: getattr(tables, entry.name) for entry in fields(tables)}
+    state |= {entry.name: getattr(tables, entry.name) for entry in fields(tables)} | {"offset": torch.zeros(3)}
     net: PRNet = filled(
         os.fspath(path),
         PRNET.label,

@@ -52,6 +52,12 @@ def _edit(given: Sequence[str]) -> Any:
     return Edit
 
 
+def _swap(given: Sequence[str]) -> Any:
+    from facewright.cli.swap import Swap
+
+    return Swap
+
+
 def _convert(given: Sequence[str]) -> Any:
     from facewright.cli.convert import Convert
 
@@ -87,6 +93,9 @@ COMMANDS: dict[str, Command] = {
     "decode": Command("Turn coefficients into a mesh: neutral pose, model space, unlit colours.", _decode),
     "edit": Command(
         "Change the expression, pose or light of a reconstructed face; whatever is not named stays.", _edit
+    ),
+    "swap": Command(
+        "Give faces of one photo the looks of a face in another; shape, pose, expression and light stay.", _swap
     ),
     "convert": Command("Write reconstructed faces as other programs read them.", _convert),
     "evaluate": Command(

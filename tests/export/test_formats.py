@@ -17,6 +17,7 @@ from facewright.export.asset import with_expression
 from facewright.export.formats import (
     ALL_FORMATS,
     FORMATS,
+    KNOWN_FORMATS,
     MESH_CONTENTS,
     MESH_FORMATS,
     Content,
@@ -39,6 +40,11 @@ CONTENTS: dict[Content, Any] = {
     "overlay picture": PICTURE,
     "sheet picture": PICTURE,
     "picture": PICTURE,
+    "texture picture": PICTURE,
+    "depth map": 9.0 + PICTURE[0],
+    "depth arrays": ARRAYS,
+    "coordinate picture": PICTURE,
+    "points": torch.arange(204.0).view(68, 3) / 7,
 }
 
 
@@ -55,7 +61,7 @@ def streamed(entry: Format, content: Any, **options: Any) -> bytes:
 def test_names_and_suffixes_are_said_once() -> None:
     assert set(ALL_FORMATS) < set(FORMATS)
     assert {entry.content for entry in FORMATS.values()} == set(get_args(Content))
-    for among in (MESH_FORMATS, ALL_FORMATS):
+    for among in (MESH_FORMATS, KNOWN_FORMATS):
         assert len({FORMATS[name].suffix for name in among}) == len(among)
     assert FORMATS["overlay"].extension == ".png"
 
@@ -125,6 +131,8 @@ def test_what_has_a_reader_comes_back(asset: MeshAsset, tmp_path: Path, name: st
         for key, value in content.items():
             np.testing.assert_array_equal(read[key], value.numpy())
         assert set(ARRAYS) & set(entry.read(path, ["id", "absent"])) == {"id"}
+    elif isinstance(read, torch.Tensor):
+        torch.testing.assert_close(read, content, rtol=0, atol=2e-5)
     else:
         torch.testing.assert_close(read.srgb, content, rtol=0, atol=0.5 / 255 + 1e-6)
 

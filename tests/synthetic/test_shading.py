@@ -195,6 +195,8 @@ def test_a_missing_compiler_names_the_remedy(monkeypatch: pytest.MonkeyPatch) ->
     one = torch.ones(1)
     with pytest.raises(MissingExtraError, match=r"pip install 'facewright\[fast\]'"):
         light_vertices_compiled(
-            np.zeros((3, 16), np.float32), Lighting(torch.ones(1, 9, 3), torch.ones(1, 3), torch.ones(1, 3), one, one), 0
+            np.zeros((3, 16), np.float32),
+            Lighting(torch.ones(1, 9, 3), torch.ones(1, 3), torch.ones(1, 3), one, one),
+            0,
         )
     compiled.cache_clear()

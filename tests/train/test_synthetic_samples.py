@@ -133,7 +133,9 @@ def test_pose_is_what_the_crops_camera_needs(studio: Studio, samples: list[Train
         project_points(world[None], plan.camera)[0, :, :2].double()
         for world, plan in zip(framed.stage.world_of(ids), framed.stage.plans, strict=True)
     ]
-    wanted = (torch.stack(seen) - torch.from_numpy(framed.starts)[:, None]) / torch.from_numpy(framed.steps)[:, None, None]
+    wanted = (torch.stack(seen) - torch.from_numpy(framed.starts)[:, None]) / torch.from_numpy(framed.steps)[
+        :, None, None
+    ]
     truth, shape = framed.truth, framed.stage.heads[:, ids].double()
 
     def cost(angles: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from rich.table import Table
 from facewright.bounds import Use, bounded
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.cli.threads import MOST_THREADS
-from facewright.export.formats import ALL_FORMATS, FORMATS, FormatName
+from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, load_reconstructor
 from facewright.pipeline.methods import MOST_ROUNDS
@@ -20,7 +20,7 @@ from facewright.pipeline.outputs import OutputOptions
 
 TEXTURED = Use(
     "with --formats that hold a texture",
-    lambda options: any("texture" in FORMATS[name].holds for name in options["formats"]),
+    lambda options: any("texture" in FORMATS[name].holds or name == "texture" for name in options["formats"]),
 )
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
@@ -44,7 +44,8 @@ class Reconstruct:
     faces: FacesChoice = "all"
     """All faces of a photo, or only the largest."""
     formats: tuple[FormatName, ...] = ALL_FORMATS
-    """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``."""
+    """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``. Where they are named also
+    depth (16-bit ``_depth.png``), depth-npz, pncc, texture, and kpt (``_kpt.txt``: 68 lines x y z)."""
     face_model: str = "open"
     """``open`` is the embedded CC0 head; or the file of an imported model."""
     landmarks: Path | None = None
@@ -54,6 +55,10 @@ class Reconstruct:
     """Write meshes after one Loop subdivision of the face model: four times the triangles, smoother."""
     texture_size: int = bounded(1024, least=16, most=8192, use=TEXTURED)
     """Side of the texture, px."""
+    posed: bool = False
+    """Write meshes as they stand before the camera, instead of upright in the model frame."""
+    seen_only: bool = False
+    """Leave black what of the texture the photo does not show, instead of completing it."""
     max_megapixels: float = bounded(200.0, least=LEAST_MEGAPIXELS, most=MOST_MEGAPIXELS)
     """Refuse larger photos before decoding them."""
     device: str = "cpu"
@@ -91,7 +96,7 @@ class Reconstruct:
                 self.out,
                 reconstructor,
                 faces=self.faces,
-                options=OutputOptions(self.formats, self.texture_size),
+                options=OutputOptions(self.formats, self.texture_size, self.posed, not self.seen_only),
                 landmarks=self.landmarks,
                 max_pixels=int(self.max_megapixels * 1e6),
                 resume=self.resume,
@@ -108,7 +113,7 @@ class Reconstruct:
             )
         if not self.formats or len(set(self.formats)) < len(self.formats):
             raise CommandError(
-                f"expected --formats of {', '.join(ALL_FORMATS)}, each once; received {list(self.formats)}"
+                f"expected --formats of {', '.join(KNOWN_FORMATS)}, each once; received {list(self.formats)}"
             )
         if self.landmarks is not None and not self.landmarks.is_dir():
             raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")

@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
+from torch import Tensor
+
 from facewright.errors import ExportError, FacewrightError
 from facewright.export.asset import Unit
 from facewright.export.glb import glb_bytes
@@ -18,29 +21,46 @@ from facewright.export.mat import mat_bytes
 from facewright.export.npz import asset_npz_bytes, npz_bytes
 from facewright.export.obj import obj_files
 from facewright.export.ply import ply_bytes
-from facewright.export.png import png_bytes
+from facewright.export.png import depth_png_bytes, png_bytes, read_depth_png
 from facewright.export.stl import stl_bytes
 from facewright.files import Destination, FileSet, put, zipped
 from facewright.photo import read_photo
 from facewright.records import MeshAsset
-from facewright.untrusted import read_json, read_mat, read_npz
+from facewright.untrusted import read_json, read_mat, read_npz, read_text, reading
 
 Content = Literal[
-    "asset", "posed asset", "arrays", "official arrays", "document", "overlay picture", "sheet picture", "picture"
+    "asset",
+    "posed asset",
+    "arrays",
+    "official arrays",
+    "document",
+    "overlay picture",
+    "sheet picture",
+    "picture",
+    "texture picture",
+    "depth map",
+    "depth arrays",
+    "coordinate picture",
+    "points",
 ]
 """What a format takes.
 
 ``MeshAsset`` (neutral with morph targets; with the expression in its vertices), tensors by name (ours; those of
-``official_mat``), a JSON-able dictionary, or an sRGB picture (the photo with its faces; the sheet of a face; any).
+``official_mat``), a JSON-able dictionary, an sRGB picture (the photo with its faces; the sheet of a face; any; its
+texture), distances in dm (H, W; or as ``depth_dm``), projected coordinates as a picture, or the 68 points (68, 3).
 """
 MESH_CONTENTS: tuple[Content, ...] = ("asset", "posed asset")
 
 Holding = Literal["texture", "morph targets", "colors", "faces"]
 """What a format can hold beside the shape of one face; ``faces``: all faces of a photo are one file."""
 
-FormatName = Literal["glb", "obj", "ply", "mat", "npz", "json", "overlay", "mesh"]
-"""What ``facewright reconstruct`` writes, as it is called there."""
-ALL_FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+UsualFormat = Literal["glb", "obj", "ply", "mat", "npz", "json", "overlay", "mesh"]
+NamedFormat = Literal["depth", "depth-npz", "pncc", "texture", "kpt"]
+FormatName = Literal[UsualFormat, NamedFormat]
+"""What ``facewright reconstruct`` writes, as it is called there: the usual ones, and those that must be named."""
+ALL_FORMATS: tuple[FormatName, ...] = get_args(UsualFormat)
+"""All that is written where nothing is said."""
+KNOWN_FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,16 @@ def _picture(kind: str) -> Callable[..., dict[str, bytes]]:
     return _alone(partial(png_bytes, kind=kind))
 
 
+def _points_bytes(points: Tensor) -> bytes:
+    """A line per point: x y z."""
+    return "".join(f"{x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in points.tolist()).encode()
+
+
+def _read_points(path: Path) -> Tensor:
+    with reading(path, ExportError, "68 lines x y z", "write it again"):
+        return torch.tensor([[float(word) for word in line.split()] for line in read_text(path).splitlines()])
+
+
 _TABLE = (
     Format("glb", ".glb", "asset", _alone(glb_bytes), frozenset({"texture", "morph targets", "colors"})),
     Format("obj", ".obj", "posed asset", obj_files, frozenset({"texture", "colors"}), companions=True),
@@ -130,6 +160,11 @@ _TABLE = (
     Format("json", ".json", "document", _alone(json_bytes), frozenset({"faces"}), read=read_json),
     Format("overlay", "_overlay.png", "overlay picture", _picture("overlay"), frozenset({"faces"}), read=read_photo),
     Format("mesh", "_mesh.png", "sheet picture", _picture("sheet"), read=read_photo),
+    Format("depth", "_depth.png", "depth map", _alone(depth_png_bytes), read=read_depth_png),
+    Format("depth-npz", "_depth.npz", "depth arrays", _alone(npz_bytes), read=read_npz),
+    Format("pncc", "_pncc.png", "coordinate picture", _picture("pncc"), read=read_photo),
+    Format("texture", "_texture.png", "texture picture", _picture("texture"), read=read_photo),
+    Format("kpt", "_kpt.txt", "points", _alone(_points_bytes), read=_read_points),
     Format("png", ".png", "picture", _picture("picture"), read=read_photo),
 )
 FORMATS: dict[str, Format] = {entry.name: entry for entry in _TABLE}

@@ -1,5 +1,6 @@
-"""8-bit sRGB pictures that say who made them."""
+"""8-bit sRGB pictures and 16-bit depths that say who made them."""
 
+import io
 import math
 import os
 import struct
@@ -11,14 +12,18 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from facewright.errors import ExportError
 from facewright.export.asset import to_uint8
 from facewright.files import Destination, put
 from facewright.records import MeshAsset
+from facewright.untrusted import reading
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD, _MAKER = "Software", "facewright"
@@ -91,6 +96,48 @@ def texture_png(asset: MeshAsset) -> bytes:
         return asset.texture_png
     assert asset.texture is not None
     return png_bytes(asset.texture, kind="texture")
+
+
+def depth_png_bytes(depth_dm: Float[Tensor, "H W"], *, kind: str = "depth") -> bytes:
+    """A 16-bit grey PNG of distances: 65535 is the nearest, 1 the farthest, 0 where there is nothing.
+
+    Between them it is linear; the text chunk ``Depth`` holds both distances, dm.
+
+    Args:
+        depth_dm: 0 where there is nothing.
+        kind: for the mark.
+
+    Raises:
+        ExportError: a value is not finite.
+    """
+    if bad := int((~depth_dm.isfinite()).sum()):
+        raise ExportError(f"{kind}: expected finite values, received {bad} that are not; nothing was written")
+    seen = depth_dm > 0
+    near, far = (float(depth_dm[seen].min()), float(depth_dm[seen].max())) if bool(seen.any()) else (0.0, 0.0)
+    share = (far - depth_dm.double()) / max(far - near, 1e-12)
+    levels = torch.where(seen, (1.0 + 65534.0 * share).round().clamp(1.0, 65535.0), 0.0)
+    mark = PngInfo()
+    mark.add_text(_KEYWORD, f"{_MAKER} {kind}")
+    mark.add_text("Depth", f"near_dm {near:.6f} far_dm {far:.6f}")
+    stream = io.BytesIO()
+    Image.fromarray(levels.cpu().numpy().astype(np.uint16)).save(stream, format="PNG", pnginfo=mark)
+    return stream.getvalue()
+
+
+def read_depth_png(path: str | os.PathLike[str]) -> Float[Tensor, "H W"]:
+    """Distances, dm, of a file of ``depth_png_bytes``; 0 where there is nothing.
+
+    Raises:
+        ExportError: it is none.
+    """
+    with reading(path, ExportError, "a depth picture of this project", "write it again"), Image.open(path) as picture:
+        if picture.mode != "I;16":
+            raise ValueError(f"a picture of mode {picture.mode}")
+        words = str(picture.info["Depth"]).split()
+        near, far = float(words[1]), float(words[3])
+        levels = torch.from_numpy(np.asarray(picture).astype(np.float64))
+    distance = far - (far - near) * (levels - 1.0) / 65534.0
+    return torch.where(levels > 0, distance, 0.0).float()
 
 
 def is_own_picture(path: str | os.PathLike[str]) -> bool:

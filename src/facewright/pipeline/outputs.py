@@ -24,6 +24,7 @@ from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.turning import turned_light, turned_pose
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.face import FaceInPhoto
+from facewright.pipeline.maps import depth_map, pncc_picture
 from facewright.pipeline.texture import face_texture, lit_vertex_colors, vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
 from facewright.records import AlignedFace, FaceCoefficients, MeshAsset
@@ -42,31 +43,42 @@ class OutputOptions:
     Attributes:
         formats: see ``export.formats``.
         texture_px: side of the texture.
+        posed: meshes as they stand before the camera, instead of upright in the model frame.
+        complete: fill what of the texture the photo does not show; else that is black.
     """
 
     formats: tuple[FormatName, ...] = ALL_FORMATS
     texture_px: int = 1024
+    posed: bool = False
+    complete: bool = True
 
 
 class FaceFiles:
     """The files of one face; the costly parts (texture, pictures) are made once, when the first file needs them."""
 
-    def __init__(self, face: FaceInPhoto, *, texture_px: int = 1024) -> None:
+    def __init__(
+        self, face: FaceInPhoto, *, texture_px: int = 1024, posed: bool = False, complete: bool = True
+    ) -> None:
         self.face = face
-        self.texture_px = texture_px
+        self.texture_px, self.posed, self.complete = texture_px, posed, complete
 
     @cached_property
-    def asset(self) -> MeshAsset:
+    def upright(self) -> MeshAsset:
         """The textured face in the model frame: neutral vertices, named expressions as morph weights."""
-        asset = mesh_asset(self.face, texture_px=self.texture_px)
+        asset = mesh_asset(self.face, texture_px=self.texture_px, complete=self.complete)
         return asset if asset.texture is None else replace(asset, texture_png=texture_png(asset))
+
+    @property
+    def asset(self) -> MeshAsset:
+        """The same; posed it has its expression in the vertices."""
+        return self.expressive_asset if self.posed else self.upright
 
     @cached_property
     def expressive_asset(self) -> MeshAsset:
-        """The same with its expression in the vertices, for formats without morph targets."""
-        mesh = self.face.mesh
+        """The face with its expression in the vertices, for formats without morph targets."""
+        mesh = self.face.mesh_world if self.posed else self.face.mesh
         return replace(
-            self.asset, vertices=mesh.vertices[0], normals=mesh.normals[0], morph_targets={}, morph_weights={}
+            self.upright, vertices=mesh.vertices[0], normals=mesh.normals[0], morph_targets={}, morph_weights={}
         )
 
     def content(self, kind: Content) -> Any:
@@ -80,8 +92,18 @@ class FaceFiles:
             "document": lambda: document([face]),
             "overlay picture": lambda: overlay_of_faces([face]),
             "sheet picture": lambda: face_sheet(face),
+            "depth map": lambda: depth_map(face),
+            "depth arrays": lambda: {"depth_dm": depth_map(face)},
+            "coordinate picture": lambda: pncc_picture(face),
+            "texture picture": self._texture,
+            "points": lambda: face.landmarks_3d * face.landmarks_3d.new_tensor([1.0, 1.0, -1.0]),
         }
         return makers[kind]()
+
+    def _texture(self) -> Float[Tensor, "3 S S"]:
+        if self.upright.texture is None:
+            raise ExportError("a texture expects a mesh with texture coordinates, this one has none; leave out texture")
+        return self.upright.texture
 
 
 def write_outputs(
@@ -115,7 +137,7 @@ def write_outputs(
     with FileSet(may_replace) as files:
         for k, face in enumerate(faces):
             name = stem if len(faces) == 1 else f"{stem}_{k}"
-            of_face = FaceFiles(face, texture_px=options.texture_px)
+            of_face = FaceFiles(face, texture_px=options.texture_px, posed=options.posed, complete=options.complete)
             for each in chosen:
                 if "faces" not in each.holds:
                     each.add(files, of_face.content(each.content), folder / f"{name}{each.suffix}")
@@ -138,8 +160,14 @@ def save_face(face: FaceInPhoto, path: str | os.PathLike[str], *, texture_px: in
     return chosen.write(FaceFiles(face, texture_px=texture_px).content(chosen.content), path)
 
 
-def mesh_asset(face: FaceInPhoto, *, texture_px: int = 1024) -> MeshAsset:
-    """The face ready for export: model frame, texture from the photo, named expressions as morph targets."""
+def mesh_asset(face: FaceInPhoto, *, texture_px: int = 1024, complete: bool = True) -> MeshAsset:
+    """The face ready for export: model frame, texture from the photo, named expressions as morph targets.
+
+    Args:
+        face: in its photo.
+        texture_px: side of the texture.
+        complete: fill what of the texture the photo does not show; else that is black.
+    """
     name = Path(face.photo.path).stem or "face"
     facts = {"method": face.method, "photo": Path(face.photo.path).name}
     if face.morphable is None:
@@ -149,7 +177,7 @@ def mesh_asset(face: FaceInPhoto, *, texture_px: int = 1024) -> MeshAsset:
         asset = model_asset(face.face_model, face.coefficients, 0, name=name)
     if asset.uv is None:
         return replace(asset, colors=vertex_colors(face), metadata=asset.metadata | facts)
-    texture, colors = face_texture(face, texture_px)
+    texture, colors = face_texture(face, texture_px, complete=complete)
     return replace(asset, texture=texture, colors=colors, metadata=asset.metadata | facts)
 
 

@@ -9,7 +9,7 @@ from facewright.geometry.frames import project_points, window_camera
 from facewright.geometry.pixels import reduced_part
 from facewright.pipeline.face import FaceInPhoto
 from facewright.records import Camera, FaceMesh, Topology
-from facewright.render.completion import complete_texture, guess_texture, mirror_texels
+from facewright.render.completion import TRUSTED, complete_texture, guess_texture, mirror_texels
 from facewright.render.interpolation import SurfaceSamples
 from facewright.render.lighting import sh_shading
 from facewright.render.sampling import sample_texture
@@ -51,8 +51,15 @@ def vertex_colors(face: FaceInPhoto) -> Float[Tensor, "V 3"]:
     return torch.where(seen[:, None], read, read[seen].mean(0))
 
 
-def face_texture(face: FaceInPhoto, size: int) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "V 3"]]:
+def face_texture(
+    face: FaceInPhoto, size: int, *, complete: bool = True
+) -> tuple[Float[Tensor, "3 S S"], Float[Tensor, "V 3"]]:
     """Texture of a face, and the same as vertex colours; sRGB-coded, 0..1.
+
+    Args:
+        face: in its photo.
+        size: side of the texture.
+        complete: fill what the photo does not show; else that is black.
 
     Raises:
         ValueError: the mesh has no texture coordinates.
@@ -65,6 +72,9 @@ def face_texture(face: FaceInPhoto, size: int) -> tuple[Float[Tensor, "3 S S"], 
     texture, visibility = bake_texture(
         part, mesh.vertices[0], mesh.normals[0], camera, mesh.faces, mesh.uv, mesh.faces_uv, size, samples=samples
     )
+    if not complete:
+        seen = texture.clamp(0.0, 1.0) * (visibility.confidence > TRUSTED[0])
+        return seen, _vertex_colors(seen, mesh)
     fallback = guess_texture(mesh, face.sh, visibility, samples=samples)
     completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
     return completed, _vertex_colors(completed, mesh)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from facewright.cli import main, parse
-from tests.docs.workshops import make_basel, make_open
+from tests.docs.workshops import make_basel, make_open, make_prnet
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -23,6 +23,7 @@ PROGRAM = re.compile(r"(facewright|torchrun|pip|python|make|git|npm) ")
 NOT_GIVEN = {
     "facewright evaluate": "licensed data, or minutes: tests/evaluate gives them small data",
     "facewright train rnet": "hours: tests/train/test_smoke.py trains a small one",
+    "facewright train prnet": "hours: tests/train/test_prnet_training.py trains a small one",
     "torchrun": "hours on many machines",
     "facewright weights export-onnx": "tests/regress/test_onnx_export.py writes such files and runs them",
     "facewright train prepare Deep3DFaceRecon_pytorch": "a checkout of theirs: tests/train/test_prepare.py makes one",
@@ -41,6 +42,8 @@ QUICK = {
 """What is added to those that would take long: less of the same."""
 BASEL = re.compile(r"bfm|epoch_20|deep3d\b|FaceReconModel")
 """Commands about somebody else's face model and network."""
+PRNET = re.compile(r"prnet\.safetensors")
+"""Commands about the published position maps."""
 
 
 def commands_of(text: str) -> list[str]:
@@ -76,7 +79,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         make(folder)
         return folder
 
-    return lambda line: made(make_basel if BASEL.search(line) else make_open)
+    def fitting(line: str) -> Path:
+        return made(make_prnet if PRNET.search(line) else make_basel if BASEL.search(line) else make_open)
+
+    return fitting
 
 
 @pytest.mark.parametrize("line", GIVEN, ids=lambda line: line[11:90])

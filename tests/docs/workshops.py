@@ -22,6 +22,7 @@ from tests.morphable.readers.synthetic_bfm import (
     write_bfm2009,
 )
 from tests.regress.references import SLIM_HEADS, random_official_state
+from tests.regress.resfcn_reference import resfcn_variables, write_resfcn_checkpoint
 from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables
 
 
@@ -64,6 +65,13 @@ def make_basel(folder: Path) -> None:
     (folder / "frames").mkdir()
     for k in range(3):
         shutil.copy(folder / "face.mat", folder / "frames" / f"{k}.mat")
+
+
+def make_prnet(folder: Path) -> None:
+    """The files of somebody who comes from PRNet, with made-up numbers; imported."""
+    index = write_resfcn_checkpoint(folder / "Data", resfcn_variables(1, width=0.125))
+    _give(folder, "weights", "import", str(index.relative_to(folder)), "--out", "prnet.safetensors")
+    _portraits(folder)
 
 
 def head_as_bfm(rng: np.random.Generator) -> SyntheticBfm:

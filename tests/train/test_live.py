@@ -1,15 +1,15 @@
 """Pictures drawn while a network is trained: pure functions of the step, alike on one process and on many."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from facewright.compiled import can_compile
 from facewright.errors import TrainingDataError, TrainingError
 from facewright.geometry.frames import crop_camera, pose_points, project_points
-from facewright.compiled import can_compile
 from facewright.synthetic.plan import LIVE_SEED, require_training_seed
 from facewright.train.course import BatchNeeds
 from facewright.train.jitter import NO_JITTER, CropJitter
@@ -109,7 +109,7 @@ class OneProcess:
 
     global_rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 def test_drawings_are_mixed_with_stored_pictures(stream: LiveStream, tmp_path: Path) -> None:

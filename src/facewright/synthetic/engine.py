@@ -6,7 +6,6 @@ tensors draw all of them together. Both read the same plans, textures and noise:
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray

@@ -62,9 +62,7 @@ def backdrop_of(plan: ScenePlan) -> Backdrop:
     return Backdrop(int(rng.integers(BANK_PICTURES)), place[::-1] if turned[2] else place, gain)
 
 
-def lay_before(
-    drawn: Float[Tensor, "B 4 H W"], backdrops: list[Backdrop]
-) -> Float[Tensor, "B 3 H W"]:
+def lay_before(drawn: Float[Tensor, "B 4 H W"], backdrops: list[Backdrop]) -> Float[Tensor, "B 3 H W"]:
     """Pictures before their backdrops, clamped to be positive.
 
     Args:

@@ -15,11 +15,11 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from facewright.compiled import compiled
 from facewright.geometry.frames import FAR_DM, NEAR_DM
 from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import Camera, FaceCoefficients
-from facewright.compiled import compiled
 from facewright.synthetic.beards import beard_shell, lash_shell
 from facewright.synthetic.clothes import torso
 from facewright.synthetic.hair import hair_shell

@@ -108,12 +108,16 @@ class LiveStream:
         places = [place_crop(card, self.crop_size, self.jitter, normals[i], uniforms[i]) for i in mine]
         half = (self.crop_size - 1) / 2
         windows = [
-            Window((place.middle[0] - half * place.pitch, place.middle[1] - half * place.pitch), place.pitch, place.size)
+            Window(
+                (place.middle[0] - half * place.pitch, place.middle[1] - half * place.pitch), place.pitch, place.size
+            )
             for place in places
         ]
         levels = np.stack(draw_windows(framed, windows)).transpose(0, 3, 1, 2)
         crops = torch.from_numpy(np.ascontiguousarray(levels)).float().mul_(1.0 / 255.0)
-        marks = np.stack([place.points(points, MIRROR_68) for place, points in zip(places, framed.landmarks, strict=True)])
+        marks = np.stack(
+            [place.points(points, MIRROR_68) for place, points in zip(places, framed.landmarks, strict=True)]
+        )
         dense, known = [empty_points(468)[0]] * part, framed.points is not None
         if framed.points is not None:
             own = np.arange(468)  # nobody is mirrored

@@ -144,9 +144,7 @@ class Window:
     size: int
 
 
-def synthetic_samples(
-    studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1
-) -> list[TrainingSample]:
+def synthetic_samples(studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1) -> list[TrainingSample]:
     """Plan scenes, frame the faces by points that err as a detector's do, and draw the crops with their margin."""
     margin = round(crop_size * MARGIN_SHARE)
     framed = frame_people(studio, seeds, crop_size, per_person=per_person)
@@ -250,16 +248,16 @@ def draw_windows(framed: Framed, windows: list[Window]) -> list[UInt8[ndarray, "
     drawn = draw_pictures(replace(framed.stage, plans=plans), cameras)
     pictures = []
     for plan, camera, window, picture in zip(framed.stage.plans, cameras, windows, drawn, strict=True):
-        developed = _developed(_inside_photo(picture.cpu().numpy(), plan.camera, camera), stream(plan.seed, _DARKROOM_STREAM))
+        developed = _developed(
+            _inside_photo(picture.cpu().numpy(), plan.camera, camera), stream(plan.seed, _DARKROOM_STREAM)
+        )
         if len(developed) != window.size:
             developed = cv2.resize(developed, (window.size, window.size), interpolation=cv2.INTER_CUBIC)
         pictures.append(developed)
     return pictures
 
 
-def _window_camera(
-    photo: Camera, window: Window, step: float, start: Float[ndarray, "2"]
-) -> tuple[Camera, int]:
+def _window_camera(photo: Camera, window: Window, step: float, start: Float[ndarray, "2"]) -> tuple[Camera, int]:
     """The camera that draws a window, and how many pixels it draws along its side."""
     pitch = window.pitch * step
     size = window.size

@@ -22,7 +22,8 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, ids = torch.tensor([[1.2, -0.8, 0.5, 0.3]]), toy.annotations.ibug68
     assert ids is not None
     vertices = toy.shape(code, torch.zeros(1, toy.layout.exp))[0].numpy() * 0.1
-    trimesh.Trimesh(*trimesh.remesh.subdivide(vertices, toy.faces.numpy()), process=False).export(folder / "scan.ply")
+    fine, faces, *_ = trimesh.remesh.subdivide(vertices, toy.faces.numpy())
+    trimesh.Trimesh(fine, np.asarray(faces), process=False).export(folder / "scan.ply")
     np.savetxt(folder / "scan.txt", vertices[ids])
     np.save(folder / "code.npy", code)
     save_face_model(toy, folder / "toy.npz")
@@ -53,7 +54,7 @@ def test_a_scan_becomes_coefficients_that_decode(run: Run, scanned: Path, tmp_pa
     np.testing.assert_allclose(found, np.load(scanned / "code.npy")[0], atol=0.15)
     again = run("decode", out, "--face-model", model, "--out", tmp_path / "again.obj")
     assert again.code == 0, again.err
-    vertices = [trimesh.load(path, process=False).vertices for path in (mesh, tmp_path / "again.obj")]
+    vertices = [trimesh.load_mesh(path, process=False).vertices for path in (mesh, tmp_path / "again.obj")]
     assert len(vertices[0]) == len(load_face_model(model).mean_shape)
     np.testing.assert_allclose(vertices[0], vertices[1], atol=1e-2)
 

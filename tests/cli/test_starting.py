@@ -51,4 +51,4 @@ def test_help_lists_every_command(run: Run) -> None:
 def test_what_is_not_public_is_not_there() -> None:
     assert set(facewright.__all__) <= set(dir(facewright))
     with pytest.raises(AttributeError, match="nonsense"):
-        facewright.nonsense  # noqa: B018 - the look-up itself is the point
+        facewright.nonsense  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue] - the look-up is the point

@@ -34,8 +34,8 @@ def make_open(folder: Path) -> None:
     ibug68 = toy.annotations.ibug68
     assert ibug68 is not None
     np.savez(folder / "mine.npz", mean_shape=mean_mm, faces=toy.faces, ibug68=ibug68, id_basis=modes_mm)
-    scan = trimesh.Trimesh(*trimesh.remesh.subdivide(mean_mm, toy.faces.numpy()), process=False)
-    scan.export(folder / "scan.ply")
+    fine, faces, *_ = trimesh.remesh.subdivide(mean_mm, toy.faces.numpy())
+    trimesh.Trimesh(fine, np.asarray(faces), process=False).export(folder / "scan.ply")
     np.savetxt(folder / "scan.txt", mean_mm[ibug68])
     (folder / "runs" / "first").mkdir(parents=True)
     shutil.copy(embedded_path("rnet_fast.safetensors"), folder / "runs" / "first" / "weights.safetensors")

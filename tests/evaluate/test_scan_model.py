@@ -34,7 +34,8 @@ def scan_of(model: FaceModel, person: FaceCoefficients) -> tuple[Surface, ndarra
     assert ids is not None
     landmarks = model.shape(person.id, person.exp)[0, ids].double().numpy() * 100.0
     vertices = model.shape(person.id, person.exp)[0].double().numpy() * 100.0
-    fine, faces = trimesh.remesh.subdivide(vertices, model.faces.numpy())
+    finer, subdivided, *_ = trimesh.remesh.subdivide(vertices, model.faces.numpy())
+    fine, faces = np.asarray(finer), np.asarray(subdivided)
     coarse, triangles, *_ = igl.decimate(fine, faces.astype(np.int64), int(0.6 * len(faces)), True)
     return Surface(TURN.apply(coarse) + MOVE_MM, triangles.astype(np.int64)), TURN.apply(landmarks) + MOVE_MM
 

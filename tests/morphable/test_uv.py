@@ -133,6 +133,9 @@ def test_the_mesh_of_a_map_is_sound(space_of_head):
     space, _ = space_of_head
     topology = map_topology(space)
     marks, points = topology.annotations, space.points_of(space.canonical_dm)
+    assert topology.uv is not None
+    assert marks.ibug68 is not None
+    assert marks.mirror is not None
     assert topology.faces.max() < len(points) == len(topology.uv)
     front = points[:, 2] > 0.3
     assert (face_normals(points, topology.faces)[front[topology.faces].all(1), 2] > 0).float().mean() > 0.95

@@ -45,7 +45,7 @@ def test_depths_are_sixteen_bits_that_can_be_undone(face, tmp_path):
     blob = depth_png_bytes(depth)
     picture = Image.open(io.BytesIO(blob))
     levels = np.asarray(picture).astype(np.float64)
-    words = picture.text["Depth"].split()
+    words = str(picture.info["Depth"]).split()
     near, far = float(words[1]), float(words[3])
     undone = np.where(levels > 0, far - (far - near) * (levels - 1) / 65534, 0.0)
     np.testing.assert_allclose(undone, depth.numpy(), atol=1e-4)

@@ -17,7 +17,7 @@ from facewright.geometry.map_pose import aflw_angles, frontal_points, map_of_wor
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.morphable.uv import map_topology, position_space
 from facewright.photo import photo_from_array
-from facewright.pipeline.estimator import Candidate
+from facewright.pipeline.estimator import Candidate, Estimate
 from facewright.pipeline.methods import load_estimator
 from facewright.pipeline.outputs import save_face
 from facewright.pipeline.prnet_estimator import PRNetEstimator, whole_square
@@ -78,6 +78,7 @@ def test_a_known_map_becomes_its_mesh_pose_and_landmarks_again(toy_model, space,
     positions = space.map_of(map_of_world(world[None], net_camera)[0])[None]
     detection = FaceDetection(torch.tensor([100.0, 50, 300, 250]), 1.0, five)
     answer = estimate(space, DEEP3D_CROPS, positions, 112, Candidate(photo, detection, aligned))
+    assert isinstance(answer, Estimate)
     expected = torch.tensor(angles)
     error = geodesic_angle(rotation_from_angles(answer.pose.angles[0]), rotation_from_angles(expected))
     assert math.degrees(float(error)) < 0.01
@@ -101,6 +102,7 @@ def test_a_map_in_weak_perspective_is_seen_exactly_where_it_says(toy_model, spac
     detection = FaceDetection(torch.tensor([100.0, 50, 300, 250]), 1.0, five)
     candidate = Candidate(photo, detection, aligned)
     answer = estimate(space, SQUARE_CROPS, space.map_of(points)[None], 64, candidate)
+    assert isinstance(answer, Estimate)
     face = Reconstruction(photo, detection, answer.aligned, answer.topology, answer.mesh, answer.pose, "prnet")
     seen = project_points(face.mesh_world.vertices, face.camera)[0, :, :2]
     torch.testing.assert_close(seen, apply_homogeneous(aligned.T_photo_crop, points[:, :2]), atol=0.02, rtol=0)

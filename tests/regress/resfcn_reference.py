@@ -46,11 +46,11 @@ def resfcn_variables(seed: int, *, width: float) -> dict[str, np.ndarray]:
         last = channels
     for i, channels in enumerate(LAYERS):
         scope, channels = "Conv2d_transpose" + (f"_{i}" if i else ""), scaled(channels)
-        kernel(scope, 4, channels, last, last / STRIDES[i] ** 2)
+        kernel(scope, 4, channels, last, last // STRIDES[i] ** 2)
         norm(f"{scope}/", channels)
         last = channels
     slots = {f"{name}/Adam": np.zeros_like(v) for name, v in variables.items() if "Conv/" in name}
-    scalars = {name: np.float32(0.5).reshape(()) for name in ("beta1_power", "beta2_power")}
+    scalars = {name: np.full((), 0.5, np.float32) for name in ("beta1_power", "beta2_power")}
     return variables | {name: v for name, v in slots.items() if "moving" not in name} | scalars
 
 

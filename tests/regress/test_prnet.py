@@ -64,7 +64,9 @@ def test_every_layer_answers_as_the_published_one(variables):
     net = PRNet(width=width, crop_size=72).eval()
     net.load_state_dict(state | {name: b for name, b in net.named_buffers() if "." not in name})
     seen = []
-    parts = [net.backbone.stem_norm, *net.backbone.blocks, *net.backbone.layers]
+    trunk = net.backbone
+    parts = [trunk.get_submodule("stem_norm"), *trunk.get_submodule("blocks").children()]
+    parts += trunk.get_submodule("layers").children()
     for part in parts:
         part.register_forward_hook(lambda module, given, answer: seen.append(answer[0].permute(1, 2, 0)))
     crop = torch.rand(1, 3, 72, 72)

@@ -133,7 +133,8 @@ def test_the_perceptual_term_looks_at_the_drawn_face_through_its_own_points(toy_
     class NoseColor:
         metric: EmbeddingMetric = "euclidean"
 
-        def __call__(self, crop_srgb: torch.Tensor, five_px: torch.Tensor) -> torch.Tensor:
+        def __call__(self, crop_srgb: torch.Tensor, five_px: torch.Tensor | None) -> torch.Tensor:
+            assert five_px is not None
             grid = ((2.0 * five_px[:, 2:3] + 1.0) / SIZE - 1.0)[:, None]
             return torch.nn.functional.grid_sample(crop_srgb, grid, align_corners=False)[:, :, 0, 0]
 

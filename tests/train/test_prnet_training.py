@@ -132,7 +132,7 @@ def test_it_starts_from_the_trunk_of_an_rnet(toy_model, tmp_path):
     save_face_model(toy_model, tmp_path / "toy.npz")
     settings = replace(SMOKE, face_model=str(tmp_path / "toy.npz"), init=str(tmp_path / "rnet.safetensors"))
     net = begin_prnet(settings, 0, torch.device("cpu")).net
-    torch.testing.assert_close(net.backbone.state_dict(), rnet.backbone.state_dict())
+    torch.testing.assert_close(net.get_submodule("backbone").state_dict(), rnet.backbone.state_dict())
     with pytest.raises(TrainingError, match=r"holds a rnet of resnet18, width 0\.125"):
         begin_prnet(replace(settings, width=0.25), 0, torch.device("cpu"))
 

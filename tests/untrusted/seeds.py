@@ -159,7 +159,9 @@ def _write_onnx(folder: Path) -> None:
 
 def _write_torchscript(folder: Path) -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3, 16), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(98, 4))
-    torch.jit.trace(net.eval(), torch.zeros(2, 3, 112, 112)).save(str(folder / "net.pt"))
+    traced = torch.jit.trace(net.eval(), torch.zeros(2, 3, 112, 112))
+    assert isinstance(traced, torch.jit.ScriptModule)
+    traced.save(str(folder / "net.pt"))
 
 
 def _write_run_checkpoint(folder: Path) -> None:

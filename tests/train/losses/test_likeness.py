@@ -218,6 +218,8 @@ def test_terms_are_smallest_at_the_truth_and_have_gradients(toy_model: FaceModel
     assert right.points_px is not None
     assert right.depth_px is not None
     wrong = replace(right, coefficients=off, points_px=right.points_px + 2.0, depth_px=right.depth_px + 2.0)
+    assert wrong.points_px is not None
+    assert wrong.depth_px is not None
     codes = [part.requires_grad_() for part in (off.id, off.tex, off.sh, wrong.points_px, wrong.depth_px)]
     worse = likeness_terms(wrong, batch, toy_model, rig)
     for name, value in worse.items():

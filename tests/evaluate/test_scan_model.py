@@ -36,7 +36,8 @@ def scan_of(model: FaceModel, person: FaceCoefficients) -> tuple[Surface, ndarra
     vertices = model.shape(person.id, person.exp)[0].double().numpy() * 100.0
     finer, subdivided, *_ = trimesh.remesh.subdivide(vertices, model.faces.numpy())
     fine, faces = np.asarray(finer), np.asarray(subdivided)
-    coarse, triangles, *_ = igl.decimate(fine, faces.astype(np.int64), int(0.6 * len(faces)), True)
+    reduced = igl.decimate(fine, faces.astype(np.int64), int(0.6 * len(faces)), True)
+    coarse, triangles = (np.asarray(part) for part in reduced[:2])
     return Surface(TURN.apply(coarse) + MOVE_MM, triangles.astype(np.int64)), TURN.apply(landmarks) + MOVE_MM
 
 

@@ -82,7 +82,7 @@ def check_uses(settings: Any, given: Collection[str], error: type[FacewrightErro
     values = {name: value for name, value, _ in entries}
     for name, _, metadata in entries:
         option, use = name.replace("_", "-"), metadata.get(_USE)
-        asked = next((form for form in (f"--{option}", f"--no-{option}") if form in given), None)
+        asked = next((form for form in ("--" + option, "--" + "no-" + option) if form in given), None)
         if asked is not None and isinstance(use, Use) and not use.holds(values):
             raise error(f"expected {asked} only {use.words}; it would be ignored")
 

@@ -137,7 +137,7 @@ def test_a_face_is_drawn_on_its_photo_where_it_was(run: Run, tmp_path: Path) -> 
         (("--light-from", "0", "0", "0"), "direction"),
         (("--expression-of", "absent.npz"), "absent.npz"),
         (("--face", "1"), "face 1"),
-        (("--photo", "absent.png"), "absent.png"),
+        (("--photo", "absent.png"), "--photo only with a .png in --out"),
     ],
 )
 def test_contradictions_are_wrong_commands(

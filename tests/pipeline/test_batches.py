@@ -1,6 +1,7 @@
 """Photos that go through the networks together: the same answers as alone, and nobody pays for another's fault."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,10 @@ def test_batches_are_bounded(reconstructor: Reconstructor, monkeypatch: pytest.M
         return inside(self, photos, **options)
 
     monkeypatch.setattr(Reconstructor, "faces_in_batch", counted)
-    inputs = [PORTRAITS / "astronaut.jpg"] * 5
+    inputs = [tmp_path / f"folder-{k}" / "astronaut.jpg" for k in range(5)]
+    for path in inputs:
+        path.parent.mkdir()
+        shutil.copy(PORTRAITS / "astronaut.jpg", path)
     options = OutputOptions(("json",))
     pairs = replace(reconstructor, estimator=replace(rnet_of(reconstructor), photos_together=2))
     reconstruct_files(inputs, tmp_path / "a", pairs, options=options)

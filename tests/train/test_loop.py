@@ -368,7 +368,7 @@ def test_a_run_of_the_open_recipe_learns_every_term_and_states_what_it_sees(
         objective=ObjectiveSettings(WITHOUT_PIXELS, wanted),
         net=NetSettings("tiny", width=0.125, crop_size=SIZE, dense_points=True),
         optimizer=OptimizerSettings("adamw", lr=5e-3, clip_norm=5.0),
-        steps=16,
+        steps=24,
     )
     folder = train(settings, tmp_path / "run", source=ToyStream(toy_model, SIZE), cards=CARDS)
     log = losses_of(folder)

@@ -122,7 +122,7 @@ def test_the_truth_lies_on_the_points(studio: Studio, samples: list[TrainingSamp
     assert np.mean(errors, 0).max() < 0.5
     assert np.max(errors) < 2.0
     assert len(at_ten) >= 2
-    assert np.max(at_ten) < 0.15
+    assert np.max(at_ten) < 0.2  # px of 128: what is left of the perspective, in wide mouths
 
 
 def test_pose_is_what_the_crops_camera_needs(studio: Studio, samples: list[TrainingSample]) -> None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.geometry.color import linear_from_srgb
+from facewright.geometry.color import display_from_albedo, linear_from_srgb
 from facewright.geometry.lab import color_difference, lab_from_linear
 from facewright.geometry.resection import project_by, projection_from_points
 from facewright.geometry.rotations import rotation_from_angles
@@ -192,7 +192,7 @@ def color_errors(
         return mean + (codes @ basis.T).unflatten(-1, (-1, 3))
 
     def lab(color: Float[Tensor, "B C 3"]) -> Float[Tensor, "B C 3"]:
-        return lab_from_linear(linear_from_srgb(color) if model.albedo_space == "display" else color)
+        return lab_from_linear(linear_from_srgb(display_from_albedo(color, model.albedo_space)))
 
     normals = rig.colored_normals @ rotation_from_angles(truth.angles).transpose(-1, -2)
     ours, theirs = albedo(found.tex), albedo(truth.tex)

@@ -103,7 +103,7 @@ def test_results_read_back(tmp_path: Path) -> None:
     assert content["figures"]["error"].keys() >= {"value", "low", "high", "unit", "n"}
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"metrics": 3}'])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"metrics": 3}', "[" * 100_000])
 def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(BenchmarkError, match=r"result\.json"):

@@ -277,7 +277,7 @@ def read_result(path: Path) -> Result:
         for name in ("problems", "missing"):
             content[name] = tuple(content[name])
         return Result(**content)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise BenchmarkError(
             f"expected a result.json written by `facewright evaluate` at {path}, cannot read it: {error}"
         ) from error

@@ -278,7 +278,13 @@ def _finished(folder: Path, run: JobRun) -> ShardRecord | None:
             [FailedJob(**entry) for entry in document["failed"]],
             [Rejection(**entry) for entry in document["rejected"]],
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # absent, or torn by something that is not us: made again
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # absent, or torn by something that is not us: made again
         return None
     if run.fingerprint(record.jobs) != record.fingerprint:
         raise TrainingDataError(

@@ -269,7 +269,7 @@ _LIGHT = TrainSettings(
         ema_decay=0.998,
     ),
     steps=10_000,
-    precision="bf16-mixed",
+    precision="auto",
 )
 PRNET_PRESETS: Mapping[str, TrainSettings[PRNetSettings]] = {
     "light": _LIGHT,

@@ -317,8 +317,8 @@ class Embedding(TensorRecord):
     corners: Int[Tensor, "L 3"]
     weights: Float[Tensor, "L 3"]
 
-    def of(self, vertices: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B L 3"]:
-        """Where the points are on these vertices, in the vertices' frame."""
+    def of(self, vertices: Float[Tensor, "*B V C"]) -> Float[Tensor, "*B L C"]:
+        """Where the points are on these vertices, in their frame; or what else vertices carry, there."""
         return (vertices[..., self.corners, :] * self.weights[..., None]).sum(-2)
 
 

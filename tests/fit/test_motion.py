@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from facewright.fit.motion import LinearPoints, normal_motion, pixel_motion, standing_still, world_motion
+from facewright.fit.motion import LinearPoints, bag, normal_motion, pixel_motion, standing_still, world_motion
 from facewright.fit.parameters import Unknowns
 from facewright.fit.photometric import colored_patch, photo_samples, photometric_term
 from facewright.geometry.color import srgb_from_linear
@@ -110,3 +110,14 @@ def test_asking_about_appearance_alone_gives_its_columns_of_the_whole(scene, rng
     torch.testing.assert_close(alone.weight, whole.weight)
     assert alone.cost == pytest.approx(whole.cost)
     assert alone.jacobian.abs().sum(0).min() > 0
+
+
+def test_what_stands_still_has_no_derivatives_on_any_number_of_threads():
+    rows = torch.arange(6000).reshape(2000, 3) % 50
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert bag(rows, torch.zeros(50, 0), "sum").shape == (2000, 0)
+        torch.testing.assert_close(bag(rows, torch.ones(50, 2), "sum"), torch.full((2000, 2), 3.0))
+    finally:
+        torch.set_num_threads(threads)

@@ -52,8 +52,8 @@ class _Measured:
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
     method: str = only(FROM_PICTURES, AUTO)
-    """``rnet``, ``fit``, ``auto`` (R-Net where there are weights for the face model, else the fit), or ``mean``: the
-    mean head, which is measured beside any method anyway."""
+    """``rnet``, ``fit``, ``guided``, ``auto`` (R-Net where there are weights for the face model, else ``guided``), or
+    ``mean``: the mean head, which is measured beside any method anyway."""
     weights: str | None = only(BY_A_NETWORK, None)
     """R-Net weights: a file (.safetensors), or ``open`` or ``fast``: embedded, for the open head."""
     refine: int | None = bounded(None, most=MOST_ROUNDS, use=BY_A_NETWORK)

@@ -76,14 +76,22 @@ class ModelImport:
     kind: ImportKind
     out: Path
     """Face model file to write (.npz)."""
+    borrow: bool = True
+    """Give the model what it lacks and the open head knows: the detector's points, soft regions, albedo."""
 
     def run(self) -> int:
-        """Import, report, write."""
+        """Import, borrow, report, write."""
+        notes: tuple[str, ...] = ()
         with progress_bar("importing") as advance:
             model, report = import_face_model(self.kind, progress=advance)
+            if self.borrow:
+                from facewright.fit.borrowing import borrowed  # takes its time to load
+
+                advance("laying the open head on it", 0.9)
+                model, notes = borrowed(model, load_face_model())
             advance("writing", 0.95)
             save_face_model(model, self.out)
-        for line in report.lines():
+        for line in (*report.lines(), *(f"note     {text}" for text in notes)):
             say(line)
         say(f"wrote    {self.out}")
         return DONE

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from facewright.errors import BenchmarkError, ReconstructionError
 from facewright.evaluate.surfaces import Surface, closest_points, on_rim
+from facewright.fit.laying import FACE_RADIUS_DM, outer_face, vertex_areas
 from facewright.fit.plan import FitPlan
 from facewright.fit.prior import prior_of
 from facewright.fit.scan import ScanEvidence, ScanSettings, fit_scan
@@ -25,8 +26,6 @@ LANDMARK_SETS = {68: ALL_68, 51: INNER_51, 7: SEVEN_OF_68}
 """How many points a landmarks file may hold, and which of the iBUG-68 they are."""
 SAMPLES, SEED = 100_000, 0
 """Points by which a scan's surface is sought."""
-FACE_RADIUS_MM = 95.0
-"""The face: what lies so near to the tip of the nose, of the model's outer skin."""
 MM_PER_DM = 100.0
 
 
@@ -125,30 +124,6 @@ def scan_points(scan: Surface, count: int = SAMPLES) -> tuple[Float[ndarray, "N 
     return first + a * (second - first) + b * (third - first), scan.face_normals[chosen]
 
 
-def outer_face(model: FaceModel) -> Float[Tensor, " V"]:
-    """1 on the outer skin of the face, 0 elsewhere: around the nose, without eyes, mouth and hidden lids."""
-    regions, parts = model.annotations.regions, model.annotations.face_parts
-    ids = model.annotations.ibug68
-    assert ids is not None
-    near = (model.mean_shape - model.mean_shape[ids[NOSE_TIP]]).norm(dim=1) < FACE_RADIUS_MM / MM_PER_DM
-    kept = near.to(model.mean_shape)
-    for name in ("eyes", "mouth_inside", "lid_rim", "nostrils", "neck"):
-        kept = kept * (regions.get(name, torch.zeros_like(kept)) < 0.1)
-    if "head" in parts:
-        skin = torch.zeros_like(kept)
-        skin[model.faces[parts["head"]].flatten()] = 1.0
-        kept = kept * skin
-    return kept
-
-
-def vertex_areas(model: FaceModel) -> Float[Tensor, " V"]:
-    """A third of the area of the mean face's triangles at each vertex, dm^2."""
-    corners = model.mean_shape[model.faces]
-    area = 0.5 * torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    areas = torch.zeros_like(model.mean_shape[:, 0])
-    return areas.index_add(0, model.faces.flatten(), (area / 3.0).repeat_interleave(3))
-
-
 def _measured(
     scan: Surface,
     fitted_mm: Float[ndarray, "V 3"],
@@ -161,7 +136,7 @@ def _measured(
     surface = Surface(fitted_mm, faces)
     ids = model.annotations.ibug68
     assert ids is not None
-    near = np.linalg.norm(scan.vertices_mm - fitted_mm[int(ids[NOSE_TIP])], axis=1) < FACE_RADIUS_MM
+    near = np.linalg.norm(scan.vertices_mm - fitted_mm[int(ids[NOSE_TIP])], axis=1) < MM_PER_DM * FACE_RADIUS_DM
     met = closest_points(scan.vertices_mm[near], surface)
     over = outer[faces[met.face_index]].any(1) & ~on_rim(met, surface)
     region = near.copy()

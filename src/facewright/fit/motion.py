@@ -149,4 +149,6 @@ def mean_of_corners(motion: Motion, triangles: Int[Tensor, "G 3"]) -> Motion:
 
 def bag(rows: Int[Tensor, "N M"], table: Float[Tensor, "R D"], mode: Literal["sum", "mean"]) -> Float[Tensor, "N D"]:
     """Sum or mean of chosen rows of a table, in one pass over memory."""
+    if table.shape[1] == 0:  # what stands still has no derivatives; torch refuses such tables on several threads
+        return table.new_zeros(len(rows), 0)
     return torch.nn.functional.embedding_bag(rows, table, mode=mode)

@@ -73,10 +73,12 @@ class SeenPoints(TensorRecord):
     Attributes:
         points: how they move.
         expressive: 0..1: how much each lies on the rim of a lid or on the lips.
+        trust: 0..1: how surely each is the point that the network means; None: it is.
     """
 
     points: LinearPoints
     expressive: Float[Tensor, " N"]
+    trust: Float[Tensor, " N"] | None = None
 
 
 def seen_points_of(model: FaceModel, plan: FitPlan, ids: Int[Tensor, " N"]) -> SeenPoints:
@@ -197,6 +199,33 @@ def fit_detection(
     return fit_face(evidence, plan, prior_of(plan, settings), start, settings)
 
 
+def fit_seen(
+    start: FaceCoefficients,
+    aligned: AlignedFace,
+    detection: FaceDetection,
+    plan: FitPlan,
+    settings: FitSettings,
+    belief: LandmarkBelief | None,
+    dense: Seen | None,
+) -> FitResult:
+    """Fit a face of one model to what a network saw of another: its points and depths, not its coefficients.
+
+    Args:
+        start: of the fit; nothing is expected near it.
+        aligned: crop of the face.
+        detection: points in photo pixels.
+        plan: of the face model that is fitted.
+        settings: weights.
+        belief: where the network sees the landmarks.
+        dense: places of the fitted model's surface where the network saw points, with their errors.
+
+    Raises:
+        ReconstructionError: detection and model share no points, or the optimum is not finite.
+    """
+    evidence = evidence_of(aligned, detection, plan, settings, belief, dense)
+    return fit_face(evidence, plan, prior_of(plan, settings), start, settings)
+
+
 def fit_from(
     start: FaceCoefficients,
     aligned: AlignedFace,
@@ -246,8 +275,11 @@ def dense_evidence(seen: Seen, crop_size: int, settings: FitSettings) -> PointEv
         torch.full_like(belief.sigma_px, settings.expressive_share),
         seen.points.expressive,
     )
+    deep_share = torch.full_like(share, settings.dense_share)
+    if seen.points.trust is not None:
+        share, deep_share = share * seen.points.trust, deep_share * seen.points.trust
     precision = share / (belief.sigma_px.square() + floor**2)
-    deep = settings.dense_share / (belief.depth_sigma_px.square() + floor**2)
+    deep = deep_share / (belief.depth_sigma_px.square() + floor**2)
     return PointEvidence(
         DENSE_TERM,
         seen.points.points,

@@ -378,7 +378,8 @@ def reconstruct(
     Args:
         photo: a file, or a ``Photo`` in memory.
         face_model: "open" (embedded) or the file of an imported one.
-        method: "rnet" (a network, then the fit), "fit" (analysis by synthesis alone), or "auto".
+        method: "rnet" (a network, then the fit), "fit" (analysis by synthesis alone), "guided" (the fit
+            of any face model to what the open head's network sees), or "auto".
         weights: see ``load_reconstructor``.
         refine: see ``load_reconstructor``.
         faces: all faces or the largest.

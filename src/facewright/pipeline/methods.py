@@ -1,22 +1,28 @@
 """The table of methods: name -> loader. A new method is one line here and an estimator."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from facewright.bounds import check_number
-from facewright.errors import AssetNotFoundError, SettingsError, WeightsError
+from facewright.errors import AssetNotFoundError, ReconstructionError, SettingsError, WeightsError
 from facewright.fit import FitPlan, FitSettings
+from facewright.fit.laying import lay_on
+from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.pipeline.estimator import Estimator
 from facewright.pipeline.evidence import seen_points_of
 from facewright.pipeline.fit_estimator import FitEstimator
+from facewright.pipeline.guided_estimator import GuidedEstimator, seen_on
 from facewright.pipeline.mirrored import Mirror
 from facewright.pipeline.prnet_estimator import PRNetEstimator
 from facewright.pipeline.rnet_estimator import RNetEstimator
 from facewright.regress.weights import EMBEDDED_WEIGHTS, describe_weights, load_weights, read_card
+
+_log = logging.getLogger(__name__)
 
 EMBEDDED_REFINE = 1
 """Rounds of the fit after an embedded R-Net; weights that are brought keep to their own method: none."""
@@ -50,12 +56,14 @@ class Method:
         kind: of the weights that it reads (``regress.kinds``); None: it takes none.
         embedded: name of a face model -> weights in the package that are for it, taken where none are named.
         refines: whether rounds of the fit may follow its answer.
+        for_any: weights in the package that serve every other face model; empty: none.
     """
 
     load: Callable[[MethodParts], Estimator]
     kind: str | None = None
     embedded: Mapping[str, str] = field(default_factory=dict)
     refines: bool = False
+    for_any: str = ""
 
 
 def load_fit(parts: MethodParts) -> Estimator:
@@ -91,6 +99,25 @@ def load_rnet(parts: MethodParts) -> Estimator:
     )
 
 
+def load_guided(parts: MethodParts) -> Estimator:
+    """Method ``guided``: the open head's R-Net beside a face model that has none.
+
+    Raises:
+        AssetNotFoundError: no such weights.
+        WeightsError: they are not an R-Net's for the open head.
+        ReconstructionError: the face model has no landmarks, or no face where they are.
+    """
+    model, weights = parts.face_model, parts.weights
+    assert weights is not None  # the table says that it takes some
+    device = model.mean_shape.device
+    head = load_face_model(GUIDE).to(device)
+    guide = load_rnet(MethodParts(head, head, parts.fit, weights, 0))
+    assert isinstance(guide, RNetEstimator)
+    plan, laid, ids = FitPlan.of(model), lay_on(head, model), guide.rnet.point_ids
+    seen = None if guide.seen is None or ids is None else seen_on(laid, guide.seen, ids, plan)
+    return GuidedEstimator(guide, parts.decoder, plan, parts.fit, laid, seen)
+
+
 def load_prnet(parts: MethodParts) -> Estimator:
     """Method ``prnet``; its weights hold all that their maps need, so that the face model is not asked.
 
@@ -107,12 +134,16 @@ def load_prnet(parts: MethodParts) -> Estimator:
 METHODS: dict[str, Method] = {
     "rnet": Method(load_rnet, kind="rnet", embedded={"open": "open"}, refines=True),
     "prnet": Method(load_prnet, kind="prnet"),
+    "guided": Method(load_guided, kind="rnet", for_any="open"),
     "fit": Method(load_fit),
 }
 """What ``auto`` tries comes first."""
 
 FALLBACK = "fit"
 """The method that needs nothing: taken where there are no weights, and where another's answer is not believed."""
+
+GUIDE = "open"
+"""The face model of the network that ``guided`` asks."""
 
 MOST_ROUNDS = 100
 """Of the fit after a network; it has settled long before."""
@@ -136,34 +167,55 @@ def load_estimator(name: str, parts: MethodParts) -> Estimator:
     """
     if parts.refine is not None:
         check_number("refine", parts.refine, SettingsError, most=MOST_ROUNDS)
-    chosen = _automatic(parts) if name == AUTO else name
-    if not isinstance(chosen, str) or chosen not in METHODS:
+    if name == AUTO:
+        return _load_automatic(parts)
+    if not isinstance(name, str) or name not in METHODS:
         raise SettingsError(f"expected a method out of {', '.join((AUTO, *METHODS))}, received {name!r}")
-    method = METHODS[chosen]
+    return _load(name, parts)
+
+
+def _load(name: str, parts: MethodParts) -> Estimator:
+    method = METHODS[name]
     if parts.refine is not None and not method.refines:
-        raise SettingsError(f"expected no rounds to refine with method {chosen!r}, received {parts.refine}")
-    return method.load(
-        MethodParts(parts.face_model, parts.decoder, parts.fit, _weights_for(chosen, method, parts), parts.refine)
-    )
+        raise SettingsError(f"expected no rounds to refine with method {name!r}, received {parts.refine}")
+    return method.load(replace(parts, weights=_weights_for(name, method, parts)))
 
 
-def _automatic(parts: MethodParts) -> str:
+def _load_automatic(parts: MethodParts) -> Estimator:
+    """By the weights that are named, or that are there."""
     if parts.weights is not None:
-        return _method_of(parts.weights)
-    return next((name for name, method in METHODS.items() if parts.face_model.name in method.embedded), FALLBACK)
+        return _load(_method_of(parts.weights, parts.face_model), parts)
+    name = next((name for name, method in METHODS.items() if _embedded(method, parts.face_model)), FALLBACK)
+    if parts.refine is not None and not METHODS[name].refines:
+        name = FALLBACK  # whose refusal says what is wrong
+    try:
+        return _load(name, parts)
+    except ReconstructionError as error:
+        if not METHODS[name].for_any:
+            raise
+        _log.warning("%s: the fit goes without what the open head's network sees: %s", parts.face_model.name, error)
+        return _load(FALLBACK, parts)
 
 
-def _method_of(weights: str | os.PathLike[str]) -> str:
-    """The method that reads weights."""
-    kind = describe_weights(weights).get("kind")
-    found = next((name for name, method in METHODS.items() if method.kind is not None and method.kind == kind), None)
-    if found is None:
+def _embedded(method: Method, model: FaceModel) -> str | None:
+    """Weights in the package by which a method serves a face model; None: there are none."""
+    own = method.embedded.get(model.name)
+    return own or (method.for_any if method.for_any and model.annotations.ibug68 is not None else None)
+
+
+def _method_of(weights: str | os.PathLike[str], model: FaceModel) -> str:
+    """The method that reads weights; of several the one for weights of the face model, or for those of another."""
+    card = describe_weights(weights)
+    kind, about = card.get("kind"), str(card.get("face_model") or "")
+    named = [name for name, method in METHODS.items() if method.kind is not None and method.kind == kind]
+    if not named:
         known = ", ".join(sorted({method.kind for method in METHODS.values() if method.kind is not None}))
         raise WeightsError(
             f"{os.fspath(weights)}: expected weights of a kind that a method reads ({known}), received kind {kind!r}; "
             "was it made by a newer version?"
         )
-    return found
+    foreign = about == GUIDE and not model.takes_coefficients_of(about)
+    return next((name for name in named if bool(METHODS[name].for_any) == foreign), named[0])
 
 
 def _weights_for(name: str, method: Method, parts: MethodParts) -> str | os.PathLike[str] | None:
@@ -175,17 +227,18 @@ def _weights_for(name: str, method: Method, parts: MethodParts) -> str | os.Path
             )
         return None
     if parts.weights is None:
-        embedded = method.embedded.get(parts.face_model.name)
-        if embedded is None:
+        embedded = method.for_any or method.embedded.get(parts.face_model.name)
+        if not embedded:
             raise AssetNotFoundError(
                 f"method {name!r} expects weights for face model {parts.face_model.name!r}, received none: pass "
                 "--weights F.safetensors (facewright weights import makes one from the official checkpoints), or use "
                 "--method fit"
             )
         return embedded
-    if _method_of(parts.weights) != name:
+    found = _method_of(parts.weights, parts.face_model)
+    if METHODS[found].kind != method.kind:
         raise WeightsError(
-            f"{os.fspath(parts.weights)} holds weights for method {_method_of(parts.weights)!r}, and {name!r} is asked "
+            f"{os.fspath(parts.weights)} holds weights for method {found!r}, and {name!r} is asked "
             "for; leave out --method, or name other weights"
         )
     return parts.weights

@@ -79,7 +79,7 @@ class RNetEstimator:
         """See ``Estimator``."""
         spent: dict[str, float] = {}
         with timed(spent, "regress"):
-            answers = self._answers(candidates)
+            answers = self.answers(candidates)
         each = {stage: seconds / len(answers) for stage, seconds in spent.items() if answers}
         rounds = self.refine if finish else 0
         return [
@@ -87,7 +87,7 @@ class RNetEstimator:
             for face, answer in zip(candidates, answers, strict=True)
         ]
 
-    def _estimate(self, face: Candidate, answer: "_Answer", rounds: int, seconds: dict[str, float]) -> Estimate:
+    def _estimate(self, face: Candidate, answer: "RNetAnswer", rounds: int, seconds: dict[str, float]) -> Estimate:
         coefficients, residuals = answer.coefficients, dict[str, float]()
         if rounds > 0:
             settings = self.fit.refining(rounds)
@@ -112,8 +112,12 @@ class RNetEstimator:
         )
 
     @torch.no_grad()
-    def _answers(self, candidates: Sequence[Candidate]) -> list["_Answer"]:
-        """What R-Net says about each face after all its looks."""
+    def answers(self, candidates: Sequence[Candidate]) -> list["RNetAnswer"]:
+        """What R-Net says about each face after all its looks.
+
+        Args:
+            candidates: with crops of ``crop``.
+        """
         crops = [face.aligned for face in candidates]
         answers = self._look(crops, last=self.looks == 1)
         for left in reversed(range(self.looks - 1)):
@@ -121,7 +125,7 @@ class RNetEstimator:
             answers = self._look(crops, last=left == 0)
         return answers
 
-    def _look(self, crops: list[AlignedFace], *, last: bool) -> list["_Answer"]:
+    def _look(self, crops: list[AlignedFace], *, last: bool) -> list["RNetAnswer"]:
         if not crops:
             return []
         finer = crops[0].crop.shape[-1] // self.rnet.crop_size
@@ -130,7 +134,7 @@ class RNetEstimator:
         answers = [predicted(self.rnet, some, mirror) for some in pictures.split(MAX_CROPS_TOGETHER)]
         each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
         return [
-            _Answer(
+            RNetAnswer(
                 aligned,
                 self._possible(answer.coefficients.one(k)),
                 _belief(answer, k, finer),
@@ -145,7 +149,7 @@ class RNetEstimator:
             return coefficients
         return replace(coefficients, exp=coefficients.exp.clamp(0.0, 1.0))
 
-    def _cut_again(self, photo: Photo, answer: "_Answer") -> AlignedFace:
+    def _cut_again(self, photo: Photo, answer: "RNetAnswer") -> AlignedFace:
         """The crop by the landmarks that were seen; the same one where they make no sense."""
         if answer.belief is None:
             return answer.aligned
@@ -155,8 +159,15 @@ class RNetEstimator:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What R-Net says about a face, and the crop that it says it of."""
+class RNetAnswer:
+    """What R-Net says about a face, and the crop that it says it of.
+
+    Attributes:
+        aligned: that crop.
+        coefficients: of the net's face model, posed before the crop's camera.
+        belief: landmarks, crop pixels; None from a net that sees none.
+        dense: many points, depths and doubts; None from a net that sees landmarks alone.
+    """
 
     aligned: AlignedFace
     coefficients: FaceCoefficients

@@ -132,8 +132,8 @@ class _Take(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, clip: Tensor | None, samples: SurfaceSamples) -> Tensor:
         ctx.save_for_backward(table, clip)
         ctx.samples = replace(samples, clip=None)
-        if len(samples.corners) == 0:
-            return table.new_zeros(0, table.shape[1])
+        if len(samples.corners) == 0 or table.shape[1] == 0:  # torch refuses empty tables on several threads
+            return table.new_zeros(len(samples.corners), table.shape[1])
         weights = samples.weights.to(table)
         return torch.nn.functional.embedding_bag(samples.corners, table, per_sample_weights=weights, mode="sum")
 

@@ -51,7 +51,7 @@ TEMPLATE = MissingPart(
     "texture coordinates (head_template.obj)", "https://github.com/yfeng95/DECA: data/head_template.obj"
 )
 ALBEDO = MissingPart(
-    "albedo", "the FLAME texture space is a picture space and is not read; the model gets one skin tone"
+    "albedo", "the FLAME texture space is a picture space and is not read; one skin tone, where none is borrowed"
 )
 _M_TO_DM = 10.0
 _MODES = (300, 100)

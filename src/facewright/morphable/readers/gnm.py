@@ -25,7 +25,7 @@ LANDMARKS = MissingPart(
     "https://github.com/google/GNM: gnm/shape/data/landmarks (Apache-2.0)",
     "head_dense_468.txt, a community table of other points",
 )
-ALBEDO = MissingPart("albedo", "GNM has none; the model gets one skin tone")
+ALBEDO = MissingPart("albedo", "GNM has none; one skin tone, where none is borrowed")
 _M_TO_DM = 10.0
 _MOST_TEXT = 1 << 20
 _UNUSED = ("joint_regressor", "pose_correctives_regressor", "skinning_weights", "quads", "quad_uvs")

@@ -43,7 +43,7 @@ CLONE = MissingPart(
     "git clone https://github.com/ICT-VGL/ICT-FaceKit (MIT)",
     "a zip of one OBJ only",
 )
-ALBEDO = MissingPart("albedo", "the Light model has none; the model gets one skin tone")
+ALBEDO = MissingPart("albedo", "the Light model has none; one skin tone, where none is borrowed")
 _CM_TO_DM = 0.1
 _RANK_TOLERANCE = 1e-6
 _NAME = re.compile(r"\w[\w.-]{0,99}")

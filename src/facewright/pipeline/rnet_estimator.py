@@ -44,8 +44,8 @@ class RNetEstimator:
         refine: rounds of the fit after R-Net; 0 keeps its answer.
         weights: name of its weights.
         seen: the points that R-Net sees, of a net that sees more than landmarks.
-        mirror: codes and points of mirrored faces: R-Net looks at its last crop in a mirror too, and what it says of
-            both is averaged, so that a mirrored photo gets the mirrored face. None: it looks once.
+        mirror: codes and points of mirrored faces: R-Net looks at each crop in a mirror too, and what it says of both is
+            averaged, so that a mirrored photo gets the mirrored crop and the mirrored face. None: it does not.
     """
 
     rnet: RNet
@@ -119,19 +119,18 @@ class RNetEstimator:
             candidates: with crops of ``crop``.
         """
         crops = [face.aligned for face in candidates]
-        answers = self._look(crops, last=self.looks == 1)
-        for left in reversed(range(self.looks - 1)):
+        answers = self._look(crops)
+        for _ in range(self.looks - 1):
             crops = [self._cut_again(face.photo, answer) for face, answer in zip(candidates, answers, strict=True)]
-            answers = self._look(crops, last=left == 0)
+            answers = self._look(crops)
         return answers
 
-    def _look(self, crops: list[AlignedFace], *, last: bool) -> list["RNetAnswer"]:
+    def _look(self, crops: list[AlignedFace]) -> list["RNetAnswer"]:
         if not crops:
             return []
         finer = crops[0].crop.shape[-1] // self.rnet.crop_size
         pictures = torch.nn.functional.avg_pool2d(torch.stack([aligned.crop for aligned in crops]), finer)
-        mirror = self.mirror if last else None
-        answers = [predicted(self.rnet, some, mirror) for some in pictures.split(MAX_CROPS_TOGETHER)]
+        answers = [predicted(self.rnet, some, self.mirror) for some in pictures.split(MAX_CROPS_TOGETHER)]
         each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
         return [
             RNetAnswer(

@@ -451,6 +451,14 @@ def test_the_old_single_file_checkpoint_is_refused_by_name(tmp_path):
 # --- anything else ----------------------------------------------------------------------------------------------------
 
 
+def test_tables_for_a_network_that_has_none_are_refused(tmp_path, state, variables):
+    torch.save(state, tmp_path / "epoch_20.pth")
+    write_checkpoint(tmp_path / "FaceReconModel", variables, shards=1)
+    for name in ("epoch_20.pth", "FaceReconModel"):
+        with pytest.raises(WeightsError, match="expected --uv-data only beside a checkpoint of the published PRNet"):
+            import_weights(tmp_path / name, uv_data=tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>quota exceeded</html>", b"\xff\xd8\xff\xe0" + b"\0" * 100])
 def test_files_of_no_known_kind_are_refused(tmp_path, content):
     (tmp_path / "download").write_bytes(content)

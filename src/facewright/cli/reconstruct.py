@@ -9,10 +9,10 @@ import tyro
 from rich.markup import escape
 from rich.table import Table
 
-from facewright.bounds import Use, bounded
+from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.cli.threads import MOST_THREADS
-from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, FormatName
+from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, MESH_CONTENTS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, load_reconstructor
 from facewright.pipeline.methods import MOST_ROUNDS
@@ -21,6 +21,16 @@ from facewright.pipeline.outputs import OutputOptions
 TEXTURED = Use(
     "with --formats that hold a texture",
     lambda options: any("texture" in FORMATS[name].holds or name == "texture" for name in options["formats"]),
+)
+COLORED = Use(
+    "with --formats that hold a texture or colours",
+    lambda options: any(
+        FORMATS[name].holds & {"texture", "colors"} or name == "texture" for name in options["formats"]
+    ),
+)
+OF_MESHES = Use(
+    "with --formats of meshes",
+    lambda options: any(FORMATS[name].content in MESH_CONTENTS for name in options["formats"]),
 )
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
@@ -56,9 +66,9 @@ class Reconstruct:
     """Write meshes after one Loop subdivision of the face model: four times the triangles, smoother."""
     texture_size: int = bounded(1024, least=16, most=8192, use=TEXTURED)
     """Side of the texture, px."""
-    posed: bool = False
+    posed: bool = only(OF_MESHES, False)
     """Write meshes as they stand before the camera, instead of upright in the model frame."""
-    seen_only: bool = False
+    seen_only: bool = only(COLORED, False)
     """Leave black what of the texture the photo does not show, instead of completing it."""
     max_megapixels: float = bounded(200.0, least=LEAST_MEGAPIXELS, most=MOST_MEGAPIXELS)
     """Refuse larger photos before decoding them."""

@@ -8,13 +8,15 @@ import torch
 import tyro
 
 from facewright.apps.swap import Part, SwapSettings, swap_face
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, CommandError, say
 from facewright.export.formats import FORMATS
 from facewright.photo import read_photo
 from facewright.pipeline.flow import FacesChoice, load_reconstructor
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import Photo
+
+OF_TWO = Use("with two photos", lambda options: options["first"].resolve() != options["second"].resolve())
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Swap:
     """Another, or the same: then its two largest faces change places."""
     out: Path
     """Folder for ``<name>_swapped.png``; made if absent."""
-    direction: Literal["both", "first", "second"] = "both"
+    direction: Literal["both", "first", "second"] = only(OF_TWO, "both")
     """Which photo is changed."""
-    part: Part = "face"
+    part: Part = only(Use("without --mask", lambda o: o["mask"] is None), "face")
     """What is taken over."""
     mask: Path | None = None
     """A picture over the texture instead of a part: white is taken over (8-bit, of --texture-size)."""
-    faces: FacesChoice = "largest"
+    faces: FacesChoice = only(OF_TWO, "largest")
     """Which faces of a changed photo get the looks of the other's largest."""
     match_tone: bool = True
     """Bring the looks to the light and tone of the face that they are laid on."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded
 from facewright.errors import TrainingError
 from facewright.export.pictures import draw_points
 from facewright.export.sheets import contact_sheet
@@ -75,7 +75,12 @@ class PRNetSettings:
     backbone: str = "dlib_resnet29"
     width: float = bounded(1.0, above=0, most=MOST_WIDTH)
     crop_size: int = bounded(112, least=32, most=CROP_SIZES[1])
-    map_size: int = bounded(128, least=MAP_SIZES[0], most=MAP_SIZES[1])
+    map_size: int = bounded(
+        128,
+        least=MAP_SIZES[0],
+        most=MAP_SIZES[1],
+        use=Use(f"with another --backbone than {RESFCN}", lambda options: options["backbone"] != RESFCN),
+    )
     init: str = "open"
     loss: MapLossSettings = field(default_factory=MapLossSettings)
     variation: Variation = field(default_factory=Variation)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded, only
 from facewright.errors import TrainingError
 from facewright.regress.backbones import BACKBONES
 from facewright.regress.cards import CROP_SIZES, MOST_WIDTH
 from facewright.train.arcface import ChipCoding
 from facewright.train.jitter import CropJitter
-from facewright.train.losses.presets import PRESETS, LossPreset
+from facewright.train.losses.presets import PRESETS, TERMS, LossPreset, weighed
 from facewright.train.losses.supervised import SUPERVISED_TERMS, SupervisedWeights
 from facewright.train.settings import DataSettings, OptimizerSettings, ScheduleKind, TrainSettings
 from facewright.train.starts import FROM_DLIB
@@ -41,7 +41,7 @@ class NetSettings:
     backbone: str = "resnet50"
     width: float = bounded(1.0, above=0, most=MOST_WIDTH)
     crop_size: int = bounded(224, least=32, most=CROP_SIZES[1])
-    landmark_head: bool = False
+    landmark_head: bool = only(Use("without --dense-points", lambda o: not o["dense_points"]), False)
     dense_points: bool = False
     init: str = ""
 
@@ -60,7 +60,7 @@ class ObjectiveSettings:
 
     weak: LossPreset
     supervised: SupervisedWeights = field(default_factory=SupervisedWeights)
-    weak_on_synthetic: bool = False
+    weak_on_synthetic: bool = only(weighed(*TERMS), False)
     embedder: str = ""
     chips: ChipCoding = field(default_factory=ChipCoding)
 

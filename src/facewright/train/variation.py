@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.bounds import bounded
+from facewright.bounds import Use, bounded
 from facewright.train.samples import TrainingBatch
 
 
@@ -33,7 +33,7 @@ class Variation:
     darken: float = 0.6
     brighten: float = 1.4
     covered: float = bounded(0.3, most=1)
-    patch: float = bounded(0.5, most=1)
+    patch: float = bounded(0.5, most=1, use=Use("with --covered above 0", lambda o: o["covered"] > 0))
 
 
 NO_VARIATION = Variation(0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from facewright.bounds import Use, only
 from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import file_digests, ids_from_zero, pick, require_files, shaped
@@ -41,7 +42,10 @@ class GnmArguments:
     """head_sparse_68.txt."""
     keep: tuple[str, ...] = ()
     """Vertex groups to keep (skin, left_eye, upper_teeth_and_gums, tongue, ...); all if none is named."""
-    drop: tuple[str, ...] = ("eye_exteriors",)
+    drop: tuple[str, ...] = only(
+        Use("of groups that --keep names, or without it", lambda o: not o["keep"] or set(o["drop"]) <= set(o["keep"])),
+        ("eye_exteriors",),
+    )
     """Vertex groups to leave out: by default the clear front of the eyes, which would hide the iris."""
 
 

@@ -1,5 +1,6 @@
 """A linear face model of one's own, as a NumPy archive of documented arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from facewright.bounds import Use, only
 from facewright.errors import FaceModelError
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.arrays import (
@@ -39,6 +41,20 @@ _OPTIONAL = {
 }
 
 
+def _beside(name: str) -> Use:
+    """What has a use where the archive has an array."""
+
+    def holds(options: Mapping[str, Any]) -> bool:
+        file = Path(options["model"])
+        try:
+            with reading(file, FaceModelError, "a whole .npz of plain arrays", "save it with numpy.savez"):
+                return name in read_npz(file, (name,))
+        except FaceModelError:
+            return True  # its reader will say what is wrong
+
+    return Use(f"beside an array {name!r} in the archive", holds)
+
+
 @dataclass(frozen=True)
 class OwnNpzArguments:
     """A model of your own: an .npz with mean_shape, faces and whatever else it has."""
@@ -49,9 +65,9 @@ class OwnNpzArguments:
     """Unit of its lengths."""
     frame: Literal["fit", "keep"] = "fit"
     """fit: turn and move it so that its 68 landmarks lie on the Deep3D face; keep: it stands right already."""
-    albedo_space: Literal["linear", "display"] = "display"
+    albedo_space: Literal["linear", "display"] = only(_beside("mean_albedo"), "display")
     """How its colours are coded: linear light, or display values (sRGB)."""
-    exp_prior: Literal["normal", "box"] = "normal"
+    exp_prior: Literal["normal", "box"] = only(_beside("exp_basis"), "normal")
     """Meaning of expression coefficients: standard normal, or blendshape weights in 0..1."""
     name: str = ""
     """Name of the model; the file's name if empty."""

@@ -103,15 +103,18 @@ def import_weights(
 
     Raises:
         AssetNotFoundError: no such file.
-        WeightsError: truncated, unsafe, or not such a network.
+        WeightsError: truncated, unsafe, or not such a network; or tables are given for one that has none.
     """
     kind = _kind(path)
+    if kind != "checkpoint":
+        _refuse_tables(path, uv_data)
     if kind == "frozen graph":
         return _finish(path, "frozen TensorFlow graph", *_read_graph(path, layout), face_model)
     if kind == "checkpoint":
         arrays = read_checkpoint(path)
         if resfcn_names.holds_resfcn(arrays):
             return _prnet(path, arrays, face_model, uv_data)
+        _refuse_tables(path, uv_data)
         network = slim_names.read_network(arrays, layout)
         return _finish(path, "TensorFlow checkpoint", network, (), face_model)
     tensors = read_safetensors(path) if kind == "safetensors" else read_pickled(path)
@@ -121,6 +124,14 @@ def import_weights(
     notes = (f"{ignored} tensors outside of {root!r} were left aside",) if ignored else ()
     label = "safetensors bundle" if kind == "safetensors" else "PyTorch checkpoint"
     return _finish(path, label, network, notes, face_model)
+
+
+def _refuse_tables(path: str | os.PathLike[str], uv_data: str | os.PathLike[str] | None) -> None:
+    if uv_data is not None:
+        raise WeightsError(
+            f"expected --uv-data only beside a checkpoint of the published PRNet; {os.fspath(path)} is another network's, "
+            "which has no tables: it would be ignored"
+        )
 
 
 def _prnet(

@@ -8,8 +8,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.bounds import Use, bounded, only
+
 TERMS = ("photometric", "landmark", "perceptual", "coefficient", "flattening", "gamma", "box")
 PresetName = Literal["paper", "deng-tf", "deng-pytorch", "open"]
+
+
+def weighed(*terms: str) -> Use:
+    """What has a use where one of these terms weighs something."""
+    words = " or ".join(f"--{term}" for term in terms)
+    return Use(f"with {words} above 0", lambda options: any(options[term] > 0 for term in terms))
+
+
+_REGULARISED, _DRAWN = weighed("coefficient"), weighed("photometric", "perceptual")
+_COLOURED = weighed("photometric")
 
 
 @dataclass(frozen=True)
@@ -43,19 +55,19 @@ class LossPreset:
     landmark: float
     perceptual: float
     coefficient: float
-    id_weight: float
-    exp_weight: float
-    tex_weight: float
+    id_weight: float = bounded(use=_REGULARISED)
+    exp_weight: float = bounded(use=_REGULARISED)
+    tex_weight: float = bounded(use=_REGULARISED)
     flattening: float
     gamma: float
-    thresholded_skin: bool
-    pooled_photometric: bool
-    photometric_rounding: float
+    thresholded_skin: bool = only(_COLOURED)
+    pooled_photometric: bool = only(_COLOURED)
+    photometric_rounding: float = bounded(use=_COLOURED)
     box: float = 0.0
-    antialiased: bool = True
-    offset_landmarks: bool = False
-    whole_crop: bool = False
-    released_region: bool = False
+    antialiased: bool = only(_DRAWN, True)
+    offset_landmarks: bool = only(weighed("landmark", "perceptual"), False)
+    whole_crop: bool = only(weighed("perceptual"), False)
+    released_region: bool = only(_COLOURED, False)
 
     def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """The weighted sum of the terms; one of weight 0 need not be given.

@@ -129,8 +129,8 @@ def import_weights(
 def _refuse_tables(path: str | os.PathLike[str], uv_data: str | os.PathLike[str] | None) -> None:
     if uv_data is not None:
         raise WeightsError(
-            f"expected --uv-data only beside a checkpoint of the published PRNet; {os.fspath(path)} is another network's, "
-            "which has no tables: it would be ignored"
+            f"expected --uv-data only beside a checkpoint of the published PRNet; {os.fspath(path)} is another "
+            "network's, which has no tables: it would be ignored"
         )
 
 

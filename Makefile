@@ -33,7 +33,7 @@ demo: $(VENV)/.run  ## reconstruct the bundled portraits into out/
 	@echo "Open out/astronaut_mesh.png and out/astronaut.glb (any glTF viewer, Blender: File > Import > glTF)."
 
 test: $(VENV)/.dev  ## run the tests (CPU, no downloads)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
 
 slow: $(VENV)/.dev  ## run the tests that take minutes
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m slow --timeout=1800 --durations=15

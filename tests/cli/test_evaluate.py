@@ -1,5 +1,6 @@
 """``facewright evaluate`` end to end."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,9 @@ LITTLE = ["--mirrored", "0", "--people", "0", "--clips", "0"]
 
 
 def test_synthetic_people_and_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a", "b"):
-        options = ["--method", "mean", "--n", "1", "--size", "256", "--out", str(tmp_path / name)]
-        assert main(["evaluate", "synthetic", *options, *LITTLE]) == 0
+    options = ["--method", "mean", "--n", "1", "--size", "256", "--out", str(tmp_path / "a")]
+    assert main(["evaluate", "synthetic", *options, *LITTLE]) == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
     printed = capsys.readouterr().out
     assert "nme_68" in printed
     assert (tmp_path / "a" / "report.html").is_file()

@@ -269,6 +269,7 @@ def test_nothing_is_written_where_the_photo_is_another(run: Run, tmp_path: Path)
 # ------------------------------------------------------------------------------------------- what messages name
 
 GROUPS = {command.words[0] for command in COMMANDS.values() if len(command.words) > 1}
+KNOWN_WORDS = {words for command in COMMANDS.values() for words in (command.words[:1], command.words[:2])}
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -286,10 +287,9 @@ def unknown_commands(text: str) -> list[str]:
     """Commands that a text names after the program's name and that are none."""
     wrong = []
     for first, second in re.findall(r"facewright ([a-z]+)(?:\s+([a-z][a-z0-9-]*))?", text):
-        known = {words for command in COMMANDS.values() for words in (command.words[:1], command.words[:2])}
-        if first not in PROSE and (first,) not in known:
+        if first not in PROSE and (first,) not in KNOWN_WORDS:
             wrong.append(first)
-        elif first in GROUPS and second and (first, second) not in known:
+        elif first in GROUPS and second and (first, second) not in KNOWN_WORDS:
             wrong.append(f"{first} {second}")
     return wrong
 

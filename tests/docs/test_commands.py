@@ -36,6 +36,7 @@ NOT_GIVEN = {
 }
 QUICK = {
     "facewright reconstruct": ("--formats", "json"),
+    "facewright swap": ("--texture-size", "256"),
     "facewright train synthesize": ("--count", "1", "--workers", "1"),
     "facewright train prepare": ("--workers", "1"),
 }

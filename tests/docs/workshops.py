@@ -72,6 +72,7 @@ def make_prnet(folder: Path) -> None:
     index = write_resfcn_checkpoint(folder / "Data", resfcn_variables(1, width=0.125))
     _give(folder, "weights", "import", str(index.relative_to(folder)), "--out", "prnet.safetensors")
     _portraits(folder)
+    (folder / "photos" / "you.jpg").unlink()  # one face a command is enough of so slow a network
 
 
 def head_as_bfm(rng: np.random.Generator) -> SyntheticBfm:

@@ -85,12 +85,13 @@ def test_a_render_is_explained(toy_model, plan):
 
 
 def test_fit_gives_the_same_bits_from_four_threads_at_once_as_from_one(toy_model, plan):
+    settings = FitSettings(blurs_px=(0.7,), photometric_iterations=2)  # every kind of step, few of each
     faces = [rendered_face(toy_model, seed)[:2] for seed in (5, 6)]
     crops = [(align_face(photo, detection.five), detection) for photo, detection in faces]
 
     def fitted(turn):
         aligned, detection = crops[turn % 2]
-        return toy_model.layout.pack(fit_detection(aligned, detection, plan).coefficients)
+        return toy_model.layout.pack(fit_detection(aligned, detection, plan, settings).coefficients)
 
     alone = [fitted(0), fitted(1)]
     with ThreadPoolExecutor(4) as four:

@@ -18,6 +18,7 @@ from facewright.train.make import PLAN, MakingReport, Rejection, make_data
 from facewright.train.processes import on_processes
 from facewright.train.samples import DataCard, TrainingSample
 from facewright.train.shards import MANIFEST, SHARDS, load_data
+from tests.train.mortal import Suicidal
 from tests.train.samples import LAYOUT, PHOTOGRAPHS, SHARD_SIZE, SYNTHETIC, Dots, dotted_sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,18 +186,6 @@ def test_samples_that_do_not_fit_the_card_are_failures(tmp_path: Path) -> None:
         report = make_data(tmp_path / str(number), card, [0], Dots(SYNTHETIC))
         assert len(report.data) == 0
         assert "dots-0" in report.failed[0].error
-
-
-@dataclass(frozen=True)
-class Suicidal:
-    """Ends its process at one part of a task."""
-
-    def __call__(self, task: str, lost: dict[int, str], begins: Callable[[int], None]) -> tuple[str, dict[int, str]]:
-        for part in range(3):
-            begins(part)
-            if (task, part) == ("b", 1) and part not in lost:
-                os._exit(3)
-        return task, lost
 
 
 def test_a_dead_process_is_replaced_and_its_job_named() -> None:

@@ -9,6 +9,8 @@ import torch
 from facewright.geometry.five_points import deep3d_template
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.answers import (
+    FRONT_PRESENCE,
+    FRONT_YAW,
     MOST_ANSWER_DOUBT,
     MOST_POINT_ERROR,
     SURE_DOUBT,
@@ -73,7 +75,7 @@ def test_what_neither_network_of_the_detector_is_sure_of_needs_a_third(
 ) -> None:
     """Of a method that says no doubts, the fit above all: it agrees with whatever the detector saw."""
     assert (presence < SURE_PRESENCE and score < SURE_SCORE) != believed
-    known = looking(0.0, 0.0)
+    known = looking(0.0, 60.0)
     seen = FaceDetection(known.detection.box, score, known.five_points, torch.zeros(468, 3), presence)
     face = replace(known, detection=seen)
     against = speaks_against(face)
@@ -85,3 +87,27 @@ def test_what_neither_network_of_the_detector_is_sure_of_needs_a_third(
     assert (
         speaks_against(replace(face, detection=replace(seen, mesh=None, mesh_score=0.0))) is None
     )  # a person's points
+
+
+@pytest.mark.parametrize("yaw_deg", [0.0, 25.0, -25.0])
+def test_what_looks_here_and_is_hardly_a_face_is_no_person(yaw_deg: float) -> None:
+    """An animal or a drawing: every method, however sure, would make a person of it."""
+    known = looking(0.0, yaw_deg)
+    assert abs(float(known.pose.angles[0, 1])) < FRONT_YAW
+    sure = LandmarkBelief(torch.zeros(68, 2), torch.ones(68))
+    for belief in (None, sure):
+        for presence in (1.1 * FRONT_PRESENCE - 0.1, 0.5 + 0.5 * FRONT_PRESENCE):
+            seen = FaceDetection(known.detection.box, 0.9, known.five_points, torch.zeros(468, 3), presence)
+            against = speaks_against(replace(known, detection=seen, belief=belief))
+            assert (against is not None) == (presence < FRONT_PRESENCE)
+            if against is not None:
+                assert "expected a person's face" in against
+                assert "--landmarks" in against
+        points_of_a_person = replace(seen, mesh=None, mesh_score=0.0)
+        assert speaks_against(replace(known, detection=points_of_a_person, belief=belief)) is None
+
+
+def test_a_profile_may_be_read_less_surely() -> None:
+    known = looking(0.0, 60.0)
+    seen = FaceDetection(known.detection.box, 0.9, known.five_points, torch.zeros(468, 3), 0.3)
+    assert speaks_against(replace(known, detection=seen)) is None

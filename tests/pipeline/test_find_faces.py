@@ -1,12 +1,16 @@
 """Faces that the detector denies are shown to the network, which knows its doubts."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from benchmarks.accuracy_refusals import cartoon
 from facewright.assets import embedded_path
 from facewright.detect import detect_faces, load_face_detector
 from facewright.detect.faces import possible_faces
-from facewright.errors import NoFaceFoundError
+from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.geometry.frames import apply_homogeneous
 from facewright.geometry.turning import quarter_turned
 from facewright.photo import photo_from_array, read_photo
@@ -67,6 +71,17 @@ def test_what_the_network_doubts_is_no_face(
     monkeypatch.setattr(rnet_module, "MOST_DOUBT", 10.0)
     assert len(flow.faces_in(noise)) == 1
     assert MOST_DOUBT < 0.03
+
+
+def test_a_drawing_is_no_person_unless_somebody_says_so(flow: Reconstructor) -> None:
+    photo = cartoon(np.random.default_rng([2, 201]))
+    with pytest.raises(
+        ReconstructionError, match="expected a person's face, which the detector's mesh network is sure"
+    ):
+        flow.faces_in(photo)
+    (face,) = replace(flow, check=None).faces_in(photo)
+    by_hand = replace(face.detection, mesh=None, mesh_score=0.0)
+    assert len(flow.faces_in(photo, detections=[by_hand])) == 1
 
 
 def test_candidates_have_five_points_in_order() -> None:

@@ -33,11 +33,12 @@ of what was seen whether right (37 scenes) or wrong (3, one turned): its five po
 
 FRONT_PRESENCE, FRONT_YAW = 0.95, 0.6
 """Confidence of the detector's mesh network below which what looks into the camera, to so many radians of yaw, is no
-person's face: it is read surely from there, and less surely only in profile. Chosen on drawings: 0 of 148 people (108 in
-hard scenes) are refused, 11 of 27 animals that the detector finds, 12 of 47 cartoons; below 0.99 it would be 1, 11 and 14,
-below 0.999 5, 14 and 21. Of 15 photographs none is, each is read to 99.99 %; one with a mask or sunglasses painted on, cut
-by its border, dark, noisy or small neither, a face half covered (98.0 %) hardly; blurred by an eighth of the eye distance
-it is (59 %). ``benchmarks/accuracy_refusals.py`` measures it, and with ``--sweep`` other limits."""
+person's face: it is read surely from there, and less surely only in profile. Chosen on drawings: 0 of 148 people (108
+in hard scenes) are refused, 11 of 27 animals that the detector finds, 12 of 47 cartoons; with a limit of 0.99 it would
+be 1, 11 and 14, with 0.999 5, 14 and 21. On others: 4 of 22 cartoons; of 15 photographs none, all that look here are
+read to 99.99 %. A portrait that was cut by its border, darkened, made noisy or small, or had a mask or sunglasses
+painted on, is read to 99.9 % and more, half covered to 98.0 %, and blurred by an eighth of the eye distance it is
+refused (59 %). ``benchmarks/accuracy_refusals.py`` measures this, and with ``--sweep`` other limits."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def speaks_against(face: FaceInPhoto) -> str | None:
     if seen.mesh is not None and seen.mesh_score < FRONT_PRESENCE and abs(float(face.pose.angles[0, 1])) < FRONT_YAW:
         return (
             f"expected a person's face, which the detector's mesh network is sure of to {FRONT_PRESENCE:.0%} "
-            f"unless it is turned away, received {seen.mesh_score:.1%}: an animal, a drawing, or much covered or blurred; {REMEDY}"
+            f"unless it is turned away, received {seen.mesh_score:.1%}: an animal, a drawing, or much covered or "
+            f"blurred; {REMEDY}"
         )
     if face.topology.annotations.ibug68 is None:
         return None

@@ -16,6 +16,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections import Counter
@@ -34,7 +35,8 @@ from facewright.errors import FacewrightError
 from tests.untrusted.mutations import mutate
 from tests.untrusted.seeds import FORMATS
 
-SECONDS_PER_ROUND = 60
+SECONDS_PER_ROUND, MOST_WAIT = 60, 1800
+"""Of the processor's time for a round that ends, and of the clock's: a busy machine makes no hang."""
 MOST_BYTES = 1 << 30
 """Peak memory of a round, over what the process had before it."""
 
@@ -125,7 +127,11 @@ class Child:
         self._channel.send(number)
         try:
             self._channel.recv()  # the damage is ours: it may take its time
-            if self._channel.poll(SECONDS_PER_ROUND):
+            before, deadline = self._seconds(), time.monotonic() + MOST_WAIT
+            while not (ready := self._channel.poll(1.0)):
+                if self._seconds() - before > SECONDS_PER_ROUND or time.monotonic() > deadline:
+                    break
+            if ready:
                 return self._channel.recv()
             result = ("hang", f"longer than {SECONDS_PER_ROUND} s", 0)
         except (EOFError, ConnectionResetError):
@@ -134,6 +140,14 @@ class Child:
         self.end()
         self._start()
         return result
+
+    def _seconds(self) -> float:
+        """Of the processor, used so far; none once it has ended."""
+        try:
+            words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         """Stop the process."""

@@ -33,11 +33,11 @@ class LossPreset:
         landmark: weight of ``landmark_loss``, for square pixels of a 224-px crop.
         perceptual: weight of ``perceptual_loss``.
         coefficient: weight of ``coefficient_loss``.
+        flattening: weight of ``flattening_loss``.
+        gamma: weight of ``gamma_loss``.
         id_weight: inside ``coefficient_loss``.
         exp_weight: inside ``coefficient_loss``.
         tex_weight: inside ``coefficient_loss``.
-        flattening: weight of ``flattening_loss``.
-        gamma: weight of ``gamma_loss``.
         thresholded_skin: skin attention is 1 above a posterior of one half, else the posterior; False: the posterior.
         pooled_photometric: one mean over the pixels of a batch; False: the mean of the photos' means.
         photometric_rounding: colour distance, 0..1, below which the norm is rounded off.
@@ -55,11 +55,11 @@ class LossPreset:
     landmark: float
     perceptual: float
     coefficient: float
+    flattening: float
+    gamma: float
     id_weight: float = bounded(use=_REGULARISED)
     exp_weight: float = bounded(use=_REGULARISED)
     tex_weight: float = bounded(use=_REGULARISED)
-    flattening: float
-    gamma: float
     thresholded_skin: bool = only(_COLOURED)
     pooled_photometric: bool = only(_COLOURED)
     photometric_rounding: float = bounded(use=_COLOURED)

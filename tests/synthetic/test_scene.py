@@ -17,7 +17,7 @@ from facewright.synthetic import (
     plan_scene,
     require_training_seed,
 )
-from facewright.synthetic.plan import ScenePlan, ray_rotation, viewed_rotation
+from facewright.synthetic.plan import ScenePlan, ray_rotations, viewed_rotation
 from facewright.synthetic.studio import Studio as StudioClass
 
 
@@ -40,7 +40,7 @@ def test_a_plain_scene_is_the_renderers_own_picture(studio: Studio) -> None:
     """Without grain, gloss and shadows, lit pixels equal those of ``render``: the truth explains the picture."""
     plan = frontal(studio)
     light = replace(plan.light, sun=np.zeros(3), gloss=0.0)
-    plan = replace(plan, light=light, coefficients=replace(plan.coefficients, sh=light.sh()))
+    plan = replace(plan, light=light, coefficients=replace(plan.coefficients, sh=harmonics_of_lights([light])))
     scene = photograph(studio, plan, oversampling=4)
     mesh = posed_mesh(studio.model.decode(plan.coefficients), plan.coefficients.pose)
     drawn = render(mesh, plan.camera, plan.coefficients.sh, shading="pixel")
@@ -110,7 +110,7 @@ def test_viewing_angle_is_relative_to_the_line_of_sight(studio: Studio) -> None:
         yaw = torch.rad2deg(angles_from_rotation(torch.from_numpy(viewed)))[0, 1]
         assert float(yaw) == pytest.approx(20.0, abs=0.01)
     place = np.array([3.0, 1.0, 0.0])
-    toward = ray_rotation(place, 10.0) @ np.array([0.0, 0.0, 1.0])
+    toward = ray_rotations(place[None], np.array([10.0]))[0] @ np.array([0.0, 0.0, 1.0])
     np.testing.assert_allclose(toward, (np.array([0, 0, 10.0]) - place) / np.linalg.norm([3, 1, 10.0]), atol=1e-12)
 
 

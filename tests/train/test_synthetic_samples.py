@@ -17,7 +17,8 @@ from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.records import Camera, FaceCoefficients, Photo
 from facewright.render.lighting import sh_shading
 from facewright.synthetic import HELD_OUT_SEED, Stage, Studio, open_studio
-from facewright.synthetic.plan import ScenePlan, stream
+from facewright.synthetic.dice import stream
+from facewright.synthetic.plan import ScenePlan
 from facewright.train import synthetic as synthetic_module
 from facewright.train.samples import TrainingSample
 from facewright.train.synthetic import (

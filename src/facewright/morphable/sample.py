@@ -1,5 +1,6 @@
 """Random faces out of a face model's own priors."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -16,7 +17,7 @@ _TURNED_TOGETHER = {"eyeLookInLeft": "eyeLookOutRight", "eyeLookOutLeft": "eyeLo
 
 def sample_coefficients(
     model: FaceModel,
-    generator: torch.Generator,
+    generator: torch.Generator | Sequence[torch.Generator],
     batch: int = 1,
     *,
     truncation: float = 2.5,
@@ -28,8 +29,8 @@ def sample_coefficients(
 
     Args:
         model: gives counts and the kind of expression prior.
-        generator: CPU random state; it advances.
-        batch: how many faces.
+        generator: CPU random state; it advances. Several, one a face: each face is the one that its state alone gives.
+        batch: how many faces each state gives.
         truncation: identity and albedo coefficients are redrawn into -truncation..truncation.
         expressions: False leaves all faces neutral.
 
@@ -38,14 +39,16 @@ def sample_coefficients(
     """
     if not truncation > 0:
         raise ValueError(f"expected a positive truncation, received {truncation}; 2.5 keeps 99 % of the prior")
-    zeros = model.layout.zeros(batch)
-    id_part = _truncated_normal((batch, model.layout.id), truncation, generator)
-    tex = _truncated_normal((batch, model.layout.tex), truncation, generator)
+    generators = [generator] if isinstance(generator, torch.Generator) else generator
+    zeros = model.layout.zeros(batch * len(generators))
+    id_part = _truncated_normal((batch, model.layout.id), truncation, generators)
+    tex = _truncated_normal((batch, model.layout.tex), truncation, generators)
     exp = zeros.exp
     if expressions and model.exp_is_box:
-        exp = plausible_blendshapes(_sparse_box((batch, model.layout.exp), generator), model.exp_names)
+        active, strength = (_uniform((batch, model.layout.exp), generators, torch.float32) for _ in range(2))
+        exp = plausible_blendshapes(_sparse_box(active, strength), model.exp_names)
     elif expressions:
-        exp = _truncated_normal((batch, model.layout.exp), truncation, generator)
+        exp = _truncated_normal((batch, model.layout.exp), truncation, generators)
     return FaceCoefficients(id_part, exp, tex, zeros.angles, zeros.sh, zeros.translation)
 
 
@@ -79,17 +82,19 @@ def _other_side(name: str) -> str:
     return _TURNED_TOGETHER.get(name, name.removesuffix("Left") + "Right")
 
 
-def _truncated_normal(shape: tuple[int, int], limit: float, generator: torch.Generator) -> Tensor:
+def _uniform(shape: tuple[int, int], generators: Sequence[torch.Generator], dtype: torch.dtype) -> Tensor:
+    return torch.cat([torch.rand(shape, generator=generator, dtype=dtype) for generator in generators])
+
+
+def _truncated_normal(shape: tuple[int, int], limit: float, generators: Sequence[torch.Generator]) -> Tensor:
     """Standard normal numbers within -limit..limit, by inverting the distribution function."""
     tail = 0.5 * (1.0 + torch.erf(torch.tensor(limit / 2**0.5, dtype=torch.float64)))
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    uniform = _uniform(shape, generators, torch.float64)
     quantile = (1.0 - tail) + uniform * (2.0 * tail - 1.0)
     return (2**0.5 * torch.erfinv(2.0 * quantile - 1.0)).clamp(-limit, limit).float()
 
 
-def _sparse_box(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Weights in 0..1, at least half of them zero; small ones are commoner than large ones."""
-    share = min(0.5, ACTIVE_EXPRESSIONS / max(shape[1], 1))
-    active = torch.rand(shape, generator=generator) < share
-    strength = torch.rand(shape, generator=generator).square()
-    return torch.where(active, strength, torch.zeros_like(strength))
+def _sparse_box(active: Tensor, strength: Tensor) -> Tensor:
+    """Weights in 0..1 of uniform numbers, at least half of them zero; small ones are commoner than large ones."""
+    share = min(0.5, ACTIVE_EXPRESSIONS / max(active.shape[1], 1))
+    return torch.where(active < share, strength.square(), torch.zeros_like(strength))

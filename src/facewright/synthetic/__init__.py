@@ -12,8 +12,10 @@ from facewright.synthetic.engine import Snapshots, draw_pictures, take_snapshots
 from facewright.synthetic.plan import (
     HELD_OUT_SEED,
     ScenePlan,
+    Wish,
     plan_plain_scene,
     plan_scene,
+    plan_scenes,
     require_training_seed,
 )
 from facewright.synthetic.scene import Scene, photograph
@@ -27,6 +29,7 @@ __all__ = [
     "Snapshots",
     "Stage",
     "Studio",
+    "Wish",
     "draw_pictures",
     "open_studio",
     "photograph",
@@ -35,6 +38,7 @@ __all__ = [
     "plan_expressions",
     "plan_plain_scene",
     "plan_scene",
+    "plan_scenes",
     "plan_turns",
     "require_training_seed",
     "set_stage",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
-from facewright.synthetic.plan import ScenePlan, plan_scene, ray_rotation
+from facewright.synthetic.plan import ScenePlan, plan_scene, ray_rotations
 from facewright.synthetic.studio import Studio
 
 SCENES_PER_PERSON = 1000
@@ -92,6 +92,6 @@ def _turned(plan: ScenePlan, yaw_deg: float, *, level: bool = True) -> ScenePlan
     """Seen at an angle; level: without pitch and roll."""
     viewed = rotation_from_angles(torch.deg2rad(torch.tensor([[0.0, yaw_deg, 0.0]], dtype=torch.float64)))[0].numpy()
     place = plan.coefficients.translation[0].double().numpy()
-    rotation = ray_rotation(place, plan.camera.distance_dm) @ viewed
+    rotation = ray_rotations(place[None], np.array([plan.camera.distance_dm]))[0] @ viewed
     angles = angles_from_rotation(torch.from_numpy(rotation)).float()[None]
     return replace(plan, coefficients=replace(plan.coefficients, angles=angles), yaw_deg=yaw_deg)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from facewright.synthetic.dice import picked
 from facewright.synthetic.textures import fractal_noise
 
 Canvas = Float[ndarray, "H W 3"]
@@ -31,8 +32,7 @@ def draw_backdrop(rng: np.random.Generator, height: int, width: int) -> Canvas:
     blur = float(rng.uniform(0.006, 0.05) if rng.random() < BLURRED_SHARE else rng.uniform(0.0, 0.004)) * longer
     shrink = 4 if blur > 5 else 2 if blur > 1.5 else 1
     h, w = max(8, -(-height // shrink)), max(8, -(-width // shrink))
-    kinds = list(BACKDROPS)
-    kind = kinds[rng.choice(len(kinds), p=list(BACKDROPS.values()))]
+    kind = picked(rng, BACKDROPS)
     canvas = _light_fall(rng, kind(rng, np.zeros((h, w, 3), np.float32)))
     if blur / shrink > 0.3:
         canvas = cv2.GaussianBlur(canvas, (0, 0), blur / shrink)

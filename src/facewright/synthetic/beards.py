@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
+from facewright.synthetic.dice import picked
 from facewright.synthetic.shells import Shell, make_shell
 
 BeardKind = Literal["full", "goatee", "moustache", "sideburns"]
@@ -99,8 +100,7 @@ def draw_beard(rng: np.random.Generator, painted: Float[ndarray, "3"]) -> Beard 
     """
     if rng.random() >= BEARD_SHARE:
         return None
-    kinds = list(BEARD_KINDS)
-    kind = kinds[rng.choice(len(kinds), p=list(BEARD_KINDS.values()))]
+    kind = picked(rng, BEARD_KINDS)
     greyer = rng.uniform(0.3, 1.0) if rng.random() < 0.12 else 0.0  # beards turn grey before hair does
     color = painted * rng.uniform(0.5, 1.1) * [1.05, 1.0, 0.95]
     color = (1.0 - greyer) * color + greyer * rng.uniform(0.05, 0.2)

@@ -16,9 +16,10 @@ from facewright.geometry.frames import project_points
 from facewright.records import Camera, Fragments
 from facewright.render.interpolation import sample_surface
 from facewright.render.rasterizers import rasterize
+from facewright.synthetic.dice import stream
 from facewright.synthetic.lens import take_picture
 from facewright.synthetic.picture_bank import backdrop_of, held_before, lay_before, lay_before_compiled
-from facewright.synthetic.plan import NOISE_STREAM, ScenePlan, stream
+from facewright.synthetic.plan import NOISE_STREAM, ScenePlan
 from facewright.synthetic.shading import (
     light_vertices,
     light_vertices_compiled,
@@ -161,5 +162,5 @@ def _held(stage: Stage, index: int, camera: Camera) -> tuple[ndarray, ndarray] |
         return None
     face = stage.world_of(stage.studio.face_vertices)[index : index + 1].cpu()
     points = project_points(face, camera)[0, :, :2].numpy()
-    skin = stage.studio.mean_color(plan.coefficients.tex, "neck")
+    skin = stage.studio.mean_colors(plan.coefficients.tex, "neck")[0]
     return held_before(plan, points, (camera.height, camera.width), skin)

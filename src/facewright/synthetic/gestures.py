@@ -6,16 +6,19 @@ leave the other side alone.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.synthetic.dice import picked
+
 Span = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gesture:
     """Weights that belong together.
 
@@ -150,8 +153,13 @@ def expression_weights(rng: np.random.Generator, names: tuple[str, ...]) -> tupl
 
 
 def _chosen(rng: np.random.Generator, table: tuple[Gesture, ...]) -> Gesture:
-    shares = np.array([gesture.share for gesture in table])
-    return table[rng.choice(len(table), p=shares / shares.sum())]
+    return picked(rng, _odds(table))
+
+
+@cache
+def _odds(table: tuple[Gesture, ...]) -> dict[Gesture, float]:
+    total = sum(gesture.share for gesture in table)
+    return {gesture: gesture.share / total for gesture in table}
 
 
 def _played(rng: np.random.Generator, gesture: Gesture, names: tuple[str, ...]) -> dict[str, float]:

@@ -5,13 +5,15 @@ the crown and ends at the hairline; columns at the sides and behind may hang on 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.ndimage import gaussian_filter1d, map_coordinates
+from scipy.ndimage import gaussian_filter1d
 
+from facewright.synthetic.dice import picked
 from facewright.synthetic.shells import Shell, grid_faces, joined, make_shell
 
 HairKind = Literal["none", "short", "medium", "long", "curly", "tied"]
@@ -43,6 +45,11 @@ DYES = ((0.42, 0.27, 0.12), (0.30, 0.17, 0.07), (0.22, 0.07, 0.025), (0.012, 0.0
 _TABLE = (31, COLUMNS)
 _HAIRLINE_AT = np.radians([0.0, 30.0, 53.0, 75.0, 95.0, 118.0, 180.0])
 _HAIRLINE = np.radians([46.0, 50.0, 60.0, 86.0, 84.0, 120.0, 130.0])
+AZIMUTHS = -np.pi + 2.0 * np.pi * np.arange(COLUMNS) / COLUMNS
+_ROWS = np.linspace(0.0, 1.0, ROWS)[:, None]
+_USUAL_LINE = np.interp(np.abs(AZIMUTHS), _HAIRLINE_AT, _HAIRLINE)
+Outline = Float[ndarray, "T A 4"]
+"""Of a person's head around ``CENTRE``: how far it reaches, and how far from the mean head it lies, dm."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class HairRig:
     @classmethod
     def of(cls, vertices: Float[ndarray, "V 3"], ids: Int[ndarray, " N"]) -> "HairRig":
         """Measure a mean head; ``ids`` are the vertices of its outside."""
-        polar, azimuth = np.meshgrid(np.linspace(0, POLAR_LIMIT, _TABLE[0]), _azimuths(), indexing="ij")
+        polar, azimuth = np.meshgrid(np.linspace(0, POLAR_LIMIT, _TABLE[0]), AZIMUTHS, indexing="ij")
         offsets = vertices[ids] - CENTRE
         lengths = np.linalg.norm(offsets, axis=1)
         rays = _directions(azimuth, polar).reshape(-1, 3)
@@ -103,13 +110,12 @@ def draw_hair(rng: np.random.Generator, painted: Float[ndarray, "3"]) -> HairSty
         rng: random state; it advances.
         painted: linear albedo of the person's own hair, as the model paints it.
     """
-    kinds = list(HAIR_KINDS)
-    kind = kinds[rng.choice(len(kinds), p=list(HAIR_KINDS.values()))]
+    kind = picked(rng, HAIR_KINDS)
     if kind == "none":
         return None
-    azimuth = _azimuths()
+    azimuth = AZIMUTHS
     side = np.abs(azimuth)
-    line = np.interp(side, _HAIRLINE_AT, _HAIRLINE)
+    line = _USUAL_LINE.copy()
     line += np.radians(rng.uniform(1.0, 5.0)) * _ripple(rng, 1.2) + np.radians(1.5) * _ripple(rng, 0.3)
     line -= np.radians(rng.uniform(0.0, 8.0)) * np.exp(-((side / 0.7) ** 2))
     if kind == "short" and rng.random() < 0.25:  # receding beside the middle
@@ -121,7 +127,7 @@ def draw_hair(rng: np.random.Generator, painted: Float[ndarray, "3"]) -> HairSty
         fringe = np.radians(rng.uniform(8.0, 30.0)) * np.exp(-(((azimuth - lean) / rng.uniform(0.4, 0.8)) ** 4))
         line += fringe * (1.0 + 0.25 * _ripple(rng, 0.3))
     body = rng.uniform(*BODIES_DM[kind])
-    rows = np.linspace(0.0, 1.0, ROWS)[:, None]
+    rows = _ROWS
     noise = _soften(rng.standard_normal((ROWS, COLUMNS)), rng.uniform(0.7, 1.5) if kind == "curly" else 2.5)
     noise = noise / noise.std() * np.minimum(1.0, 4.0 * rows)  # one height at the crown, where all columns meet
     lump = 0.2 if kind == "curly" else 0.4
@@ -154,18 +160,15 @@ def draw_hair(rng: np.random.Generator, painted: Float[ndarray, "3"]) -> HairSty
     )
 
 
-def hair_shell(style: HairStyle, rig: HairRig, offsets: Float[ndarray, "V 3"]) -> Shell:
+def hair_shell(style: HairStyle, outline: Outline) -> Shell:
     """The sheet on a person's skull.
 
     Args:
         style: the haircut.
-        rig: of the model.
-        offsets: the person's vertices minus the mean head's, dm.
+        outline: of the person, by ``outlines_of``.
     """
     rng = np.random.default_rng(style.strand_seed)
-    azimuth = np.broadcast_to(_azimuths(), (ROWS, COLUMNS))
-    polar = np.linspace(0.0, 1.0, ROWS)[:, None] * style.hairline
-    sheet = skull_sheet(rig, offsets, azimuth, polar, style.thickness)
+    sheet = skull_sheet(outline, AZIMUTHS, _ROWS * style.hairline, style.thickness)
     streak = np.exp(0.25 * _ripple(rng, 0.5) + 0.05 * rng.standard_normal(COLUMNS))
     color = np.broadcast_to(style.color * streak[:, None], (ROWS, COLUMNS, 3))
     faces = grid_faces(ROWS, COLUMNS, closed=True)
@@ -175,7 +178,7 @@ def hair_shell(style: HairStyle, rig: HairRig, offsets: Float[ndarray, "V 3"]) -
     if style.knot[2] > 0.0:
         return _with_knot(sheet, faces, color, style, rng)
     rows = len(sheet)
-    along = np.linspace(0.0, 0.1 * rows, rows)[:, None]
+    along = 0.1 * rows * np.linspace(0.0, 1.0, rows)[:, None]
     strand = np.broadcast_to(np.arange(COLUMNS) * 0.5, (rows, COLUMNS)) + rng.uniform(0, 50)
     places = np.stack([strand, np.broadcast_to(along, strand.shape), np.full(strand.shape, rng.uniform())], -1)
     return make_shell(
@@ -183,31 +186,43 @@ def hair_shell(style: HairStyle, rig: HairRig, offsets: Float[ndarray, "V 3"]) -
     )
 
 
+def outlines_of(rig: HairRig, offsets: Float[ndarray, "B V 3"]) -> Float[ndarray, "B T A 4"]:
+    """The outlines of a batch of people: the mean head's radius, and how far (dm) each person's skull lies from it.
+
+    Args:
+        rig: of the model.
+        offsets: the people's vertices minus the mean head's, dm.
+    """
+    moved = offsets[:, rig.vertex_ids]
+    down, around = _blur(_TABLE[0], 1.5, closed=False), _blur(COLUMNS, 1.5, closed=True)
+    moved = around @ (down @ moved.reshape(len(moved), _TABLE[0], -1)).reshape(*moved.shape)
+    return np.concatenate([np.broadcast_to(rig.radius[..., None], (*moved.shape[:3], 1)), moved], -1)
+
+
 def skull_sheet(
-    rig: HairRig,
-    offsets: Float[ndarray, "V 3"],
-    azimuth: Float[ndarray, "R A"],
+    outline: Outline,
+    azimuth: Float[ndarray, "*around A"],
     polar: Float[ndarray, "R A"],
     thickness: Float[ndarray, "R A"],
 ) -> Float[ndarray, "R A 3"]:
     """Places over a person's skin, dm.
 
     Args:
-        rig: of the model.
-        offsets: the person's vertices minus the mean head's.
+        outline: of the person, by ``outlines_of``.
         azimuth: radians about ``CENTRE``, 0 is the face.
         polar: radians from straight up, at most ``POLAR_LIMIT``.
         thickness: distance from the skin.
     """
-    column = (azimuth + np.pi) / (2.0 * np.pi) * COLUMNS
-    place = [polar.clip(0.0, POLAR_LIMIT) / POLAR_LIMIT * (_TABLE[0] - 1), column]
-    person = _soften(offsets[rig.vertex_ids], 1.5)
-
-    def read(table: ndarray) -> ndarray:
-        return map_coordinates(table, place, order=1, mode="grid-wrap")
-
-    moved = np.stack([read(person[..., i]) for i in range(3)], -1)
-    return CENTRE + (read(rig.radius) + thickness)[..., None] * _directions(azimuth, polar) + moved
+    row = polar.clip(0.0, POLAR_LIMIT) * ((_TABLE[0] - 1) / POLAR_LIMIT)
+    column = (azimuth + np.pi) * (COLUMNS / (2.0 * np.pi))
+    upper, left = np.minimum(row.astype(int), _TABLE[0] - 2), np.floor(column).astype(int)
+    down, right = (row - upper)[..., None], (column - left)[..., None]
+    flat, first = outline.reshape(-1, 4), upper * COLUMNS + left % COLUMNS
+    next_column = (left + 1) % COLUMNS - left % COLUMNS
+    read = (1.0 - right) * ((1.0 - down) * flat[first] + down * flat[first + COLUMNS])
+    first = first + next_column
+    read += right * ((1.0 - down) * flat[first] + down * flat[first + COLUMNS])
+    return CENTRE + (read[..., :1] + thickness[..., None]) * _directions(azimuth, polar) + read[..., 1:]
 
 
 def _with_knot(
@@ -239,20 +254,24 @@ def _with_hanging(sheet: ndarray, faces: ndarray, style: HairStyle) -> tuple[nda
     return np.concatenate([sheet, hanging]), np.concatenate([faces, extra])
 
 
-def _azimuths() -> Float[ndarray, " A"]:
-    return -np.pi + 2.0 * np.pi * np.arange(COLUMNS) / COLUMNS
-
-
 def _directions(azimuth: ndarray, polar: ndarray) -> ndarray:
-    return np.stack([np.sin(polar) * np.sin(azimuth), np.cos(polar), np.sin(polar) * np.cos(azimuth)], -1)
+    level = np.sin(polar)
+    return np.stack([level * np.sin(azimuth), np.broadcast_to(np.cos(polar), level.shape), level * np.cos(azimuth)], -1)
 
 
-def _soften(table: Float[ndarray, "R A *C"], sigma: float) -> Float[ndarray, "R A *C"]:
+def _soften(table: Float[ndarray, "R A"], sigma: float) -> Float[ndarray, "R A"]:
     """Blur rows that end and columns that go around."""
-    return gaussian_filter1d(gaussian_filter1d(table, sigma, axis=0, mode="nearest"), sigma, axis=1, mode="wrap")
+    rows, columns = table.shape
+    return _blur(rows, sigma, closed=False) @ table @ _blur(columns, sigma, closed=True).T
+
+
+@lru_cache(64)
+def _blur(count: int, sigma: float, *, closed: bool) -> Float[ndarray, "N N"]:
+    """``gaussian_filter1d`` of so many numbers as a matrix: one product costs less than a call of the filter."""
+    return gaussian_filter1d(np.eye(count), sigma, axis=0, mode="wrap" if closed else "nearest")
 
 
 def _ripple(rng: np.random.Generator, smooth: float) -> Float[ndarray, " A"]:
     """Periodic noise around the head, deviation 1."""
-    noise = gaussian_filter1d(rng.standard_normal(COLUMNS), smooth, mode="wrap")
+    noise = _blur(COLUMNS, smooth, closed=True) @ rng.standard_normal(COLUMNS)
     return noise / max(float(noise.std()), 1e-9)

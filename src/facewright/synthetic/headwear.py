@@ -8,7 +8,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from facewright.synthetic.backdrops import thing_color
-from facewright.synthetic.hair import CENTRE, POLAR_LIMIT, HairRig, HairStyle, skull_sheet
+from facewright.synthetic.dice import picked
+from facewright.synthetic.hair import CENTRE, POLAR_LIMIT, HairStyle, Outline, skull_sheet
 from facewright.synthetic.shells import Shell, grid_faces, joined, make_shell
 
 HeadwearKind = Literal["cap", "beanie", "hat", "headband", "hood", "scarf"]
@@ -60,8 +61,7 @@ def draw_headwear(rng: np.random.Generator) -> Headwear | None:
     """
     if rng.random() >= HEADWEAR_SHARE:
         return None
-    kinds = list(HEADWEAR_KINDS)
-    kind = kinds[rng.choice(len(kinds), p=list(HEADWEAR_KINDS.values()))]
+    kind = picked(rng, HEADWEAR_KINDS)
     opening = kind in ("hood", "scarf")
     return Headwear(
         kind,
@@ -86,19 +86,18 @@ def hair_under(worn: Headwear, hair: HairStyle) -> HairStyle:
     return replace(hair, thickness=thickness, hang=hang, hairline=line, knot=(0.0, 0.0, 0.0))
 
 
-def headwear_shell(worn: Headwear, rig: HairRig, offsets: Float[ndarray, "V 3"], hair_dm: float) -> Shell:
+def headwear_shell(worn: Headwear, outline: Outline, hair_dm: float) -> Shell:
     """What is worn, on a person's skull.
 
     Args:
         worn: what.
-        rig: of the model.
-        offsets: the person's vertices minus the mean head's, dm.
+        outline: of the person, by ``outlines_of``.
         hair_dm: thickness of the hair below.
     """
     azimuth = np.broadcast_to(np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False), (ROWS, COLUMNS))
     rows = np.linspace(0.0, 1.0, ROWS)[:, None]
     if worn.kind in ("hood", "scarf"):
-        return _wrapped(worn, rig, offsets, azimuth, rows)
+        return _wrapped(worn, outline, azimuth, rows)
     behind = 0.5 - 0.5 * np.cos(azimuth)  # 0 at the face, 1 at the back
     line = worn.rim + behind * np.radians({"beanie": 62.0, "headband": 35.0}.get(worn.kind, 48.0))
     polar = rows * line
@@ -109,7 +108,7 @@ def headwear_shell(worn: Headwear, rig: HairRig, offsets: Float[ndarray, "V 3"],
         thickness = thickness + worn.reach * 0.5 * (1.0 - rows) ** 2
     else:
         thickness = thickness + 0.25 * worn.reach * np.sin(np.pi * rows.clip(0.0, 0.9))
-    sheet = skull_sheet(rig, offsets, azimuth, polar, thickness)
+    sheet = skull_sheet(outline, azimuth, polar, thickness)
     parts = [(sheet.reshape(-1, 3), grid_faces(ROWS, COLUMNS, closed=True))]
     if worn.kind in ("cap", "hat"):
         parts.append(_brim(worn, sheet[-1]))
@@ -134,8 +133,7 @@ def _brim(worn: Headwear, rim: Float[ndarray, "A 3"]) -> tuple[ndarray, ndarray]
 
 def _wrapped(
     worn: Headwear,
-    rig: HairRig,
-    offsets: Float[ndarray, "V 3"],
+    outline: Outline,
     around: Float[ndarray, "R A"],
     rows: Float[ndarray, "R 1"],
 ) -> Shell:
@@ -149,7 +147,7 @@ def _wrapped(
     polar = np.arccos(toward[..., 1].clip(-1.0, 1.0))
     folds = 1.0 + 0.25 * np.sin(9.0 * around + 5.0 * worn.droop) * rows
     loose = worn.thickness * folds * (1.0 + (1.5 * below if worn.kind == "hood" else 0.3 * below))
-    sheet = skull_sheet(rig, offsets, azimuth, polar.clip(0.0, POLAR_LIMIT), loose + 0.03)
+    sheet = skull_sheet(outline, azimuth, polar.clip(0.0, POLAR_LIMIT), loose + 0.03)
     sheet[..., 1] -= 1.2 * (polar - POLAR_LIMIT).clip(0.0)  # falls onto the shoulders
     sheet = np.where((polar > np.radians(125.0))[..., None], CENTRE + (sheet - CENTRE) * [1.25, 1.0, 1.25], sheet)
     vertices = sheet.reshape(-1, 3)

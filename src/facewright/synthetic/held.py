@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from facewright.synthetic.backdrops import noise_patch, thing_color
+from facewright.synthetic.dice import picked, sign
 
 HeldKind = Literal["hand", "phone", "cup", "microphone", "paper", "twigs", "thing"]
 HELD_KINDS: dict[HeldKind, float] = {
@@ -38,8 +39,7 @@ def held_object(
         size: rows and columns of the picture.
         skin: linear colour of lit skin.
     """
-    kinds = list(HELD_KINDS)
-    kind = kinds[rng.choice(len(kinds), p=list(HELD_KINDS.values()))]
+    kind = picked(rng, HELD_KINDS)
     extent = float((high - low).max())
     middle = low + (high - low) * rng.uniform([0.1, 0.25], [0.9, 1.0])
     turn = rng.uniform(-0.9, 0.9) + (np.pi if kind in ("twigs", "thing") and rng.random() < 0.5 else 0.0)
@@ -100,7 +100,7 @@ def _fingers(rng: np.random.Generator, mask: UInt8[ndarray, "H W"], placed, exte
         x = -0.13 + 0.087 * k
         long = length * rng.uniform(0.5, 1.0)
         cv2.line(mask, placed(x, 0.03), placed(x + (k - 1.5) * spread, -long), 255, thick, cv2.LINE_AA)
-    side = rng.choice([-1.0, 1.0])
+    side = sign(rng)
     tip = placed(side * rng.uniform(0.2, 0.36), rng.uniform(-0.12, 0.15))
     cv2.line(mask, placed(side * 0.12, 0.25), tip, 255, thick, cv2.LINE_AA)
 

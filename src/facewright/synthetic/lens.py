@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from facewright.synthetic.dice import sign
+
 CODED_SIZE, CODED_RANGE = 4096, 2.0
 """Entries of the tone table (even in the root of the light), and the light of its last one: brighter is white."""
 NOISE_BANK_PX, BLUR_STEP_PX = 512, 0.3
@@ -128,7 +130,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, blur_px: float) ->
     top, left = rng.integers(bank.shape[0] - height + 1), rng.integers(bank.shape[1] - width + 1)
     piece = bank[top : top + height, left : left + width]
     signs = rng.choice(np.array([-1.0, 1.0], np.float32), 3)
-    return piece[:: int(rng.choice([-1, 1])), :: int(rng.choice([-1, 1])), rng.permutation(3)] * signs
+    return piece[:: int(sign(rng)), :: int(sign(rng)), rng.permutation(3)] * signs
 
 
 @cache

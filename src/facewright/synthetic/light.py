@@ -11,6 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from facewright.render.lighting import SH_DC_OFFSET, sh_basis
+from facewright.synthetic.dice import picked, sign
 from facewright.synthetic.surroundings import Place, draw_surroundings, even_directions, harmonics_of
 
 LightKind = Literal["even", "side", "coloured", "dark"]
@@ -59,10 +60,16 @@ class Light:
 
     def irradiance(self, normals: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
         """Light on surfaces that see everything."""
+        return self._at(normals, sh_basis(torch.from_numpy(normals)).numpy())
+
+    def _at(self, normals: Float[ndarray, "N 3"], basis: Float[ndarray, "N 9"]) -> Float[ndarray, "N 3"]:
         up = 0.5 + 0.5 * normals[:, 1:2]
         facing = (normals @ self.sun_direction).clip(0.0)[:, None]
-        around = sh_basis(torch.from_numpy(normals)).numpy() @ self.room
-        return up * self.sky + (1.0 - up) * self.ground + around + facing * self.sun
+        return up * self.sky + (1.0 - up) * self.ground + basis @ self.room + facing * self.sun
+
+    def on_face(self) -> Float[ndarray, "3"]:
+        """Light on a face that looks into the camera, on average."""
+        return self._at(*_front()).mean(0)
 
     def scaled(self, factor: float | Float[ndarray, "3"]) -> "Light":
         """The same light, brighter or tinted."""
@@ -70,32 +77,41 @@ class Light:
         lit = dict(sky=self.sky * scale, ground=self.ground * scale, sun=self.sun * scale, room=self.room * scale)
         return replace(self, **lit)
 
-    def sh(self, world_from_view: Float[ndarray, "3 3"] | None = None) -> Float[Tensor, "1 9 3"]:
-        """Spherical harmonics of the irradiance, in the renderer's convention; of the sun's, the first nine.
 
-        Args:
-            world_from_view: rotation of the frame that they are for; None: the world.
-        """
-        normals, inverse = _probes()
-        at = normals if world_from_view is None else normals @ world_from_view.T
-        up, along = 0.5 + 0.5 * at[:, 1:2], (at @ self.sun_direction)[:, None]
-        # A clamped cosine's first three bands (Ramamoorthi & Hanrahan 2001).
-        facing = 0.25 + 0.5 * along + (5.0 / 32.0) * (3.0 * along**2 - 1.0)
-        seen = up * self.sky + (1.0 - up) * self.ground + facing * self.sun
-        coefficients = inverse @ seen
-        if world_from_view is None:
-            coefficients = coefficients + self.room
-        elif self.room.any():
-            coefficients = coefficients + inverse @ (sh_basis(torch.from_numpy(at)).numpy() @ self.room)
-        coefficients[0] -= SH_DC_OFFSET
-        return torch.from_numpy(coefficients).float()[None]
+def harmonics_of_lights(
+    lights: list[Light], world_from_view: Float[ndarray, "B 3 3"] | None = None
+) -> Float[Tensor, "B 9 3"]:
+    """Spherical harmonics of irradiances, in the renderer's convention; of a sun's, the first nine.
+
+    Args:
+        lights: of a batch of scenes.
+        world_from_view: rotations of the frames that they are for; None: the world.
+    """
+    sky, ground, sun, toward, room = (
+        np.stack([getattr(light, name) for light in lights])
+        for name in ("sky", "ground", "sun", "sun_direction", "room")
+    )
+    normals, inverse, basis = _probes()
+    at = np.broadcast_to(normals, (len(lights), *normals.shape))
+    if world_from_view is not None:
+        at = normals @ world_from_view.transpose(0, 2, 1)
+        basis = sh_basis(torch.from_numpy(at)).numpy()
+    up, along = 0.5 + 0.5 * at[..., 1:2], at @ toward[..., None]
+    # A clamped cosine's first three bands (Ramamoorthi & Hanrahan 2001).
+    facing = 0.25 + 0.5 * along + (5.0 / 32.0) * (3.0 * along**2 - 1.0)
+    seen = up * sky[:, None] + (1.0 - up) * ground[:, None] + facing * sun[:, None]
+    around = room if world_from_view is None else inverse @ (basis @ room)
+    coefficients = inverse @ seen + around
+    coefficients[:, 0] -= SH_DC_OFFSET
+    return torch.from_numpy(coefficients).float()
 
 
 @cache
-def _probes() -> tuple[Float[ndarray, "N 3"], Float[ndarray, "9 N"]]:
-    """Some directions, and the pseudo-inverse of the nine functions there: exact for what they span."""
+def _probes() -> tuple[Float[ndarray, "N 3"], Float[ndarray, "9 N"], Float[ndarray, "N 9"]]:
+    """Some directions; the pseudo-inverse of the nine functions there, exact for what they span; and the functions."""
     normals = even_directions()[::25]
-    return normals, np.linalg.pinv(sh_basis(torch.from_numpy(normals)).numpy())
+    basis = sh_basis(torch.from_numpy(normals)).numpy()
+    return normals, np.linalg.pinv(basis), basis
 
 
 @cache
@@ -128,11 +144,9 @@ def draw_light(rng: np.random.Generator, kind: LightKind, skin_luminance: float,
         gloss=float(rng.uniform(0.03, 0.2)),
     )
     if not plain:
-        places = list(SURROUNDINGS[kind])
-        place = places[rng.choice(len(places), p=list(SURROUNDINGS[kind].values()))]
-        around = harmonics_of(draw_surroundings(rng, place))
+        around = harmonics_of(draw_surroundings(rng, picked(rng, SURROUNDINGS[kind])))
         light = replace(light, sky=np.zeros(3), ground=np.zeros(3), room=(1.0 - share) * around)
-    on_face = light.irradiance(np.array([[0.0, 0.2, 0.98], [0.5, 0.2, 0.84], [-0.5, 0.2, 0.84]])).mean(0)
+    on_face = light.on_face()
     front = max(float(on_face.mean()), 0.1)
     balanced = (front / on_face.clip(0.05)) ** BALANCED
     face = MEAN_FACE * (max(skin_luminance, 0.02) / MEAN_SKIN) ** SKIN_EXPONENT
@@ -141,6 +155,6 @@ def draw_light(rng: np.random.Generator, kind: LightKind, skin_luminance: float,
 
 
 def _sun_direction(rng: np.random.Generator, *, sideways: bool) -> Float[ndarray, "3"]:
-    azimuth = rng.choice([-1.0, 1.0]) * rng.uniform(0.7, 1.9) if sideways else rng.normal(0.0, 0.7)
+    azimuth = sign(rng) * rng.uniform(0.7, 1.9) if sideways else rng.normal(0.0, 0.7)
     height = rng.uniform(-0.1, 1.0)
     return np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from facewright.compiled import compiled
 from facewright.synthetic.backdrops import draw_backdrop
+from facewright.synthetic.dice import stream
 from facewright.synthetic.held import held_object
-from facewright.synthetic.plan import BACKDROP_STREAM, OBJECT_STREAM, ScenePlan, stream
+from facewright.synthetic.plan import BACKDROP_STREAM, OBJECT_STREAM, ScenePlan
 
 BANK_PICTURES, BANK_SIZE_PX = 192, 192
 _BANK_SEED = 11

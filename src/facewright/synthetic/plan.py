@@ -6,18 +6,19 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.spatial.transform import Rotation
+from torch import Tensor
 
 from facewright.geometry.rotations import angles_from_rotation, rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.sample import sample_coefficients
 from facewright.records import Camera, FaceCoefficients
 from facewright.synthetic.beards import Beard, draw_beard
+from facewright.synthetic.dice import picked, sign, stream
 from facewright.synthetic.gestures import expression_weights
 from facewright.synthetic.hair import HairStyle, draw_hair
 from facewright.synthetic.headwear import Headwear, draw_headwear
 from facewright.synthetic.lens import Lens, draw_lens
-from facewright.synthetic.light import LIGHT_KINDS, Light, LightKind, draw_light
+from facewright.synthetic.light import LIGHT_KINDS, Light, LightKind, draw_light, harmonics_of_lights
 from facewright.synthetic.makeup import MakeUp, draw_make_up
 from facewright.synthetic.props import PropKind, draw_prop
 from facewright.synthetic.skin import SkinLook, draw_skin
@@ -39,6 +40,7 @@ CALM = 0.6
 """Plain scenes show expressions at this share of their strength."""
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))
 YAW_SHARES = (0.5, 0.3, 0.2)
+_YAW_ODDS = dict(zip(YAW_RANGES_DEG, YAW_SHARES, strict=True))
 TILT_DEG = (11.0, 8.0)
 """Deviations of pitch and roll; both are cut at 2.5 of them."""
 
@@ -82,11 +84,6 @@ class ScenePlan:
     headwear: Headwear | None = None
 
 
-def stream(seed: int, aspect: int) -> np.random.Generator:
-    """Random numbers of one aspect of one scene."""
-    return np.random.default_rng([seed, aspect])
-
-
 def require_training_seed(seed: int) -> int:
     """The seed itself.
 
@@ -96,6 +93,54 @@ def require_training_seed(seed: int) -> int:
     if HELD_OUT_SEED <= seed < LIVE_SEED:
         raise ValueError(f"expected a training seed below {HELD_OUT_SEED}, received {seed}: those are for measuring")
     return seed
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a picture; the rest is left to its seed.
+
+    Attributes:
+        seed: decides what the others leave open.
+        person: seed of the person; the scene's own if None.
+        width: columns of the picture.
+        height: rows.
+        eye_px: range of the distance between the eyes of a frontal face of average build; None: 24 px to a quarter of
+            the picture's shorter side.
+        distance_dm: of the camera; 4 to 30, mostly about 10, if None.
+        yaw_deg: viewing angle; drawn by ``YAW_RANGES_DEG`` and ``YAW_SHARES`` if None.
+        tilt_deg: deviations of pitch and roll.
+        expression: False: neutral; True: some expression; None: mostly some.
+        light: drawn if None.
+        prop: drawn if None.
+        plain: sharp, clean, no hair: for tests of one cause at a time.
+    """
+
+    seed: int
+    person: int | None = None
+    width: int = 640
+    height: int = 640
+    eye_px: tuple[float, float] | None = None
+    distance_dm: float | None = None
+    yaw_deg: float | None = None
+    tilt_deg: tuple[float, float] = TILT_DEG
+    expression: bool | None = None
+    light: LightKind | None = None
+    prop: PropKind | None = None
+    plain: bool = False
+
+
+@dataclass(frozen=True)
+class _Person:
+    """What stays the same in all pictures of somebody."""
+
+    id: Float[Tensor, "1 I"]
+    tex: Float[Tensor, "1 T"]
+    skin_luminance: float
+    hair_color: Float[ndarray, "3"]
+    hair: HairStyle | None = None
+    skin: SkinLook | None = None
+    beard: Beard | None = None
+    lashes_dm: float = 0.0
 
 
 def plan_scene(
@@ -114,62 +159,78 @@ def plan_scene(
     prop: PropKind | None = None,
     plain: bool = False,
 ) -> ScenePlan:
-    """Decide everything about a picture.
+    """Decide everything about a picture; the arguments are those of ``Wish``."""
+    wish = Wish(seed, person, width, height, eye_px, distance_dm, yaw_deg, tilt_deg, expression, light, prop, plain)
+    return plan_scenes(studio, [wish])[0]
+
+
+def plan_scenes(studio: Studio, wishes: list[Wish]) -> list[ScenePlan]:
+    """Decide everything about a batch of pictures: each is the one that it would be alone.
 
     Args:
         studio: whom to draw from.
-        seed: decides what the arguments leave open.
-        person: seed of the person; the scene's own if None.
-        width: columns of the picture.
-        height: rows.
-        eye_px: range of the distance between the eyes of a frontal face of average build; None: 24 px to a quarter of
-            the picture's shorter side.
-        distance_dm: of the camera; 4 to 30, mostly about 10, if None.
-        yaw_deg: viewing angle; drawn by ``YAW_RANGES_DEG`` and ``YAW_SHARES`` if None.
-        tilt_deg: deviations of pitch and roll.
-        expression: False: neutral; True: some expression; None: mostly some.
-        light: drawn if None.
-        prop: drawn if None.
-        plain: sharp, clean, no hair: for tests of one cause at a time.
+        wishes: one a picture.
     """
     model = studio.model
-    person = seed if person is None else person
-    who = sample_coefficients(model, _generator(person, _PERSON), expressions=False)
-    chance = stream(seed, _EXPRESSION).random() >= NEUTRAL_SHARE
-    exp, gesture = torch.zeros_like(who.exp), "neutral"
-    if chance if expression is None else expression:
-        exp, gesture = _expression(model, seed)
-        exp = CALM * exp if plain else exp
-    pose = stream(seed, _POSE)
-    viewed, yaw = _viewed_rotation(pose, yaw_deg, tilt_deg)
-    camera, place = _camera_and_place(stream(seed, _CAMERA), width, height, eye_px, distance_dm)
-    lit = stream(seed, _LIGHT)
-    kinds = list(LIGHT_KINDS)
-    kind = light or kinds[lit.choice(len(kinds), p=list(LIGHT_KINDS.values()))]
-    lamp = draw_light(lit, kind, luminance(studio.mean_color(who.tex, "face")), plain=plain)
-    rotation = ray_rotation(place, camera.distance_dm) @ viewed
-    angles = angles_from_rotation(torch.from_numpy(rotation)).float()[None]
-    truth = replace(who, exp=exp, angles=angles, translation=torch.from_numpy(place).float()[None], sh=lamp.sh())
-    face_px = float(camera.focal_px[0]) * MEAN_EYE_DISTANCE_DM / camera.distance_dm
-    hair = None if plain else draw_hair(stream(person, _HAIR), studio.hair_color(who.tex))
-    lens = Lens() if plain else draw_lens(stream(seed, _LENS), face_px, dark=kind == "dark")
-    plan = ScenePlan(
-        seed, person, truth, camera, lamp, hair, prop or draw_prop(stream(seed, _PROP)), lens, yaw, gesture
-    )
-    return plan if plain else _with_looks(plan, studio.hair_color(who.tex))
+    people = _people(studio, wishes)
+    views = [_drawn_view(stream(wish.seed, _POSE), wish.yaw_deg, wish.tilt_deg) for wish in wishes]
+    placed = [_camera_and_place(stream(wish.seed, _CAMERA), wish) for wish in wishes]
+    places = np.stack([place for _, place in placed])
+    viewed = rotation_from_angles(torch.deg2rad(torch.tensor(views, dtype=torch.float64)))
+    rays = ray_rotations(places, np.array([camera.distance_dm for camera, _ in placed]))
+    angles = angles_from_rotation(torch.from_numpy(rays) @ viewed).float()
+    translation, zero = torch.from_numpy(places).float(), torch.zeros(1, model.layout.exp)
+    lamps = [_lamp(wish, person.skin_luminance) for wish, person in zip(wishes, people, strict=True)]
+    sh = harmonics_of_lights(lamps)
+    plans = []
+    for i, (wish, person, (camera, _), lamp) in enumerate(zip(wishes, people, placed, lamps, strict=True)):
+        exp, gesture = _expression(model, wish) or (zero, "neutral")
+        truth = FaceCoefficients(person.id, exp, person.tex, angles[i : i + 1], sh[i : i + 1], translation[i : i + 1])
+        face_px = float(camera.focal_px[0]) * MEAN_EYE_DISTANCE_DM / camera.distance_dm
+        lens = Lens() if wish.plain else draw_lens(stream(wish.seed, _LENS), face_px, dark=lamp.kind == "dark")
+        prop = wish.prop or draw_prop(stream(wish.seed, _PROP))
+        who = wish.seed if wish.person is None else wish.person
+        plan = ScenePlan(wish.seed, who, truth, camera, lamp, person.hair, prop, lens, views[i][1], gesture)
+        plans.append(plan if wish.plain else _with_looks(plan, person))
+    return plans
 
 
-def _with_looks(plan: ScenePlan, hair: Float[ndarray, "3"]) -> ScenePlan:
-    """The same with what is on the skin and on the head."""
-    person, seed = plan.person, plan.seed
-    beard = draw_beard(stream(person, _BEARD), hair if plan.hair is None else plan.hair.color)
-    made_up = None if beard else draw_make_up(stream(seed, _MAKE_UP))
-    headwear = draw_headwear(stream(seed, _HEADWEAR))
-    skin = draw_skin(stream(person, _SKIN))
+def _people(studio: Studio, wishes: list[Wish]) -> list[_Person]:
+    """Who is in the pictures; everybody is drawn once, and plain people are without hair."""
+    wanted = [(wish.seed if wish.person is None else wish.person, wish.plain) for wish in wishes]
+    seeds = list(dict.fromkeys(wanted))
+    drawn = sample_coefficients(studio.model, [_generator(seed, _PERSON) for seed, _ in seeds], expressions=False)
+    skins, painted = luminance(studio.mean_colors(drawn.tex, "face")), studio.hair_colors(drawn.tex)
+    people = {}
+    for i, (seed, plain) in enumerate(seeds):
+        person = _Person(drawn.id[i : i + 1], drawn.tex[i : i + 1], float(skins[i]), painted[i])
+        people[seed, plain] = person if plain else _grown(person, seed)
+    return [people[key] for key in wanted]
+
+
+def _grown(person: _Person, seed: int) -> _Person:
+    """The same with hair, beard, lashes and skin."""
+    hair = draw_hair(stream(seed, _HAIR), person.hair_color)
+    beard = draw_beard(stream(seed, _BEARD), person.hair_color if hair is None else hair.color)
+    skin = draw_skin(stream(seed, _SKIN))
     if beard:
         skin = replace(skin, stubble=max(skin.stubble, 0.5))
-    lashes = float(stream(person, _LASHES).uniform(0.03, 0.065)) * (1.25 if made_up else 1.0)
-    return replace(plan, skin=skin, make_up=made_up, beard=beard, lashes_dm=lashes, headwear=headwear)
+    lashes = float(stream(seed, _LASHES).uniform(0.03, 0.065))
+    return replace(person, hair=hair, skin=skin, beard=beard, lashes_dm=lashes)
+
+
+def _lamp(wish: Wish, skin_luminance: float) -> Light:
+    rng = stream(wish.seed, _LIGHT)
+    drawn = picked(rng, LIGHT_KINDS) if wish.light is None else wish.light
+    return draw_light(rng, drawn, skin_luminance, plain=wish.plain)
+
+
+def _with_looks(plan: ScenePlan, person: _Person) -> ScenePlan:
+    """The same with what is on the skin and on the head."""
+    made_up = None if person.beard else draw_make_up(stream(plan.seed, _MAKE_UP))
+    headwear = draw_headwear(stream(plan.seed, _HEADWEAR))
+    lashes = person.lashes_dm * (1.25 if made_up else 1.0)
+    return replace(plan, skin=person.skin, make_up=made_up, beard=person.beard, lashes_dm=lashes, headwear=headwear)
 
 
 def plan_plain_scene(studio: Studio, seed: int, *, size: int = 400) -> ScenePlan:
@@ -195,18 +256,17 @@ def plan_plain_scene(studio: Studio, seed: int, *, size: int = 400) -> ScenePlan
     return replace(plan, lens=Lens(blur_px=0.4, shot_noise=0.01, read_noise=0.002, quality=92))
 
 
-def ray_rotation(place_dm: Float[ndarray, "3"], distance_dm: float) -> Float[ndarray, "3 3"]:
-    """The shortest turn from the camera's axis to the line from a place to the camera.
+def ray_rotations(places_dm: Float[ndarray, "B 3"], distances_dm: Float[ndarray, " B"]) -> Float[ndarray, "B 3 3"]:
+    """The shortest turns from the camera's axis to the lines from places to the camera.
 
     A head that looks into the camera from beside the axis is turned by it.
     """
-    toward = np.array([0.0, 0.0, distance_dm]) - place_dm
-    toward = toward / np.linalg.norm(toward)
-    axis = np.cross([0.0, 0.0, 1.0], toward)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-12:
-        return np.eye(3)
-    return Rotation.from_rotvec(axis / sine * np.arctan2(sine, toward[2])).as_matrix()
+    toward = np.array([0.0, 0.0, 1.0]) * distances_dm[:, None] - places_dm
+    toward = toward / np.linalg.norm(toward, axis=1, keepdims=True)
+    x, y, z = toward.T
+    share = 1.0 / (1.0 + z)  # places are before the camera: z is positive
+    rows = [1.0 - share * x * x, -share * x * y, x, -share * x * y, 1.0 - share * y * y, y, -x, -y, z]
+    return np.stack(rows, -1).reshape(-1, 3, 3)
 
 
 def viewed_rotation(coefficients: FaceCoefficients, distance_dm: float) -> Float[ndarray, "B 3 3"]:
@@ -215,35 +275,39 @@ def viewed_rotation(coefficients: FaceCoefficients, distance_dm: float) -> Float
     Comparable between cameras with different principal points, unlike the rotation itself.
     """
     turned = rotation_from_angles(coefficients.angles.double()).numpy()
-    rays = [ray_rotation(place, distance_dm) for place in coefficients.translation.double().numpy()]
-    return np.stack([ray.T @ rotation for ray, rotation in zip(rays, turned, strict=True)])
+    places = coefficients.translation.double().numpy()
+    return ray_rotations(places, np.full(len(places), distance_dm)).transpose(0, 2, 1) @ turned
 
 
-def _expression(model: FaceModel, seed: int) -> tuple[Float[torch.Tensor, "1 K"], str]:
-    """What the face does and what that is called; models without named weights draw from their prior."""
+def _expression(model: FaceModel, wish: Wish) -> tuple[Float[Tensor, "1 K"], str] | None:
+    """What the face does and what that is called, if anything; models without named weights draw from their prior."""
+    chance = stream(wish.seed, _EXPRESSION).random() >= NEUTRAL_SHARE
+    if not (chance if wish.expression is None else wish.expression):
+        return None
     if not model.exp_is_box or "jawOpen" not in model.exp_names:
-        return sample_coefficients(model, _generator(seed, _EXPRESSION), expressions=True).exp, "from the prior"
-    return expression_weights(stream(seed, _GESTURE), model.exp_names)
+        drawn = sample_coefficients(model, _generator(wish.seed, _EXPRESSION), expressions=True).exp
+        exp, gesture = drawn, "from the prior"
+    else:
+        exp, gesture = expression_weights(stream(wish.seed, _GESTURE), model.exp_names)
+    return CALM * exp if wish.plain else exp, gesture
 
 
-def _viewed_rotation(
+def _drawn_view(
     rng: np.random.Generator, yaw_deg: float | None, tilt_deg: tuple[float, float]
-) -> tuple[Float[ndarray, "3 3"], float]:
-    bin_index = rng.choice(len(YAW_SHARES), p=YAW_SHARES)
-    drawn = float(rng.uniform(*YAW_RANGES_DEG[bin_index]) * rng.choice([-1.0, 1.0]))
+) -> tuple[float, float, float]:
+    """Pitch, yaw and roll, degrees."""
+    drawn = float(rng.uniform(*picked(rng, _YAW_ODDS)) * sign(rng))
     yaw = drawn if yaw_deg is None else float(yaw_deg)
     pitch, roll = np.clip(rng.standard_normal(2), -2.5, 2.5) * tilt_deg
-    angles = torch.deg2rad(torch.tensor([[pitch, yaw, roll]], dtype=torch.float64))
-    return rotation_from_angles(angles)[0].numpy(), yaw
+    return float(pitch), yaw, float(roll)
 
 
-def _camera_and_place(
-    rng: np.random.Generator, width: int, height: int, eye_px: tuple[float, float] | None, distance_dm: float | None
-) -> tuple[Camera, Float[ndarray, "3"]]:
+def _camera_and_place(rng: np.random.Generator, wish: Wish) -> tuple[Camera, Float[ndarray, "3"]]:
     """A camera at arm's length to several metres, and where the head is."""
+    width, height = wish.width, wish.height
     drawn = float(np.clip(np.exp(rng.normal(np.log(10.0), 0.45)), 4.0, 30.0))
-    distance = drawn if distance_dm is None else distance_dm
-    low, high = eye_px or (24.0, max(24.5, min(width, height) / 4.0))
+    distance = drawn if wish.distance_dm is None else wish.distance_dm
+    low, high = wish.eye_px or (24.0, max(24.5, min(width, height) / 4.0))
     size_px = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     focal = size_px * distance / MEAN_EYE_DISTANCE_DM
     reach_px = 1.6 / MEAN_EYE_DISTANCE_DM * size_px  # the head should stay inside where there is room

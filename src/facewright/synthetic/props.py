@@ -11,6 +11,7 @@ from scipy.sparse import coo_array, csr_array, diags_array
 
 from facewright.geometry.mesh import vertex_normals
 from facewright.morphable.linear import FaceModel
+from facewright.synthetic.dice import picked
 from facewright.synthetic.shells import Shell, joined, make_shell, tube
 
 PropKind = Literal["none", "glasses", "sunglasses", "mask", "object"]
@@ -70,8 +71,7 @@ class MaskRig:
 
 def draw_prop(rng: np.random.Generator) -> PropKind:
     """What covers the face."""
-    kinds = list(PROP_KINDS)
-    return kinds[rng.choice(len(kinds), p=list(PROP_KINDS.values()))]
+    return picked(rng, PROP_KINDS)
 
 
 def glasses(rng: np.random.Generator, marks: Float[ndarray, "68 3"], ear: Float[ndarray, "3"], *, dark: bool) -> Shell:

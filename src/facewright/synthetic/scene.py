@@ -10,9 +10,10 @@ from facewright.geometry.frames import project_points
 from facewright.records import Camera, FaceCoefficients, Photo, TensorRecord
 from facewright.render.rasterizers import rasterize
 from facewright.render.visibility import surface_distance
+from facewright.synthetic.dice import stream
 from facewright.synthetic.engine import Exposure, expose
 from facewright.synthetic.lens import take_picture
-from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM, NOISE_STREAM, ScenePlan, stream
+from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM, NOISE_STREAM, ScenePlan
 from facewright.synthetic.staging import Stage, set_stage
 from facewright.synthetic.studio import Studio
 

@@ -22,10 +22,11 @@ from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import Camera, FaceCoefficients
 from facewright.synthetic.beards import beard_shell, lash_shell
 from facewright.synthetic.clothes import torso
-from facewright.synthetic.hair import hair_shell
+from facewright.synthetic.dice import stream
+from facewright.synthetic.hair import Outline, hair_shell, outlines_of
 from facewright.synthetic.headwear import hair_under, headwear_shell
 from facewright.synthetic.makeup import make_up
-from facewright.synthetic.plan import CLOTHES_STREAM, OBJECT_STREAM, ScenePlan, stream
+from facewright.synthetic.plan import CLOTHES_STREAM, OBJECT_STREAM, ScenePlan
 from facewright.synthetic.props import face_mask, glasses
 from facewright.synthetic.shading import Lighting
 from facewright.synthetic.shadows import FAINT, soften, sunlit, sunlit_compiled
@@ -206,7 +207,8 @@ def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str
     albedos = torch.addmm(model.mean_albedo.flatten(), joined.tex, model.albedo_basis.flatten(0, 1).T).view(shape)
     known: dict[bytes, Shell] = {}
     here, moved = heads.cpu(), offsets.view(shape).cpu()
-    shells = [_worn(studio, plan, here[i], moved[i], bodies[i], known) for i, plan in enumerate(plans)]
+    outlines, skins = outlines_of(studio.hair, moved.numpy()), studio.mean_colors(joined.tex.cpu(), "neck")
+    shells = [_worn(studio, plan, here[i], outlines[i], skins[i], bodies[i], known) for i, plan in enumerate(plans)]
     surface = _surfaces(studio, plans, albedos, joined.exp)
     return Stage(studio, plans, heads, *surface, rotation_from_angles(joined.angles), joined.translation, shells)
 
@@ -229,25 +231,25 @@ def _worn(
     studio: Studio,
     plan: ScenePlan,
     head: Tensor,
-    offsets: Tensor,
+    outline: Outline,
+    skin: Float[ndarray, "3"],
     body: Float[ndarray, "3 3"],
     known: dict[bytes, Shell],
 ) -> list[Shell]:
     """What is worn; the hair of a person is made once."""
-    skin = studio.mean_color(plan.coefficients.tex, "neck")
     shells = [torso(stream(plan.person, CLOTHES_STREAM), body, skin)]
-    hair, moved = plan.hair, offsets.numpy()
+    hair = plan.hair
     if hair is not None and plan.headwear is not None:
         hair = hair_under(plan.headwear, hair)
-        shells.append(hair_shell(hair, studio.hair, moved))
+        shells.append(hair_shell(hair, outline))
     elif hair is not None:
         key = plan.coefficients.id.numpy().tobytes() + hair.strand_seed.to_bytes(8, "little")
         if key not in known:
-            known[key] = hair_shell(hair, studio.hair, moved)
+            known[key] = hair_shell(hair, outline)
         shells.append(known[key])
     if plan.headwear is not None:
         thick = 0.0 if hair is None else float(hair.thickness.max())
-        shells.append(headwear_shell(plan.headwear, studio.hair, moved, thick))
+        shells.append(headwear_shell(plan.headwear, outline, thick))
     face = head.numpy()
     if plan.beard is not None:
         shells.append(beard_shell(plan.beard, studio.hairy, face))

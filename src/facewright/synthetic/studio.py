@@ -133,14 +133,15 @@ class Studio:
         """A soft mask of the model."""
         return self.model.annotations.regions[name]
 
-    def mean_color(self, tex: Float[Tensor, "1 K"], region: str) -> Float[ndarray, "3"]:
-        """Average albedo over a region, by the person's albedo coefficients."""
+    def mean_colors(self, tex: Float[Tensor, "B K"], region: str) -> Float[ndarray, "B 3"]:
+        """Average albedo over a region, by the people's albedo coefficients."""
         mean, modes = self._region_colors[region]
-        return (mean + modes @ tex[0]).clamp_min(0.004).double().numpy()
+        return (mean + tex @ modes.T).clamp_min(0.004).double().numpy()
 
-    def hair_color(self, tex: Float[Tensor, "1 K"]) -> Float[ndarray, "3"]:
-        """The person's own hair: of brows and scalp the darker one (a scalp may be bald)."""
-        return min((self.mean_color(tex, region) for region in ("brows", "scalp")), key=luminance)
+    def hair_colors(self, tex: Float[Tensor, "B K"]) -> Float[ndarray, "B 3"]:
+        """The people's own hair: of brows and scalp the darker one (a scalp may be bald)."""
+        brows, scalp = (self.mean_colors(tex, region) for region in ("brows", "scalp"))
+        return np.where((luminance(scalp) < luminance(brows))[:, None], scalp, brows)
 
     @cached_property
     def _region_colors(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -157,6 +158,6 @@ def open_studio(face_model: str = "open") -> Studio:
     return Studio(load_face_model(face_model).requires_grad_(False))
 
 
-def luminance(color: Float[ndarray, "3"]) -> float:
+def luminance(colors: Float[ndarray, "*B 3"]) -> Float[ndarray, "*B"]:
     """Of linear sRGB."""
-    return float(color @ np.array([0.2126, 0.7152, 0.0722]))
+    return np.asarray(colors @ np.array([0.2126, 0.7152, 0.0722]))

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from facewright.render.lighting import sh_basis
+from facewright.synthetic.dice import sign
 
 DIRECTIONS = 600
 Radiance = Float[ndarray, "N 3"]
@@ -52,13 +53,18 @@ def even_directions() -> Float[ndarray, "N 3"]:
     return np.stack([ring * np.cos(turn), ring * np.sin(turn), z], -1)
 
 
-def patch(
-    directions: Float[ndarray, "N 3"], azimuth: float, height: float, wide: float, tall: float
-) -> Float[ndarray, " N"]:
-    """A soft rectangle on the sphere, 0..1: a window, a lamp, a softbox. Radians; azimuth from +z."""
-    around = np.arctan2(directions[:, 0], directions[:, 2]) - azimuth
-    around = np.abs((around + np.pi) % (2.0 * np.pi) - np.pi)
-    above = np.abs(np.arcsin(directions[:, 1].clip(-1.0, 1.0)) - height)
+@cache
+def _even_angles() -> tuple[Float[ndarray, " N"], Float[ndarray, " N"]]:
+    """Azimuth from +z and height of ``even_directions``, radians."""
+    at = even_directions()
+    return np.arctan2(at[:, 0], at[:, 2]), np.arcsin(at[:, 1].clip(-1.0, 1.0))
+
+
+def patch(azimuth: float, height: float, wide: float, tall: float) -> Float[ndarray, " N"]:
+    """A soft rectangle on the sphere at ``even_directions``, 0..1: a window, a lamp, a softbox. Radians."""
+    azimuths, heights = _even_angles()
+    around = np.abs((azimuths - azimuth + np.pi) % (2.0 * np.pi) - np.pi)
+    above = np.abs(heights - height)
     soft = 0.12  # about the distance of the directions
     return ((wide - around) / soft).clip(0.0, 1.0) * ((tall - above) / soft).clip(0.0, 1.0)
 
@@ -86,7 +92,7 @@ def _shade(rng: np.random.Generator, at: ndarray) -> Radiance:
     """Under trees or beside a house: half of the sky is missing, and what hides it is coloured."""
     light = _sky(rng, at)
     azimuth = rng.uniform(-np.pi, np.pi)
-    hidden = patch(at, azimuth, rng.uniform(0.0, 0.9), rng.uniform(0.8, 1.6), rng.uniform(0.5, 1.2))[:, None]
+    hidden = patch(azimuth, rng.uniform(0.0, 0.9), rng.uniform(0.8, 1.6), rng.uniform(0.5, 1.2))[:, None]
     wall = rng.uniform(0.08, 0.5) * (np.array([0.75, 1.0, 0.5]) if rng.random() < 0.4 else _tint(rng, 0.15))
     return light * (1.0 - hidden) + wall * hidden
 
@@ -99,7 +105,7 @@ def _room(rng: np.random.Generator, at: ndarray) -> Radiance:
     light = walls * (1.0 + 0.4 * up) * np.where(up < -0.5, rng.uniform(0.3, 0.9), 1.0)
     for _ in range(int(rng.integers(1, 5))):
         place = (rng.uniform(-np.pi, np.pi), rng.uniform(0.5, 1.4), rng.uniform(0.15, 0.5), rng.uniform(0.1, 0.3))
-        light = light + patch(at, *place)[:, None] * lamp * rng.uniform(2.0, 8.0)
+        light = light + patch(*place)[:, None] * lamp * rng.uniform(2.0, 8.0)
     return light + (_window(rng, at) if rng.random() < 0.4 else 0.0)
 
 
@@ -109,14 +115,14 @@ def _window(rng: np.random.Generator, at: ndarray) -> Radiance:
     azimuth = rng.uniform(-2.2, 2.2)
     for k in range(int(rng.integers(1, 3))):
         place = (azimuth + 0.9 * k, rng.uniform(0.0, 0.4), rng.uniform(0.25, 0.7), rng.uniform(0.3, 0.7))
-        light = light + patch(at, *place)[:, None] * DAYLIGHT * rng.uniform(3.0, 8.0)
+        light = light + patch(*place)[:, None] * DAYLIGHT * rng.uniform(3.0, 8.0)
     return light
 
 
 def _studio(rng: np.random.Generator, at: ndarray) -> Radiance:
     """Softboxes: a key, a fill, perhaps a rim light and a reflector from below; or a ring about the camera."""
     light = rng.uniform(0.03, 0.35) + np.zeros_like(at)
-    side = rng.choice([-1.0, 1.0])
+    side = sign(rng)
     boxes = [
         (side * rng.uniform(0.2, 1.1), rng.uniform(0.1, 0.9), rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.6), 6.0),
         (-side * rng.uniform(0.3, 1.4), rng.uniform(-0.1, 0.6), 0.5, 0.5, rng.uniform(0.0, 3.0)),
@@ -126,7 +132,7 @@ def _studio(rng: np.random.Generator, at: ndarray) -> Radiance:
     if rng.random() < 0.25:
         boxes.append((0.0, -0.9, 0.8, 0.3, rng.uniform(1.0, 3.0)))
     for azimuth, height, wide, tall, power in boxes:
-        light = light + power * patch(at, azimuth, height, wide, tall)[:, None]
+        light = light + power * patch(azimuth, height, wide, tall)[:, None]
     return light * _tint(rng, 0.03)
 
 
@@ -135,14 +141,14 @@ def _hall(rng: np.random.Generator, at: ndarray) -> Radiance:
     light = 0.05 * _tint(rng, 0.3) + np.zeros_like(at)
     for _ in range(int(rng.integers(2, 6))):
         place = (rng.uniform(-np.pi, np.pi), rng.uniform(0.2, 1.2), 0.2, 0.2)
-        light = light + patch(at, *place)[:, None] * TUNGSTEN * _tint(rng, 0.15) * rng.uniform(2.0, 10.0)
+        light = light + patch(*place)[:, None] * TUNGSTEN * _tint(rng, 0.15) * rng.uniform(2.0, 10.0)
     return light
 
 
 def _dusk(rng: np.random.Generator, at: ndarray) -> Radiance:
     """The sun is down or nearly: warm along one side of the horizon, blue above."""
     up, azimuth = at[:, 1:2], rng.uniform(-np.pi, np.pi)
-    warm = patch(at, azimuth, 0.1, 1.2, 0.35)[:, None] * np.array([1.8, 0.9, 0.4]) * rng.uniform(1.0, 4.0)
+    warm = patch(azimuth, 0.1, 1.2, 0.35)[:, None] * np.array([1.8, 0.9, 0.4]) * rng.uniform(1.0, 4.0)
     above = np.where(up > 0.0, np.array([0.55, 0.75, 1.2]) * (0.3 + 0.4 * up), 0.12 * np.array([1.1, 1.0, 0.9]))
     return above * rng.uniform(0.4, 1.2) + warm
 
@@ -153,7 +159,7 @@ def _neon(rng: np.random.Generator, at: ndarray) -> Radiance:
     for _ in range(int(rng.integers(2, 4))):
         color = np.exp(0.45 * rng.standard_normal(3))
         place = (rng.uniform(-2.4, 2.4), rng.uniform(-0.3, 0.8), rng.uniform(0.3, 0.9), rng.uniform(0.2, 0.6))
-        light = light + patch(at, *place)[:, None] * color * rng.uniform(1.0, 5.0)
+        light = light + patch(*place)[:, None] * color * rng.uniform(1.0, 5.0)
     return light
 
 

@@ -23,19 +23,23 @@ from facewright.synthetic import (
     ScenePlan,
     Stage,
     Studio,
+    Wish,
     draw_pictures,
     open_studio,
-    plan_scene,
+    plan_scenes,
     require_training_seed,
     set_stage,
 )
+from facewright.synthetic.dice import picked, sign, stream
 from facewright.synthetic.hair import draw_hair
-from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM, ray_rotation, stream
+from facewright.synthetic.light import harmonics_of_lights
+from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM, ray_rotations
 from facewright.train.samples import MARGIN_SHARE, STORED_CROP_SIZE, DataCard, TrainingSample, empty_points
 
 _FRAMING_STREAM, _DARKROOM_STREAM, _HAIRCUT_STREAM = 20, 21, 22  # beside those of the scene
 YAW_RANGES_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 95.0))
 YAW_SHARES = (0.45, 0.3, 0.25)
+_YAW_ODDS = dict(zip(YAW_RANGES_DEG, YAW_SHARES, strict=True))
 TILT_DEG = (15.0, 14.0)
 """More turned and tilted than the scenes that measure: what is learnt at the rim serves the middle."""
 POINT_NOISE = 0.03
@@ -182,7 +186,7 @@ def frame_people(
         per_person: pictures of one person.
         device: where to draw.
     """
-    stage = set_stage(studio, [_plan(studio, seed, crop_size, per_person) for seed in seeds], device)
+    stage = set_stage(studio, _plans(studio, seeds, crop_size, per_person), device)
     plans = stage.plans
     cameras = [plan.camera for plan in plans]
     numbers = np.array([[float(c.focal_px[0]), float(c.cx[0]), float(c.cy[0]), c.distance_dm] for c in cameras])
@@ -280,28 +284,27 @@ def _inside_photo(picture: UInt8[ndarray, "H W 3"], photo: Camera, drawn: Camera
     return picture * inside[..., None].astype(np.uint8)
 
 
-def _plan(studio: Studio, seed: int, crop_size: int, per_person: int = 1) -> ScenePlan:
-    """A scene whose face is as large as in the crop, rarely smaller (then it will be enlarged and soft)."""
+def _plans(studio: Studio, seeds: list[int], crop_size: int, per_person: int = 1) -> list[ScenePlan]:
+    """Scenes; further pictures of a person may show another haircut."""
+    wishes, chances = zip(*(_wish(seed, crop_size, per_person) for seed in seeds), strict=True)
+    plans = plan_scenes(studio, list(wishes))
+    colors = studio.hair_colors(torch.cat([plan.coefficients.tex for plan in plans]))
+    for i, (plan, chance) in enumerate(zip(plans, chances, strict=True)):
+        if plan.person != plan.seed and chance < OTHER_HAIR_SHARE:
+            plans[i] = replace(plan, hair=draw_hair(stream(plan.seed, _HAIRCUT_STREAM), colors[i]))
+    return plans
+
+
+def _wish(seed: int, crop_size: int, per_person: int) -> tuple[Wish, float]:
+    """For a face as large as in the crop, rarely smaller (then it will be enlarged and soft); and a number in 0..1."""
     rng = stream(seed, _FRAMING_STREAM + 100)
     in_crop = CROP_RESCALE * crop_size / CROP_SIZE * MEAN_EYE_DISTANCE_DM
     eye_px = in_crop * float(rng.uniform(0.95, 1.15) if rng.random() >= COARSE_SHARE else rng.uniform(0.4, 0.95))
     size = int(np.ceil(eye_px * rng.uniform(4.6, 8.0)))
-    place = rng.choice(len(YAW_SHARES), p=YAW_SHARES)
-    yaw = float(rng.uniform(*YAW_RANGES_DEG[place]) * rng.choice([-1.0, 1.0]))
-    plan = plan_scene(
-        studio,
-        seed,
-        person=seed - seed % per_person,
-        width=size,
-        height=size,
-        eye_px=(eye_px, eye_px * 1.001),
-        yaw_deg=yaw,
-        tilt_deg=TILT_DEG,
-    )
-    if plan.person != seed and rng.random() < OTHER_HAIR_SHARE:
-        cut = draw_hair(stream(seed, _HAIRCUT_STREAM), studio.hair_color(plan.coefficients.tex))
-        plan = replace(plan, hair=cut)
-    return plan
+    yaw = float(rng.uniform(*picked(rng, _YAW_ODDS)) * sign(rng))
+    eyes = (eye_px, eye_px * 1.001)
+    person = seed - seed % per_person
+    return Wish(seed, person, size, size, eyes, yaw_deg=yaw, tilt_deg=TILT_DEG), float(rng.random())
 
 
 def _detected(five: Float[Tensor, "5 2"], plan: ScenePlan, rng: np.random.Generator) -> Float[Tensor, "5 2"]:
@@ -348,9 +351,10 @@ def _truth_in_crop(
         crop_size: side of the crops, px.
     """
     plans = stage.plans
-    rays = [ray_rotation(p.coefficients.translation[0].double().numpy(), p.camera.distance_dm) for p in plans]
+    places = torch.cat([plan.coefficients.translation for plan in plans]).double().numpy()
+    rays = ray_rotations(places, np.array([plan.camera.distance_dm for plan in plans]))
     world = stage.rotation.double().cpu()
-    start = torch.from_numpy(np.stack(rays)).transpose(-1, -2) @ world
+    start = torch.from_numpy(rays).transpose(-1, -2) @ world
     rotation, place = nearest_pose(shape, wanted, start, crop_camera(size=crop_size))
     turned = (world @ rotation.transpose(-1, -2)).numpy()  # world from the crop camera's world
     return FaceCoefficients(
@@ -358,7 +362,7 @@ def _truth_in_crop(
         torch.cat([plan.coefficients.exp for plan in plans]),
         torch.cat([plan.coefficients.tex for plan in plans]),
         angles_from_rotation(rotation).float(),
-        torch.cat([plan.light.sh(turn) for plan, turn in zip(plans, turned, strict=True)]),
+        harmonics_of_lights([plan.light for plan in plans], turned),
         place.float(),
     )
 

@@ -15,8 +15,12 @@ def can_compile() -> bool:
 
 
 @cache
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., None], *, contract: bool = False) -> Callable[..., None]:
     """The function, compiled without the interpreter's lock; division by zero gives infinity, as in numpy.
+
+    Args:
+        function: a loop in the part of Python that numba knows.
+        contract: whether products may be added without rounding them first: faster, and not the same bits everywhere.
 
     Raises:
         MissingExtraError: numba is not installed.
@@ -29,7 +33,8 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
             "or use backend='torch'"
         ) from error
     bare = inspect.unwrap(function)  # the runtime shape checks of the tests wrap what numba must see bare
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"} if contract else False}
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(bare)
+        return numba.njit(cache=True, **options)(bare)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(nogil=True, error_model="numpy")(bare)
+        return numba.njit(**options)(bare)

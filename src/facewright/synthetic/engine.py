@@ -160,7 +160,8 @@ def _held(stage: Stage, index: int, camera: Camera) -> tuple[ndarray, ndarray] |
     plan = stage.plans[index]
     if plan.prop != "object":
         return None
-    face = stage.world_of(stage.studio.face_vertices)[index : index + 1].cpu()
+    head = stage.heads[index].index_select(0, stage.studio.face_vertices.to(stage.heads.device))
+    face = (head @ stage.rotation[index].T + stage.translation[index])[None].cpu()
     points = project_points(face, camera)[0, :, :2].numpy()
     skin = stage.studio.mean_colors(plan.coefficients.tex, "neck")[0]
     return held_before(plan, points, (camera.height, camera.width), skin)

@@ -5,9 +5,10 @@ from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
+from facewright.compiled import can_compile, compiled
 from facewright.synthetic.dice import sign
 
 CODED_SIZE, CODED_RANGE = 4096, 2.0
@@ -86,10 +87,9 @@ def draw_lens(rng: np.random.Generator, face_px: float, *, dark: bool) -> Lens:
 
 def take_picture(linear: Float[ndarray, "H W 3"], lens: Lens, rng: np.random.Generator) -> UInt8[ndarray, "H W 3"]:
     """Expose, develop and compress."""
-    exposed = _exposed(linear.astype(np.float32), lens, rng)
-    table = _tones(lens.shoulder, lens.contrast)
-    place = np.sqrt(exposed.clip(0.0, CODED_RANGE)) * np.float32((CODED_SIZE - 1) / CODED_RANGE**0.5)
-    coded = table.take((place + np.float32(0.5)).astype(np.intp))
+    reached = _through_glass(np.ascontiguousarray(linear, np.float32), lens)
+    noise = _drawn_noise(rng, *reached.shape[:2], lens.demosaic_px) if lens.shot_noise > 0 else None
+    coded = read_sensor_compiled(reached, lens, noise) if can_compile() else read_sensor(reached, lens, noise)
     if lens.saturation != 1.0:
         grey = np.broadcast_to(np.array([0.299, 0.587, 0.114], np.float32), (3, 3))
         mixing = lens.saturation * np.eye(3, dtype=np.float32) + (1.0 - lens.saturation) * grey
@@ -106,8 +106,8 @@ def take_picture(linear: Float[ndarray, "H W 3"], lens: Lens, rng: np.random.Gen
     return _saved(levels, lens.quality_again)
 
 
-def _exposed(picture: Float[ndarray, "H W 3"], lens: Lens, rng: np.random.Generator) -> Float[ndarray, "H W 3"]:
-    """What the sensor reads, linear."""
+def _through_glass(picture: Float[ndarray, "H W 3"], lens: Lens) -> Float[ndarray, "H W 3"]:
+    """What reaches the sensor, linear."""
     if lens.vignette > 0.0:
         y, x = (np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in picture.shape[:2])
         picture = picture * (1.0 - 0.5 * lens.vignette * (y[:, None] ** 2 + x**2))[..., None]
@@ -115,22 +115,74 @@ def _exposed(picture: Float[ndarray, "H W 3"], lens: Lens, rng: np.random.Genera
         picture = cv2.GaussianBlur(picture, (0, 0), lens.blur_px)
     if lens.motion_px > 1.0:
         picture = cv2.filter2D(picture, -1, _shake(lens))
-    picture = picture.clip(0.0, None)
-    if lens.shot_noise > 0:
-        deviation = cv2.sqrt(picture * np.float32(lens.shot_noise**2) + np.float32(lens.read_noise**2))
-        picture = picture + deviation * _noise(rng, picture.shape[0], picture.shape[1], lens.demosaic_px)
-    if lens.balance != (1.0, 1.0, 1.0):
-        picture = picture * np.array(lens.balance, np.float32)
     return picture
 
 
-def _noise(rng: np.random.Generator, height: int, width: int, blur_px: float) -> Float[ndarray, "H W 3"]:
-    """A part of ready noise, turned by chance; drawing it anew would take longer than all the rest."""
+@dataclass(frozen=True)
+class Noise:
+    """A part of ready noise, turned by chance; drawing it anew would take longer than all the rest.
+
+    Attributes:
+        piece: deviation 1, rows and columns turned already.
+        channels: of the piece that red, green and blue take.
+        signs: of them.
+    """
+
+    piece: Float[ndarray, "H W 3"]
+    channels: Int[ndarray, "3"]
+    signs: Float[ndarray, "3"]
+
+
+def _drawn_noise(rng: np.random.Generator, height: int, width: int, blur_px: float) -> Noise:
     bank = _noise_bank(max(NOISE_BANK_PX, 1 << (max(height, width) - 1).bit_length()), round(blur_px / BLUR_STEP_PX))
     top, left = rng.integers(bank.shape[0] - height + 1), rng.integers(bank.shape[1] - width + 1)
     piece = bank[top : top + height, left : left + width]
     signs = rng.choice(np.array([-1.0, 1.0], np.float32), 3)
-    return piece[:: int(sign(rng)), :: int(sign(rng)), rng.permutation(3)] * signs
+    return Noise(piece[:: int(sign(rng)), :: int(sign(rng))], rng.permutation(3), signs)
+
+
+def read_sensor(picture: Float[ndarray, "H W 3"], lens: Lens, noise: Noise | None) -> Float[ndarray, "H W 3"]:
+    """Levels 0..255 of what reaches the sensor: noise, wrong balance, tones.
+
+    Args:
+        picture: linear light.
+        lens: what is done to it.
+        noise: None: none.
+    """
+    picture = picture.clip(0.0, None)
+    if noise is not None:
+        deviation = np.sqrt(picture * np.float32(lens.shot_noise**2) + np.float32(lens.read_noise**2))
+        picture = picture + deviation * (noise.piece[..., noise.channels] * noise.signs)
+    picture = picture * np.array(lens.balance, np.float32)
+    place = np.sqrt(picture.clip(0.0, CODED_RANGE)) * np.float32((CODED_SIZE - 1) / CODED_RANGE**0.5)
+    return _tones(lens.shoulder, lens.contrast).take((place + np.float32(0.5)).astype(np.intp))
+
+
+def read_sensor_compiled(picture: Float[ndarray, "H W 3"], lens: Lens, noise: Noise | None) -> Float[ndarray, "H W 3"]:
+    """``read_sensor`` in one loop.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    levels, numbers = np.zeros_like(picture), np.array([lens.shot_noise**2, lens.read_noise**2], np.float32)
+    balance, tones = np.array(lens.balance, np.float32), _tones(lens.shoulder, lens.contrast)
+    if noise is None:
+        noise, numbers = Noise(picture, np.arange(3), np.zeros(3, np.float32)), np.zeros(2, np.float32)
+    compiled(_read_sensor)(picture, noise.piece, noise.channels, noise.signs, numbers, balance, tones, levels)
+    return levels
+
+
+def _read_sensor(picture, noise, channels, signs, numbers, balance, tones, levels):
+    """The loop of ``read_sensor_compiled``. For numba."""
+    zero, half, brightest = np.float32(0.0), np.float32(0.5), np.float32(CODED_RANGE)
+    scale = np.float32((CODED_SIZE - 1) / CODED_RANGE**0.5)
+    for i in range(picture.shape[0]):
+        for j in range(picture.shape[1]):
+            for k in range(3):
+                light = max(picture[i, j, k], zero)
+                light += np.sqrt(light * numbers[0] + numbers[1]) * (noise[i, j, channels[k]] * signs[k])
+                light = min(max(light * balance[k], zero), brightest)
+                levels[i, j, k] = tones[np.uintp(np.sqrt(light) * scale + half)]
 
 
 @cache
@@ -144,8 +196,9 @@ def _saved(levels: UInt8[ndarray, "H W 3"], quality: int) -> UInt8[ndarray, "H W
     """Through a JPEG of a quality; 0: as it is."""
     if not quality:
         return levels
-    _, code = cv2.imencode(".jpg", levels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))[..., ::-1])
+    swapped = cv2.cvtColor(levels, cv2.COLOR_RGB2BGR)
+    _, code = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB))
 
 
 def _shake(lens: Lens) -> Float[ndarray, "K K"]:
@@ -160,12 +213,22 @@ def _shake(lens: Lens) -> Float[ndarray, "K K"]:
 
 def _tones(shoulder: float, contrast: float) -> Float[ndarray, " T"]:
     """Levels 0..255 by the root of linear light: highlights roll off, contrast turns about middle grey."""
-    linear = np.square(np.linspace(0.0, CODED_RANGE**0.5, CODED_SIZE, dtype=np.float32))
-    if shoulder < 1.0:
+    linear, coded, turned = _plain_tones()
+    first = int(linear.searchsorted(shoulder, side="right")) if shoulder < 1.0 else CODED_SIZE
+    if first < CODED_SIZE:
         room = 1.0 - shoulder
-        linear = np.where(linear > shoulder, shoulder + room * -np.expm1((shoulder - linear) / room), linear)
-    linear = linear.clip(0.0, 1.0)
-    coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        bright = 1.055 * (shoulder + room * -np.expm1((shoulder - linear[first:]) / room)) ** (1 / 2.4) - 0.055
+        coded = np.concatenate([coded[:first], bright])
+        turned = np.concatenate([turned[:first], np.sin(2.0 * np.pi * bright)]) if contrast else turned
     if contrast:
-        coded = coded - contrast / (2.0 * np.pi) * np.sin(2.0 * np.pi * coded)
+        coded = coded - contrast / (2.0 * np.pi) * turned
     return (255.0 * coded).astype(np.float32)
+
+
+@cache
+def _plain_tones() -> tuple[Float[ndarray, " T"], Float[ndarray, " T"], Float[ndarray, " T"]]:
+    """Linear light of the tone table's entries, its code 0..1, and the sine that contrast bends the code by."""
+    linear = np.square(np.linspace(0.0, CODED_RANGE**0.5, CODED_SIZE, dtype=np.float32))
+    clipped = linear.clip(0.0, 1.0)
+    coded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+    return linear, coded, np.sin(2.0 * np.pi * coded)

@@ -23,8 +23,8 @@ GIVEN_OFF = 11
 BACK_FACING = -0.2
 """Cosine to the view below which a normal is turned around: insides of shells."""
 GLOSS_POWER = 12.0
-FAINTEST_COSINE = 0.45
-"""Below it the compiled twin leaves gloss out: 0.45^12 is 7e-5 of what skin mirrors."""
+FAINTEST_LOG = 9.5
+"""Where gloss is below exp(-9.5), 7e-5 of what is mirrored at most, the compiled twin leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def light_vertices_compiled(table: Float[ndarray, "N 16"], light: Lighting, inde
     numbers = [light.sun[index], light.sun_direction[index], light.gloss[index : index + 1]]
     numbers = torch.cat([*numbers, light.camera_z[index : index + 1]]).numpy()
     given_off = np.zeros((len(table), GIVEN_OFF), np.float32)
-    compiled(_light)(table, light.polynomial[index].contiguous().numpy(), numbers, given_off)
+    compiled(_light, contract=True)(table, light.polynomial[index].contiguous().numpy(), numbers, given_off)
     return given_off
 
 
@@ -131,7 +131,7 @@ def shade_picture_compiled(
     height, width = (side // oversampling for side in fragments.face_index.shape[1:])
     picture = np.zeros((height, width, 4), np.float32)
     index, weights = fragments.face_index[0].numpy(), fragments.barycentrics[0].numpy()
-    compiled(_shade_rays)(given_off, faces, index, weights, sun.numpy(), grain_bytes(), picture)
+    compiled(_shade_rays, contract=True)(given_off, faces, index, weights, sun.numpy(), grain_bytes(), picture)
     return picture
 
 
@@ -184,7 +184,9 @@ def _shade_rays(given_off, faces, face_index, barycentrics, sun, grain, picture)
     finer = face_index.shape[0] // picture.shape[0]
     one, zero = np.float32(1.0), np.float32(0.0)
     share, power = one / np.float32(finer * finer), np.float32(GLOSS_POWER)
-    cells, faintest = np.float32(GRAIN_SIZE // 2), np.float32(FAINTEST_COSINE)
+    cells, faintest = np.float32(GRAIN_SIZE // 2), np.float32(FAINTEST_LOG)
+    two, third, fifth, seventh = np.float32(2.0), np.float32(2 / 3), np.float32(2 / 5), np.float32(2 / 7)
+    sixteenth, half, sixth, last = np.float32(1 / 16), np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
     step = np.float32(1.0 / GRAIN_STEPS)
     for row in range(face_index.shape[0]):
         i = row // finer
@@ -199,15 +201,31 @@ def _shade_rays(given_off, faces, face_index, barycentrics, sun, grain, picture)
             if strength != zero:
                 place = 0
                 for k in range(3, 6):
-                    at = wa * given_off[a, k] + wb * given_off[b, k] + wc * given_off[c, k]
-                    place = place * GRAIN_SIZE + (int(np.floor(at * cells)) & (GRAIN_SIZE - 1))
-                mottle *= np.exp(strength * step * np.float32(grain[np.uintp(place)]))
+                    at = (wa * given_off[a, k] + wb * given_off[b, k] + wc * given_off[c, k]) * cells
+                    cell = np.int32(at)  # toward zero
+                    place = place * GRAIN_SIZE + ((cell - (at < cell)) & (GRAIN_SIZE - 1))
+                x = strength * step * np.float32(grain[np.uintp(place)])
+                # exp(x) = exp(x / 16)^16, by five terms of its series: to 1e-4 where the logarithm is below 4.
+                x *= sixteenth
+                x = one + x * (one + x * (half + x * (sixth + x * last)))
+                x *= x
+                x *= x
+                x *= x
+                mottle *= x * x
             cosine = wa * given_off[a, 9] + wb * given_off[b, 9] + wc * given_off[c, 9]
-            if cosine > faintest:
+            exponent = power * (one + wa * given_off[a, 7] + wb * given_off[b, 7] + wc * given_off[c, 7])
+            if exponent * (one - cosine) < faintest:
                 mirrored = wa * given_off[a, 8] + wb * given_off[b, 8] + wc * given_off[c, 8]
                 if mirrored > zero:
-                    exponent = power * (one + wa * given_off[a, 7] + wb * given_off[b, 7] + wc * given_off[c, 7])
-                    spot = share * cosine**exponent * mirrored
+                    # cos^e = exp(e log(cos)); the logarithm is 2 artanh((cos - 1) / (cos + 1)), by four terms.
+                    x = (cosine - one) / (cosine + one)
+                    u = x * x
+                    x = exponent * x * (two + u * (third + u * (fifth + u * seventh))) * sixteenth
+                    x = one + x * (one + x * (half + x * (sixth + x * last)))
+                    x *= x
+                    x *= x
+                    x *= x
+                    spot = share * mirrored * x * x
             j = column // finer
             for k in range(3):
                 matte = wa * given_off[a, k] + wb * given_off[b, k] + wc * given_off[c, k]

@@ -57,12 +57,10 @@ class Assembly:
     """One picture's meshes as one; the head comes first.
 
     Attributes:
-        vertices: model frame, dm.
-        table: of vertices; normals and positions are not filled in.
+        table: of vertices; positions are in the model frame, normals are not filled in.
         faces: of all.
     """
 
-    vertices: Float[ndarray, "N 3"]
     table: Float[ndarray, "N 16"]
     faces: Int[ndarray, "F 3"]
 
@@ -171,18 +169,20 @@ class Stage:
         return table, torch.cat(faces).to(device)
 
     def figure(self, index: int) -> Assembly:
-        """One picture's own meshes, on the CPU."""
+        """One picture's own meshes, on the CPU.
+
+        Raises:
+            MissingExtraError: numba is not installed.
+        """
         shells, head = self.shells[index], self.heads[index].numpy()
         starts = np.cumsum([len(head)] + [len(shell.vertices) for shell in shells]).tolist()
-        table, vertices = np.zeros((starts[-1], COLUMNS), np.float32), np.zeros((starts[-1], 3), np.float32)
-        table[: len(head)], vertices[: len(head)] = self.studio.columns, head
-        table[: len(head), :3] = self.albedos[index].numpy()
-        table[: len(head), 6], table[: len(head), 7] = self.grain[index].numpy(), self.gloss[index].numpy()
+        table, skin = np.zeros((starts[-1], COLUMNS), np.float32), (self.albedos, self.grain, self.gloss)
+        compiled(_dress)(self.studio.columns, head, *(part[index].numpy() for part in skin), table)
         for shell, start, end in zip(shells, starts[:-1], starts[1:], strict=True):
             _fill(table[start:end], shell)
-            vertices[start:end] = shell.vertices.numpy()
+            table[start:end, 13:] = shell.vertices.numpy()
         moved = [shell.faces.numpy() + start for shell, start in zip(shells, starts, strict=False)]
-        return Assembly(vertices, table, np.concatenate([self.studio.model.faces.numpy(), *moved]))
+        return Assembly(table, np.concatenate([self.studio.model.faces.numpy(), *moved]))
 
 
 def set_stage(studio: Studio, plans: list[ScenePlan], device: torch.device | str = "cpu") -> Stage:
@@ -276,6 +276,16 @@ def _fill(rows: Float[ndarray, "N 16"], shell: Shell) -> None:
     rows[:, 6], rows[:, 7] = shell.grain.numpy(), shell.gloss.numpy()
 
 
+def _dress(columns, head, albedo, grain, gloss, table):
+    """A head's rows of a table of zeros. For numba."""
+    for n in range(head.shape[0]):
+        for k in range(3):
+            table[n, k] = albedo[n, k]
+            table[n, 3 + k] = columns[n, 3 + k]
+            table[n, 13 + k] = head[n, k]
+        table[n, 6], table[n, 7], table[n, 9] = grain[n], gloss[n], columns[n, 9]
+
+
 def _faint(plan: ScenePlan) -> bool:
     """Whether the sun is too weak to cast shadows."""
     light = plan.light
@@ -312,14 +322,12 @@ def light_figure(
     """
     pose = torch.cat([stage.rotation[index].flatten(), stage.translation[index]]).numpy()
     numbers = np.array([*_camera_numbers(camera), camera.width, camera.height], np.float32)
-    clip = np.zeros((len(figure.vertices), 4), np.float32)
+    clip = np.zeros((len(figure.table), 4), np.float32)
     plan, head = stage.plans[index], (stage.heads.shape[1], len(stage.studio.model.faces))
     toward = plan.light.sun_direction.astype(np.float32)
     seen, lit = np.zeros_like(figure.faces), np.zeros_like(figure.faces)
     counts, tilt = np.zeros(2, np.int64), stage.tilt[index].numpy()
-    compiled(_place)(
-        figure.vertices, figure.faces, pose, numbers, toward, head[1], figure.table, clip, seen, lit, counts, tilt
-    )
+    compiled(_place)(figure.faces, pose, numbers, toward, head[1], figure.table, clip, seen, lit, counts, tilt)
     if _faint(plan):
         figure.table[:, 8] = 1.0
     else:
@@ -327,7 +335,7 @@ def light_figure(
     return torch.from_numpy(clip)[None], seen[: counts[0]]
 
 
-def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen, lit, counts, tilt):
+def _place(faces, pose, camera, toward, head_faces, table, clip, seen, lit, counts, tilt):
     """Positions and normals into a table; clip coordinates; which faces camera and sun may see. For numba.
 
     A head is closed: faces that are seen from behind have others before them, and are half of the work.
@@ -337,8 +345,8 @@ def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen,
     focal, cx, cy, away, width, height = camera[0], camera[1], camera[2], camera[3], camera[4], camera[5]
     near, far = np.float32(NEAR_DM / 10.0) * away, np.float32(FAR_DM / 10.0) * away
     deep, flat = (far + near) / (far - near), two * far * near / (far - near)
-    for n in range(vertices.shape[0]):
-        x, y, z = vertices[n, 0], vertices[n, 1], vertices[n, 2]
+    for n in range(table.shape[0]):
+        x, y, z = table[n, 13], table[n, 14], table[n, 15]
         wx = pose[0] * x + pose[1] * y + pose[2] * z + pose[9]
         wy = pose[3] * x + pose[4] * y + pose[5] * z + pose[10]
         wz = pose[6] * x + pose[7] * y + pose[8] * z + pose[11]
@@ -366,7 +374,7 @@ def _place(vertices, faces, pose, camera, toward, head_faces, table, clip, seen,
             lit[lit_count, 0], lit[lit_count, 1], lit[lit_count, 2] = a, b, c
             lit_count += 1
     counts[0], counts[1] = seen_count, lit_count
-    for n in range(vertices.shape[0]):
+    for n in range(table.shape[0]):
         x, y, z = table[n, 10], table[n, 11], table[n, 12]
         scale = one / max(np.sqrt(x * x + y * y + z * z), tiny)
         x, y, z = x * scale, y * scale, z * scale

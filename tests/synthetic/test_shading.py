@@ -124,8 +124,9 @@ def test_twins_agree_on_random_surfaces(rng: torch.Generator) -> None:
     corners = torch.rand(1, 20, 20, 3, generator=rng)
     weights = corners / corners.sum(-1, keepdim=True)
     fragments = Fragments(index, weights, torch.zeros(1, 20, 20))
+    index_of_all = np.repeat(np.arange(count)[:, None], 3, 1)
     faces = (3 * torch.arange(count)[:, None] + torch.arange(3)).numpy()
-    given_off = light_vertices_compiled(table.numpy(), light, 1)
+    given_off = light_vertices_compiled(table.numpy(), index_of_all, light, 1)
     found = shade_picture_compiled(given_off.repeat(3, 0), faces, fragments, light.sun[1], 2)
 
     plain = light_vertices(table[None], light.of([1]))[0]
@@ -196,6 +197,7 @@ def test_a_missing_compiler_names_the_remedy(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MissingExtraError, match=r"pip install 'facewright\[fast\]'"):
         light_vertices_compiled(
             np.zeros((3, 16), np.float32),
+            np.zeros((1, 3), np.int64),
             Lighting(torch.ones(1, 9, 3), torch.ones(1, 3), torch.ones(1, 3), one, one),
             0,
         )

@@ -1,5 +1,6 @@
 """The stream of batches: a function of the step alone, shared exactly, and points that move with the pixels."""
 
+import pickle
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.train import loader
 from facewright.train.jitter import NO_JITTER, CropJitter, CropPlace, place_crop
-from facewright.train.loader import BatchStream, rows_of_shares
+from facewright.train.loader import BatchStream, _held, _hold, _levels_held, rows_of_shares
 from facewright.train.make import make_data
 from facewright.train.rnet_settings import RUN_PRESETS
 from facewright.train.samples import DataCard, TrainingBatch
@@ -56,13 +57,37 @@ def test_a_batch_is_what_it_says(datasets: list[DataSet]) -> None:
     assert not packed[9:].any()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stream_goes_on_as_if_it_had_never_stopped(datasets: list[DataSet], workers: int) -> None:
     unbroken = list(islice(stream(datasets).batches(), 40))  # several epochs of the photographs
     resumed = list(islice(stream(datasets, workers=workers).batches(from_step=29), 11))
     assert all(equal(a, b) for a, b in zip(unbroken[29:], resumed, strict=True))
     assert not equal(unbroken[0], unbroken[1])
-    assert not equal(stream(datasets, seed=4).batch(0), unbroken[0])
+    assert not equal(stream(datasets, seed=4).batch(0), unbroken[0].in_shares())
+
+
+def test_processes_make_the_same_batches_from_a_copy(datasets: list[DataSet]) -> None:
+    """What is sent to a process begins anew there, without caches."""
+    here = stream(datasets, row_shares=[np.arange(1.0, 201.0), np.ones(40)])
+    there: BatchStream = pickle.loads(pickle.dumps(here))
+    for step in (0, 17):
+        assert equal(there.levels(step), here.levels(step))
+    _hold(there)
+    try:
+        assert equal(_levels_held(17), here.levels(17))
+    finally:
+        _held().clear()
+
+
+def test_pictures_travel_as_bytes(datasets: list[DataSet]) -> None:
+    levels = next(stream(datasets).batches())
+    assert levels.crops.dtype == levels.skin.dtype == torch.uint8
+    for arrived in (levels.to("cpu"), levels.in_shares(), stream(datasets).batch(0)):
+        assert arrived.crops.dtype == torch.float32
+        assert torch.equal(arrived.crops, levels.crops.float() * (1.0 / 255.0))
+        assert torch.equal(arrived.skin, levels.skin.float() * (1.0 / 255.0))
+    assert levels.to(torch.float64).crops.dtype == torch.float64
+    assert levels.to(torch.float64).crops.max() <= 1.0
 
 
 def test_processes_see_together_what_one_sees(datasets: list[DataSet]) -> None:

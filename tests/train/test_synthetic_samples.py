@@ -23,13 +23,12 @@ from facewright.train import synthetic as synthetic_module
 from facewright.train.samples import TrainingSample
 from facewright.train.synthetic import (
     BORDER_SHARE,
-    GREY_SHARE,
     POINT_NOISE,
     POSE_STRIDE,
     SceneSampler,
     _detected,
     _developed,
-    _plan,
+    _plans,
     crops_by_five,
     data_card,
     frame_people,
@@ -50,7 +49,7 @@ def studio() -> Studio:
 
 @pytest.fixture(scope="module")
 def plans(studio: Studio) -> list[ScenePlan]:
-    return [_plan(studio, seed, SIZE) for seed in SEEDS]
+    return _plans(studio, list(SEEDS), SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +223,7 @@ def test_neighbours_may_show_one_person(studio: Studio) -> None:
         assert torch.equal(other.tex, truths[0].tex)
         assert not torch.equal(other.angles, truths[0].angles)
     assert not torch.equal(truths[4].id, truths[0].id)
-    plans = [_plan(studio, seed, 48, 40) for seed in range(40)]
+    plans = _plans(studio, list(range(40)), 48, 40)
     cuts = [None if plan.hair is None else plan.hair.strand_seed for plan in plans]
     same = np.mean([cut == cuts[0] for cut in cuts[1:]])
     assert len(set(cuts)) > 5
@@ -251,16 +250,14 @@ def test_points_to_cut_by_err_like_a_detectors(plans: list[ScenePlan]) -> None:
         assert np.abs(turned.mean((0, 1))).max() < 0.01
 
 
-def test_the_darkroom_grades_greys_and_cuts() -> None:
-    ramp = np.linspace(60, 200, 20 * 20 * 3).reshape(20, 20, 3).astype(np.uint8)
+def test_the_darkroom_grades_and_cuts() -> None:
+    ramp = np.linspace(110, 200, 20 * 20 * 3).reshape(20, 20, 3).astype(np.uint8)
     kept = ramp.copy()
     pictures = [_developed(ramp, np.random.default_rng(seed)) for seed in range(600)]
     np.testing.assert_array_equal(ramp, kept)
-    grey = np.mean([(np.ptp(picture, axis=2) == 0).all() for picture in pictures])
     sides = np.array(
         [[not edge.any() for edge in (p[0], p[-1], p[:, 0], p[:, -1])] for p in pictures if p[10, 10].any()]
     )
-    assert grey == pytest.approx(GREY_SHARE, abs=0.03)
     assert sides.any(1).mean() == pytest.approx(BORDER_SHARE, abs=0.03)
     assert sides.any(0).all()  # every side at some time
     assert sides.sum(1).max() == 1

@@ -14,6 +14,18 @@ _WIDE = np.array([0.53, 0.60, 0.78, 1.22, 1.7, 2.0, 2.05, 1.95, 1.9])
 _DEEP = np.array([0.58, 0.63, 0.7, 0.8, 0.9, 1.0, 1.1, 1.1, 1.1])
 
 
+def _usual_body() -> Float[ndarray, "N 3"]:
+    """Level by level, of middling build."""
+    heights = np.concatenate([np.linspace(0.1, -0.7, LEVELS - 4), [-1.0, -1.5, -2.4, -3.5]])
+    wide, deep = (np.interp(-heights, -_HEIGHT, row)[:, None] for row in (_WIDE, _DEEP))
+    turn = 2.0 * np.pi * np.arange(AROUND) / AROUND
+    x = wide * np.sin(turn)
+    return np.stack([x, np.broadcast_to(heights[:, None], x.shape), deep * np.cos(turn)], -1).reshape(-1, 3)
+
+
+_UPRIGHT = _usual_body()
+
+
 def torso(rng: np.random.Generator, body_from_head: Float[ndarray, "3 3"], skin: Float[ndarray, "3"]) -> Shell:
     """Neck opening and shoulders in clothes; the body need not face where the head does.
 
@@ -22,13 +34,8 @@ def torso(rng: np.random.Generator, body_from_head: Float[ndarray, "3 3"], skin:
         body_from_head: rotation of the body relative to the head's frame.
         skin: linear albedo of what the clothes leave bare.
     """
-    heights = np.concatenate([np.linspace(0.1, -0.7, LEVELS - 4), [-1.0, -1.5, -2.4, -3.5]])
-    build = rng.uniform(0.9, 1.15), rng.uniform(0.9, 1.1)
-    wide, deep = (np.interp(-heights, -_HEIGHT, row) * k for row, k in zip((_WIDE, _DEEP), build, strict=True))
-    turn = 2.0 * np.pi * np.arange(AROUND) / AROUND
-    x, z = wide[:, None] * np.sin(turn), deep[:, None] * np.cos(turn)
-    y = np.broadcast_to(heights[:, None] + 0.02 * rng.standard_normal(), x.shape)
-    body = np.stack([x, y, z], -1).reshape(-1, 3)
+    body = _UPRIGHT * [rng.uniform(0.9, 1.15), 1.0, rng.uniform(0.9, 1.1)]
+    body[:, 1] += 0.02 * rng.standard_normal()
     color, grain = _dressed(rng, body, skin)
     vertices = body @ body_from_head.T + NECK_BASE
     shell = make_shell(vertices, grid_faces(LEVELS, AROUND, closed=True), color, places=3 * body, grain=grain)

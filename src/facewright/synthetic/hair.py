@@ -48,7 +48,7 @@ _HAIRLINE = np.radians([46.0, 50.0, 60.0, 86.0, 84.0, 120.0, 130.0])
 AZIMUTHS = -np.pi + 2.0 * np.pi * np.arange(COLUMNS) / COLUMNS
 _ROWS = np.linspace(0.0, 1.0, ROWS)[:, None]
 _USUAL_LINE = np.interp(np.abs(AZIMUTHS), _HAIRLINE_AT, _HAIRLINE)
-Outline = Float[ndarray, "T A 4"]
+Outline = Float[ndarray, "T O 4"]
 """Of a person's head around ``CENTRE``: how far it reaches, and how far from the mean head it lies, dm."""
 
 
@@ -201,10 +201,10 @@ def outlines_of(rig: HairRig, offsets: Float[ndarray, "B V 3"]) -> Float[ndarray
 
 def skull_sheet(
     outline: Outline,
-    azimuth: Float[ndarray, "*around A"],
-    polar: Float[ndarray, "R A"],
-    thickness: Float[ndarray, "R A"],
-) -> Float[ndarray, "R A 3"]:
+    azimuth: Float[ndarray, "*around S"],
+    polar: Float[ndarray, "R S"],
+    thickness: Float[ndarray, "R S"],
+) -> Float[ndarray, "R S 3"]:
     """Places over a person's skin, dm.
 
     Args:
@@ -214,14 +214,16 @@ def skull_sheet(
         thickness: distance from the skin.
     """
     row = polar.clip(0.0, POLAR_LIMIT) * ((_TABLE[0] - 1) / POLAR_LIMIT)
-    column = (azimuth + np.pi) * (COLUMNS / (2.0 * np.pi))
+    column = np.round((azimuth + np.pi) * (COLUMNS / (2.0 * np.pi)), 9)  # whole for those of the table
     upper, left = np.minimum(row.astype(int), _TABLE[0] - 2), np.floor(column).astype(int)
     down, right = (row - upper)[..., None], (column - left)[..., None]
     flat, first = outline.reshape(-1, 4), upper * COLUMNS + left % COLUMNS
-    next_column = (left + 1) % COLUMNS - left % COLUMNS
-    read = (1.0 - right) * ((1.0 - down) * flat[first] + down * flat[first + COLUMNS])
-    first = first + next_column
-    read += right * ((1.0 - down) * flat[first] + down * flat[first + COLUMNS])
+    read = flat.take(first, 0)
+    read += down * (flat.take(first + COLUMNS, 0) - read)
+    if right.any():
+        beside = first + ((left + 1) % COLUMNS - left % COLUMNS)
+        other = flat.take(beside, 0)
+        read += right * (other + down * (flat.take(beside + COLUMNS, 0) - other) - read)
     return CENTRE + (read[..., :1] + thickness[..., None]) * _directions(azimuth, polar) + read[..., 1:]
 
 

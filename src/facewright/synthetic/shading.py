@@ -96,8 +96,16 @@ def shade_samples(
     return values[:, :3] * mottle[:, None] + spot[:, None] * sun.index_select(0, picture)
 
 
-def light_vertices_compiled(table: Float[ndarray, "N 16"], light: Lighting, index: int) -> Float[ndarray, "N 11"]:
-    """``light_vertices`` for one picture on the CPU.
+def light_vertices_compiled(
+    table: Float[ndarray, "N 16"], faces: Int[ndarray, "F 3"], light: Lighting, index: int
+) -> Float[ndarray, "N 11"]:
+    """``light_vertices`` for one picture on the CPU; zeros for what is no corner of the faces.
+
+    Args:
+        table: as there.
+        faces: that the camera may see.
+        light: of the scenes.
+        index: of the picture.
 
     Raises:
         MissingExtraError: numba is not installed.
@@ -105,7 +113,7 @@ def light_vertices_compiled(table: Float[ndarray, "N 16"], light: Lighting, inde
     numbers = [light.sun[index], light.sun_direction[index], light.gloss[index : index + 1]]
     numbers = torch.cat([*numbers, light.camera_z[index : index + 1]]).numpy()
     given_off = np.zeros((len(table), GIVEN_OFF), np.float32)
-    compiled(_light, contract=True)(table, light.polynomial[index].contiguous().numpy(), numbers, given_off)
+    compiled(_light, contract=True)(table, faces, light.polynomial[index].contiguous().numpy(), numbers, given_off)
     return given_off
 
 
@@ -148,12 +156,17 @@ def _polynomial_matrix() -> Float[Tensor, "9 9"]:
     return torch.stack([constant, *linear, cross[0], cross[1], square[2], cross[2], square[0]])
 
 
-def _light(table, light, numbers, given_off):
+def _light(table, faces, light, numbers, given_off):
     """The loop of ``light_vertices_compiled``. For numba: literals would make all of it float64."""
     one, zero, tiny = np.float32(1.0), np.float32(0.0), np.float32(1e-12)
     darkest, turned = np.float32(LEAST_MATTE), np.float32(BACK_FACING)
     tx, ty, tz, shine, camera_z = numbers[3], numbers[4], numbers[5], numbers[6], numbers[7]
+    wanted = np.zeros(table.shape[0], np.bool_)
+    for f in range(faces.shape[0]):
+        wanted[np.uintp(faces[f, 0])], wanted[np.uintp(faces[f, 1])], wanted[np.uintp(faces[f, 2])] = True, True, True
     for n in range(table.shape[0]):
+        if not wanted[n]:
+            continue
         ex, ey, ez = -table[n, 13], -table[n, 14], camera_z - table[n, 15]
         scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
         ex, ey, ez = ex * scale, ey * scale, ez * scale

@@ -1,4 +1,7 @@
-"""Skin that has lived: occluded hollows, blotches, redness, freckles, moles, stubble, folds of age and of expression.
+"""Skin that has lived: occluded hollows, blotches, redness, moles, stubble, folds of age and of expression.
+
+Freckles, and the dark lines that age leaves in a face at rest, are the albedo's own (its modes are truth) and are not
+drawn here a second time; here folds of age only tilt the surface.
 
 Everything is a value per vertex of the head: a multiplier of the albedo, gloss, grain, and a tilt of the normal (a fold
 is a valley: shape stays as the coefficients say). Places come from the model's regions and landmarks.
@@ -82,9 +85,6 @@ class SkinRig:
         kinds |= {name: skin * patchy * _mask(masks, name) for name in BLUSHING}
         grown = np.maximum(_mask(masks, "beard"), _mask(masks, "moustache"))
         kinds["stubble"] = skin * grown * (1.0 + 0.25 * _noises(rng, at, NOISE_SCALES_DM[0], VARIANTS))
-        freckled = _mask(masks, "cheeks") + _mask(masks, "nose") + 0.5 * _mask(masks, "under_eye") + 0.1 * masks["face"]
-        spots = rng.random((VARIANTS, len(at))) < 0.4 * freckled.clip(0.0, 1.0)
-        kinds["freckles"] = skin * spots * rng.random((VARIANTS, len(at)))
         kinds["creases"] = skin * creases
         single = {"lips": _mask(masks, "lips"), "bags": _mask(masks, "under_eye"), "nose": _mask(masks, "nose_tip")}
         single |= {"hollow": np.log(openness), "lining": (inside & ~teeth) * np.log(0.5), "skin": skin}
@@ -109,11 +109,10 @@ class SkinLook:
         occlusion: how much hollows darken: exponent of the openness.
         redness: of cheeks, nose, chin and under the eyes.
         blotches: deviation of the logarithm of the albedo by scale.
-        freckles: how many and how dark.
         moles: how many.
         stubble: how dark a shaven beard shows, 0..1.
         bags: darkness under the eyes.
-        age: depth of the folds without any expression, 0..1.
+        age: depth of the folds, 0..1: how much they tilt without any expression, and darken with one.
         oil: factor of the gloss.
         pores: factor of the grain.
         lips: redness of the lips.
@@ -123,7 +122,6 @@ class SkinLook:
     occlusion: float
     redness: tuple[float, float, float, float]
     blotches: tuple[float, float, float]
-    freckles: float
     moles: int
     stubble: float
     bags: float
@@ -152,7 +150,7 @@ class SkinMarks:
 
 
 def draw_skin(rng: np.random.Generator) -> SkinLook:
-    """Somebody's skin: mostly smooth and young, sometimes freckled, unshaven, red or old.
+    """Somebody's skin: mostly smooth and young, sometimes unshaven, red or old.
 
     Args:
         rng: random state; it advances.
@@ -167,7 +165,6 @@ def draw_skin(rng: np.random.Generator) -> SkinLook:
             float(rng.uniform(0.01, 0.05)),
             float(rng.uniform(0.01, 0.06)),
         ),
-        freckles=float(rng.uniform(0.2, 1.0)) if rng.random() < 0.12 else 0.0,
         moles=int(rng.poisson(1.2)),
         stubble=float(rng.uniform(0.1, 1.0)) if rng.random() < 0.25 else 0.0,
         bags=float(np.clip(rng.normal(0.2, 0.25) + 0.3 * age, 0.0, 1.0)),
@@ -189,8 +186,9 @@ def skin_marks(looks: list[SkinLook | None], rig: SkinRig, expressions: Float[Te
     """
     device, count = rig.fields.device, rig.fields.shape[1]
     shown = expressions.cpu().numpy()
-    depths = np.stack([_fold_depths(look, rig, row) for look, row in zip(looks, shown, strict=True)])
-    weights = np.stack([_weights(look, rig, depth) for look, depth in zip(looks, depths, strict=True)])
+    moved = np.stack([_folds_shown(look, rig, row) for look, row in zip(looks, shown, strict=True)])
+    weights = np.stack([_weights(look, rig, depth) for look, depth in zip(looks, moved, strict=True)])
+    depths = moved + np.array([[0.0 if look is None else 0.8 * look.age] for look in looks])
     summed = torch.from_numpy(weights).float().to(device).flatten(0, 1) @ rig.fields
     summed = summed.view(len(looks), MARKS, count)
     for tone, look in zip(summed, looks, strict=True):
@@ -223,7 +221,6 @@ def _weights(look: SkinLook | None, rig: SkinRig, depth: Float[ndarray, " F"]) -
         add(name, strength * REDNESS)
     add("lips", 0.8 * look.lips * REDNESS)
     add("bags", -0.28 * look.bags * np.array([0.9, 1.0, 0.85]))
-    add("freckles", -0.9 * look.freckles * np.array([0.5, 0.85, 1.1]))
     add("stubble", -look.stubble * np.array([0.42, 0.38, 0.30]))
     add("hollow", look.occlusion * np.array([0.85, 1.0, 1.06]))
     add("lining", np.ones(3))
@@ -237,8 +234,8 @@ def _weights(look: SkinLook | None, rig: SkinRig, depth: Float[ndarray, " F"]) -
     return weights
 
 
-def _fold_depths(look: SkinLook | None, rig: SkinRig, expression: Float[ndarray, " K"]) -> Float[ndarray, " F"]:
-    """Each fold's depth: what age has left, and what the face does, the more the older."""
+def _folds_shown(look: SkinLook | None, rig: SkinRig, expression: Float[ndarray, " K"]) -> Float[ndarray, " F"]:
+    """Each fold's depth by what the face does, the more the older."""
     if look is None:
         return np.zeros(len(FOLDS))
     weights = dict(zip(rig.names, expression.tolist(), strict=True))
@@ -247,7 +244,7 @@ def _fold_depths(look: SkinLook | None, rig: SkinRig, expression: Float[ndarray,
         return max(weights.get(name, 0.0), 0.5 * (weights.get(name + "Left", 0.0) + weights.get(name + "Right", 0.0)))
 
     moved = [max((shown(name) for name in names), default=0.0) for names in FOLDS.values()]
-    return look.age * 0.8 + np.array(moved) * (0.25 + 0.5 * look.age)
+    return np.array(moved) * (0.25 + 0.5 * look.age)
 
 
 def _mask(masks: dict[str, Float[ndarray, " V"]], name: str) -> Float[ndarray, " V"]:

@@ -78,12 +78,12 @@ class LiveStream:
     def batches(self, from_step: int = 0) -> Iterator[TrainingBatch]:
         """Batches of this process from a step on, without end."""
         if self.workers == 0:
-            yield from map(self.batch, count(from_step))
+            yield from map(self.levels, count(from_step))
         pool, workers = self._pool()
         ahead: deque[Future[TrainingBatch]] = deque()
         try:
             for step in count(from_step):
-                ahead.append(pool.submit(self.batch, step))
+                ahead.append(pool.submit(self.levels, step))
                 if len(ahead) > BATCHES_AHEAD * workers:
                     yield ahead.popleft().result()
         finally:
@@ -97,6 +97,10 @@ class LiveStream:
 
     def batch(self, step: int) -> TrainingBatch:
         """This process's rows of one step's batch."""
+        return self.levels(step).in_shares()
+
+    def levels(self, step: int) -> TrainingBatch:
+        """``batch`` with its pictures as bytes."""
         part = self.batch_size // self.world
         mine = range(self.rank * part, (self.rank + 1) * part)
         first = LIVE_SEED + self.seed * SCENES_PER_RUN + step * self.batch_size
@@ -114,7 +118,6 @@ class LiveStream:
             for place in places
         ]
         levels = np.stack(draw_windows(framed, windows)).transpose(0, 3, 1, 2)
-        crops = torch.from_numpy(np.ascontiguousarray(levels)).float().mul_(1.0 / 255.0)
         marks = np.stack(
             [place.points(points, MIRROR_68) for place, points in zip(places, framed.landmarks, strict=True)]
         )
@@ -123,8 +126,8 @@ class LiveStream:
             own = np.arange(468)  # nobody is mirrored
             dense = [place.points(points, own) for place, points in zip(places, framed.points, strict=True)]
         return TrainingBatch(
-            crops=crops,
-            skin=torch.zeros(part, self.crop_size, self.crop_size),
+            crops=torch.from_numpy(np.ascontiguousarray(levels)),
+            skin=torch.zeros(part, self.crop_size, self.crop_size, dtype=torch.uint8),
             landmarks=torch.from_numpy(marks),
             landmark_weights=torch.ones(part, 68),
             points=torch.from_numpy(np.stack(dense)),

@@ -4,24 +4,26 @@
 a checkpoint sees what the unbroken run would have seen, and processes that share a batch see together what one sees.
 """
 
+import multiprocessing
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cache, lru_cache
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from facewright.detect.landmarks import MESH_MIRROR
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
 from facewright.records import CoefficientLayout
 from facewright.train.jitter import USUAL_JITTER, CropJitter, CropPlace, place_crop
+from facewright.train.processes import take_one_thread
 from facewright.train.samples import DataCard, TrainingBatch
 from facewright.train.shards import DataSet, StoredGroup, decoded
 
@@ -57,6 +59,7 @@ class ShuffledRows:
         shares: Float[ndarray, " N"] | None = None,
     ) -> None:
         self.data, self.seed, self.together = data, seed, together
+        self._shares = shares
         self._begins = np.concatenate([[0], np.cumsum([rows for _, _, rows in data.groups])])
         self._ends = None if shares is None else np.round(np.cumsum(shares) * len(data) / np.sum(shares), 6)
         self._times = lru_cache(2)(self._times_shown)
@@ -64,6 +67,10 @@ class ShuffledRows:
         self._group = lru_cache(2 * WINDOW_GROUPS)(data.read_group)
         self._epoch = lru_cache(2)(self._shuffled_groups)
         self._window = lru_cache(4)(self._shuffled_rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Begun anew in other processes: caches and locks stay behind."""
+        return ShuffledRows, (self.data, self.seed, self.together, self._shares)
 
     def rows(self, first: int, number: int) -> _Rows:
         """Rows by their place in the endless order."""
@@ -116,7 +123,7 @@ class BatchStream:
         jitter: of the crops.
         rank: number of this process; it gets rows rank, rank + world, ... of every batch.
         world: number of processes; divides ``batch_size``.
-        workers: threads that make batches ahead; 0 makes them when asked for.
+        workers: processes that make batches ahead; 1: a thread; 0 makes them when asked for.
         together: neighbouring rows of a data set that stay neighbours, in one process' share too.
 
     Raises:
@@ -157,21 +164,36 @@ class BatchStream:
         self.rank, self.world, self.workers, self.together = rank, world, workers, together
 
     def batches(self, from_step: int = 0) -> Iterator[TrainingBatch]:
-        """Batches of this process from a step on, without end."""
+        """Batches of this process from a step on, without end; pictures are bytes until they are ``to`` a device."""
         if self.workers == 0:
-            yield from map(self.batch, count(from_step))
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="batches")
+            yield from map(self.levels, count(from_step))
+        pool, work = self._pool()
         ahead: deque[Future[TrainingBatch]] = deque()
         try:
             for step in count(from_step):
-                ahead.append(pool.submit(self.batch, step))
+                ahead.append(pool.submit(work, step))
                 if len(ahead) > BATCHES_AHEAD * self.workers:
                     yield ahead.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _pool(self) -> tuple[Executor, Callable[[int], TrainingBatch]]:
+        """Threads would wait for each other: half of the work is the interpreter's."""
+        if self.workers == 1:
+            return ThreadPoolExecutor(1, thread_name_prefix="batches"), self.levels
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.workers, context, initializer=_hold, initargs=(self,)), _levels_held
+
     def batch(self, step: int) -> TrainingBatch:
         """This process's rows of one step's batch.
+
+        Raises:
+            TrainingDataError: a shard is damaged.
+        """
+        return self.levels(step).in_shares()
+
+    def levels(self, step: int) -> TrainingBatch:
+        """``batch`` with its pictures as bytes.
 
         Raises:
             TrainingDataError: a shard is damaged.
@@ -192,6 +214,21 @@ class BatchStream:
             for order, number in zip(self.orders, self.counts, strict=True)
             for row in order.rows(step * number, number)
         ]
+
+
+@cache
+def _held() -> list[BatchStream]:
+    """What a process that makes batches makes them of, once it was told."""
+    return []
+
+
+def _hold(stream: BatchStream) -> None:
+    take_one_thread()
+    _held().append(stream)
+
+
+def _levels_held(step: int) -> TrainingBatch:
+    return _held()[0].levels(step)
 
 
 def rows_of_shares(shares: Sequence[float], rows: int) -> list[int]:
@@ -240,8 +277,8 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
         if stored.truth is not None:
             truth[i], known[i] = stored.truth[row], True
     return TrainingBatch(
-        crops=_shares(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))),
-        skin=_shares(skin),
+        crops=torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))),
+        skin=torch.from_numpy(skin),
         landmarks=torch.from_numpy(landmarks),
         landmark_weights=torch.from_numpy(weights_68),
         points=torch.from_numpy(points),
@@ -251,11 +288,6 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
         keys=[stored.keys[row] for stored, row, _ in rows],
         persons=torch.tensor([int(stored.persons[row]) for stored, row, _ in rows]),
     )
-
-
-def _shares(levels: UInt8[ndarray, "..."]) -> Float[Tensor, "..."]:
-    """0..255 to 0..1."""
-    return torch.from_numpy(levels).float().mul_(1.0 / 255.0)  # half the time of a new tensor
 
 
 _MESH_MIRROR = np.array(MESH_MIRROR)

@@ -1,8 +1,9 @@
 """What training data is: one sample as it is stored, many as a network sees them. Real or synthetic, the same."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
@@ -82,8 +83,8 @@ class TrainingBatch(TensorRecord):
     """Crops and what is known about them.
 
     Attributes:
-        crops: sRGB-coded, 0..1.
-        skin: skin attention, 0..1; 0 where unknown.
+        crops: sRGB-coded, 0..1; as bytes, 0..255, on their way to a device.
+        skin: skin attention, 0..1; 0 where unknown; as bytes like the crops.
         landmarks: iBUG-68, crop pixels.
         landmark_weights: 0 (unknown) .. 1.
         points: the detector's 468, crop pixels.
@@ -94,8 +95,8 @@ class TrainingBatch(TensorRecord):
         persons: number of who each is; -1 where unknown. None: all unknown.
     """
 
-    crops: Float[Tensor, "B 3 S S"]
-    skin: Float[Tensor, "B S S"]
+    crops: Float[Tensor, "B 3 S S"] | UInt8[Tensor, "B 3 S S"]
+    skin: Float[Tensor, "B S S"] | UInt8[Tensor, "B S S"]
     landmarks: Float[Tensor, "B 68 2"]
     landmark_weights: Float[Tensor, "B 68"]
     points: Float[Tensor, "B 468 2"]
@@ -108,6 +109,19 @@ class TrainingBatch(TensorRecord):
     def __len__(self) -> int:
         """Number of faces."""
         return len(self.crops)
+
+    def to(self, target: torch.device | torch.dtype | str) -> "TrainingBatch":
+        """Move and cast as every record; bytes travel as they are and become 0..1 where they arrive."""
+        if isinstance(target, torch.dtype):
+            return TensorRecord.to(self.in_shares(), target)
+        return super().to(target).in_shares()
+
+    def in_shares(self) -> "TrainingBatch":
+        """The same with pictures as numbers in 0..1."""
+        if self.crops.is_floating_point():
+            return self
+        crops, skin = (levels.float().mul_(1.0 / 255.0) for levels in (self.crops, self.skin))
+        return replace(self, crops=crops, skin=skin)
 
 
 def empty_points(count: int) -> tuple[Float[ndarray, "N 2"], Float[ndarray, " N"]]:

@@ -47,7 +47,7 @@ class DataSettings:
             person, where one was drawn after the other; 1: none.
         jitter: shift, resize and mirror crops.
         moves: how far.
-        workers: threads per training process that read ahead; 0: none.
+        workers: per training process, that read ahead: several are processes, one is a thread; 0: none.
         source: ``stored``: what lies in the folders; ``live``: synthetic people drawn while the network is trained,
             ``together`` pictures of each; where folders are given too, the first of the shares is theirs.
     """

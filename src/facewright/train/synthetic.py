@@ -44,7 +44,9 @@ TILT_DEG = (15.0, 14.0)
 """More turned and tilted than the scenes that measure: what is learnt at the rim serves the middle."""
 POINT_NOISE = 0.03
 """Error of the five points that a face is cut by, as a share of the eye distance; twice that in profile."""
-BORDER_SHARE, GREY_SHARE, GRADED_SHARE = 0.06, 0.06, 0.5
+BORDER_SHARE, GRADED_SHARE = 0.06, 0.5
+GRADED_TINT = 0.02
+"""Deviation of the logarithm of each channel's level: some 5 % of its light, as white balance errs."""
 COARSE_SHARE = 0.25
 """Of faces that are smaller in the photograph than in the crop: drawn small, and enlarged."""
 OTHER_HAIR_SHARE = 0.4
@@ -319,15 +321,13 @@ def _detected(five: Float[Tensor, "5 2"], plan: ScenePlan, rng: np.random.Genera
 
 
 def _developed(picture: UInt8[ndarray, "H W 3"], rng: np.random.Generator) -> UInt8[ndarray, "H W 3"]:
-    """What becomes of a picture after the camera: graded, turned grey, cut off at the border."""
+    """What becomes of a picture after the camera: graded, cut off at the border."""
     if rng.random() < GRADED_SHARE:
         levels = np.linspace(0.0, 1.0, 256)
         tone = levels ** np.exp(0.25 * rng.standard_normal())
         tone = 0.5 + (tone - 0.5) * np.exp(0.2 * rng.standard_normal()) + 0.05 * rng.standard_normal()
-        channels = tone[:, None] * np.exp(0.06 * rng.standard_normal(3))
+        channels = tone[:, None] * np.exp(GRADED_TINT * rng.standard_normal(3))
         picture = cv2.LUT(picture, (255.0 * channels.clip(0.0, 1.0) + 0.5).astype(np.uint8)[None])
-    if rng.random() < GREY_SHARE:
-        picture = np.repeat((picture @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)[..., None], 3, axis=2)
     if rng.random() < BORDER_SHARE:
         side, share = int(rng.integers(4)), rng.uniform(0.05, 0.3)
         turned = np.rot90(picture, side).copy()

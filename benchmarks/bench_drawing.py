@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import torch
 
-from facewright.synthetic import ScenePlan, open_studio, photograph, plan_scene, take_snapshots
+from facewright.synthetic import ScenePlan, Wish, open_studio, photograph, plan_scenes, take_snapshots
 from facewright.train.live import LiveStream
 
 SIZE, BATCH = 112, 32
@@ -57,15 +57,13 @@ def main() -> int:
     cv2.setNumThreads(1)
     studio = open_studio()
 
-    def plan(seed: int) -> ScenePlan:
-        return plan_scene(studio, seed, width=SIZE, height=SIZE, eye_px=(32.0, 33.0))
-
-    plans = [plan(seed) for seed in range(BATCH)]
+    wishes = [Wish(seed, width=SIZE, height=SIZE, eye_px=(32.0, 33.0)) for seed in range(BATCH)]
+    plans = plan_scenes(studio, wishes)
     live, pairs = LiveStream(BATCH, SIZE), LiveStream(BATCH, SIZE, per_person=4)
     found = pictures_per_second(
         arguments.turns,
         {
-            "planning": (BATCH, lambda: [plan(seed) for seed in range(BATCH)]),
+            "planning": (BATCH, lambda: plan_scenes(studio, wishes)),
             "one at a time, tensors": (4, lambda: [photograph(studio, each) for each in plans[:4]]),
             "together, compiled": (BATCH, lambda: take_snapshots(studio, plans)),
             "batches of --source live": (BATCH, lambda: live.batch(0)),

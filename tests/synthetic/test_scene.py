@@ -13,8 +13,10 @@ from facewright.synthetic import (
     HELD_OUT_SEED,
     Scene,
     Studio,
+    Wish,
     photograph,
     plan_scene,
+    plan_scenes,
     require_training_seed,
 )
 from facewright.synthetic.light import harmonics_of_lights
@@ -153,7 +155,7 @@ def test_people_and_scenes_are_separate_streams(studio: Studio) -> None:
 
 
 def test_yaw_covers_profiles(studio: Studio) -> None:
-    yaws = np.array([abs(small(studio, seed).yaw_deg) for seed in range(80)])
+    yaws = np.array([abs(plan.yaw_deg) for plan in plan_scenes(studio, [Wish(seed) for seed in range(80)])])
     shares = [np.mean(yaws <= 30), np.mean((yaws > 30) & (yaws <= 60)), np.mean(yaws > 60)]
     np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=0.15)
     assert yaws.max() <= 90.0

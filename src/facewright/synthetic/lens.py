@@ -88,7 +88,8 @@ def draw_lens(rng: np.random.Generator, face_px: float, *, dark: bool) -> Lens:
 def take_picture(linear: Float[ndarray, "H W 3"], lens: Lens, rng: np.random.Generator) -> UInt8[ndarray, "H W 3"]:
     """Expose, develop and compress."""
     reached = _through_glass(np.ascontiguousarray(linear, np.float32), lens)
-    noise = _drawn_noise(rng, *reached.shape[:2], lens.demosaic_px) if lens.shot_noise > 0 else None
+    height, width = reached.shape[:2]
+    noise = _drawn_noise(rng, height, width, lens.demosaic_px) if lens.shot_noise > 0 else None
     coded = read_sensor_compiled(reached, lens, noise) if can_compile() else read_sensor(reached, lens, noise)
     if lens.saturation != 1.0:
         grey = np.broadcast_to(np.array([0.299, 0.587, 0.114], np.float32), (3, 3))
@@ -99,7 +100,6 @@ def take_picture(linear: Float[ndarray, "H W 3"], lens: Lens, rng: np.random.Gen
     levels = (coded.clip(0.0, 255.0) + 0.5).astype(np.uint8)
     levels = _saved(levels, lens.quality)
     if lens.shrink < 1.0:
-        height, width = levels.shape[:2]
         small = (max(8, round(width * lens.shrink)), max(8, round(height * lens.shrink)))
         levels = _saved(cv2.resize(levels, small, interpolation=cv2.INTER_AREA), lens.quality_again)
         return cv2.resize(levels, (width, height), interpolation=cv2.INTER_CUBIC)

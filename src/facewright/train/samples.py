@@ -1,6 +1,7 @@
 """What training data is: one sample as it is stored, many as a network sees them. Real or synthetic, the same."""
 
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -112,9 +113,8 @@ class TrainingBatch(TensorRecord):
 
     def to(self, target: torch.device | torch.dtype | str) -> "TrainingBatch":
         """Move and cast as every record; bytes travel as they are and become 0..1 where they arrive."""
-        if isinstance(target, torch.dtype):
-            return TensorRecord.to(self.in_shares(), target)
-        return super().to(target).in_shares()
+        first = self.in_shares() if isinstance(target, torch.dtype) else self
+        return cast("TrainingBatch", super(TrainingBatch, first).to(target)).in_shares()
 
     def in_shares(self) -> "TrainingBatch":
         """The same with pictures as numbers in 0..1."""

@@ -46,7 +46,7 @@ def resfcn_variables(seed: int, *, width: float) -> dict[str, np.ndarray]:
         last = channels
     for i, channels in enumerate(LAYERS):
         scope, channels = "Conv2d_transpose" + (f"_{i}" if i else ""), scaled(channels)
-        kernel(scope, 4, channels, last, last // STRIDES[i] ** 2)
+        kernel(scope, 4, channels, last, max(1, last // STRIDES[i] ** 2))
         norm(f"{scope}/", channels)
         last = channels
     slots = {f"{name}/Adam": np.zeros_like(v) for name, v in variables.items() if "Conv/" in name}

@@ -47,7 +47,7 @@ class FitSettings:
     belief_share: float = 0.4
     dense_share: float = 0.1
     expressive_share: float = 0.7
-    dense_floor_px: float = 0.5
+    dense_floor_px: float = 1.5
     start_id_sigma: float = 0.6
     start_exp_sigma: float = 0.15
     doubt_scale: float = 1.0

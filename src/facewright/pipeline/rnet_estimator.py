@@ -44,8 +44,8 @@ class RNetEstimator:
         refine: rounds of the fit after R-Net; 0 keeps its answer.
         weights: name of its weights.
         seen: the points that R-Net sees, of a net that sees more than landmarks.
-        mirror: codes and points of mirrored faces: R-Net looks at each crop in a mirror too, and what it says of both is
-            averaged, so that a mirrored photo gets the mirrored crop and the mirrored face. None: it does not.
+        mirror: codes and points of mirrored faces: R-Net looks at each crop in a mirror too, and what it says of both
+            is averaged, so that a mirrored photo gets the mirrored crop and the mirrored face. None: it does not.
     """
 
     rnet: RNet

@@ -73,7 +73,8 @@ class RNetCourse(Course):
         """Crop, predicted face and points of each."""
         device = next(net.parameters()).device
         prediction = self.prediction(self.answer(net, batch.crops.to(device))).to("cpu")
-        return training_sheet(prediction, batch, self.objective.model, heading=heading)
+        model = self.objective.model.mapped(lambda tensor: tensor.cpu())
+        return training_sheet(prediction, batch, model, heading=heading)
 
 
 def begin_rnet(settings: RNetSettings, seed: int, device: torch.device) -> RNetCourse:

@@ -25,7 +25,7 @@ FLOORS = (
     ("errors",),
     ("records", "bounds"),
     ("files", "provenance", "untrusted", "compiled"),
-    ("geometry", "photo", "assets"),
+    ("geometry", "photo", "assets", "inference"),
     ("detect", "align", "regress", "morphable", "render", "export"),
     ("fit",),
     ("pipeline",),

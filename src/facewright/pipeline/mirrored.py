@@ -28,8 +28,8 @@ class Mirror(TensorRecord):
 def predicted(rnet: RNet, pictures: Float[Tensor, "B 3 S S"], mirror: Mirror | None) -> RNetPrediction:
     """R-Net's answers; with a mirror the means of those about the crops and about their mirror images."""
     if mirror is None:
-        return rnet.predict(pictures)
-    both = rnet.predict(torch.cat([pictures, pictures.flip(-1)]))
+        return rnet.infer(pictures)
+    both = rnet.infer(torch.cat([pictures, pictures.flip(-1)]))
     count = len(pictures)
     straight, turned = (_rows(both, rows) for rows in (slice(count), slice(count, None)))
     return _mean(straight, _mirrored(turned, mirror, rnet.crop_size))

@@ -1,12 +1,14 @@
 """R-Net: one crop -> all coefficients of a face (Deng et al. 2019, section 3; docs/deep3d.md section 2)."""
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from facewright.inference import Inference
 from facewright.records import CoefficientLayout, FaceCoefficients, TensorRecord
 from facewright.regress.backbones import BACKBONES, build_backbone
 from facewright.regress.cards import Card, Entry, Kind, flag, one_of, width
@@ -19,6 +21,8 @@ LEAST_COEFFICIENT_DOUBT = 0.02
 NECK = 256
 """Width of the layer between features and the many points: it keeps files small."""
 MOST_POINTS = 20_000
+LEAST_EXPORTED = 500_000
+"""Numbers of a net that is worth exporting for the quicker engine."""
 _PER_LANDMARK, _PER_POINT = 3, 5  # x, y, log deviation; depth and its log deviation besides
 
 InputCoding = Literal["rgb_0_1", "bgr_0_255"]
@@ -126,6 +130,8 @@ class RNet(nn.Module):
         for name, parameter in self.named_parameters():
             if not name.startswith(("backbone.", "neck.")):
                 nn.init.zeros_(parameter)
+        facts = json.dumps(_describe(self), sort_keys=True)
+        self._inference = Inference(self, self._answers, side=crop_size, facts=facts, least=LEAST_EXPORTED)
 
     def features(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C"]:
         """What the heads see.
@@ -136,10 +142,7 @@ class RNet(nn.Module):
         Raises:
             ValueError: crops of another size than the net was trained on.
         """
-        if crops.shape[-1] != self.crop_size:
-            raise ValueError(
-                f"expected crops of {self.crop_size} px, received {tuple(crops.shape)}; align to the weights' size"
-            )
+        self._require_size(crops)
         return self.backbone(_encode_input(crops, self.input_coding))
 
     def forward_vector(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B K"]:
@@ -170,6 +173,27 @@ class RNet(nn.Module):
         return RNetPrediction(
             coefficients, points, sigma, depth, depth_sigma, id_sigma=id_sigma, exp_sigma=exp_sigma, tex_sigma=tex_sigma
         )
+
+    def infer(self, crops: Float[Tensor, "B 3 S S"]) -> RNetPrediction:
+        """What ``predict`` says, without derivatives, by the quicker engine; arguments and errors alike."""
+        self._require_size(crops)
+        said = self._inference(crops)
+        parts = [entry.name for entry in fields(FaceCoefficients)]
+        seen = {name: value for name, value in said.items() if name not in parts}
+        return RNetPrediction(FaceCoefficients(**{name: said[name] for name in parts}), **seen)
+
+    def _answers(self, crops: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
+        """What ``predict`` says, as tensors by the names of its parts."""
+        seen = self.predict(crops)
+        named = {entry.name: getattr(seen.coefficients, entry.name) for entry in fields(FaceCoefficients)}
+        others = {entry.name: getattr(seen, entry.name) for entry in fields(RNetPrediction)[1:]}
+        return named | {name: value for name, value in others.items() if value is not None}
+
+    def _require_size(self, crops: Float[Tensor, "B 3 S S"]) -> None:
+        if crops.shape[-1] != self.crop_size:
+            raise ValueError(
+                f"expected crops of {self.crop_size} px, received {tuple(crops.shape)}; align to the weights' size"
+            )
 
     def _doubt_px(self, answers: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         return self.crop_size * (LEAST_DOUBT + 0.1 * torch.exp(answers.clamp(-6.0, 3.0)))

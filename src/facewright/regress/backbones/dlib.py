@@ -4,6 +4,7 @@ Useful to start from: its published weights (CC0) have seen millions of real fac
 centring of colours are folded into the convolutions, so that pictures go in as they are, 0..1.
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class DlibBlock(nn.Module):
         """Filtered map."""
         change = self.second(F.relu(self.first(x)))
         skip = F.avg_pool2d(x, 2, 2) if self.strided else x
-        channels, rows, columns = (max(a, b) for a, b in zip(change.shape[1:], skip.shape[1:], strict=True))
+        channels, rows, columns = (max(int(a), int(b)) for a, b in zip(change.shape[1:], skip.shape[1:], strict=True))
         return F.relu(_zero_padded(change, channels, rows, columns) + _zero_padded(skip, channels, rows, columns))
 
 
@@ -71,7 +72,18 @@ class DlibTrunk(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         """Means over the cells of the last map."""
         last = self.stages(images)[-1]
-        return F.adaptive_avg_pool2d(last, self.cells).flatten(1)
+        # As products with constant matrices, which every program that runs networks knows; adaptive pooling few do.
+        rows, columns = (cell_shares(int(side), self.cells).to(last) for side in last.shape[2:])
+        return (rows @ last @ columns.T).flatten(1)
+
+
+def cell_shares(side: int, cells: int) -> Float[Tensor, "C S"]:
+    """How much each of so many places counts for each cell: cells cover them all, and share those on their borders."""
+    shares = torch.zeros(cells, side)
+    for cell in range(cells):
+        first, end = cell * side // cells, -(-(cell + 1) * side // cells)
+        shares[cell, first:end] = 1.0 / (end - first)
+    return shares
 
 
 def _zero_padded(x: Tensor, channels: int, rows: int, columns: int) -> Tensor:

@@ -7,7 +7,6 @@ rolled by more than ``LEAST_TURN`` is cut, by the same rule, from the photo turn
 
 import logging
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -16,9 +15,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from PIL import Image
 from torch import Tensor
 
+from facewright.align.resample import BICUBIC_REACH, Region, Window, resized_window
 from facewright.errors import ReconstructionError
 from facewright.geometry.five_points import deep3d_template, five_from_68
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous, scale_of
@@ -38,10 +37,8 @@ Measured with the embedded network on 14 portraits turned by 20, 30, 40, 50, 60,
 of the upright portrait by 1.5, 1.9, 2.7, 6.5, 19, 55 % of the face's size unturned, by 0.3 % or less turned.
 """
 _LEAST_SCALE_PX_PER_DM = 2.0  # eyes 1.2 px apart: below that the points say nothing
-_BICUBIC_REACH = 2  # source pixels on each side, times the shrinking factor
 _CANVAS_STEP = 64
 _AMPLE = 4  # a turned photo is halved before it is turned as long as it stays so much larger than its crop
-_BLOCK_PIXELS = 8_000_000  # of a large face, so many are resized at once
 _log = logging.getLogger(__name__)
 
 
@@ -53,11 +50,13 @@ def align_face(
     size: int = 224,
     rescale: float = CROP_RESCALE,
     turn: Turn = "auto",
+    exact: bool = True,
 ) -> AlignedFace:
     """Bring a face to the networks' frame.
 
     The crop's pixels equal those of the official repositories: the photo's bytes are resized by Pillow's bicubic
-    filter. All numbers are computed in float64; ``T_photo_crop`` and ``trans_params`` stay so.
+    filter (unless they need not be ``exact``). All numbers are computed in float64; ``T_photo_crop`` and
+    ``trans_params`` stay so.
 
     Args:
         photo: upright photo.
@@ -70,6 +69,8 @@ def align_face(
         turn: "auto" turns the photo upright under heads that are rolled by more than ``LEAST_TURN`` (then
             ``AlignedFace.roll`` says by how much, and ``geometry.turning.turn_of_face`` takes what is found in the crop
             to the photo); "never" keeps to the official rule.
+        exact: False: the pixels are read from the photo in one warp, at a fifth of the cost; they differ from the
+            official ones by little more than rounding, and lie where ``T_photo_crop`` says.
 
     Raises:
         ReconstructionError: points that are not finite, coincide, lie on one line, or lie wholly outside of the photo.
@@ -86,7 +87,7 @@ def align_face(
             "%s: the five points look mirrored; expected y down, and the eye at the image's left first",
             photo.path or "the photo",
         )
-    return crop_by_trans_params(photo, trans_params, five, size=size, rescale=rescale, roll=roll)
+    return crop_by_trans_params(photo, trans_params, five, size=size, rescale=rescale, roll=roll, exact=exact)
 
 
 def turned_frame(width: int, height: int, roll: float) -> tuple[Float[Tensor, "3 3"], int, int]:
@@ -170,6 +171,7 @@ def crop_by_trans_params(
     size: int = 224,
     rescale: float = CROP_RESCALE,
     roll: float = 0.0,
+    exact: bool = True,
 ) -> AlignedFace:
     """Cut the crop that ``trans_params`` describe; sizes and offsets are truncated towards zero, as officially.
 
@@ -180,6 +182,7 @@ def crop_by_trans_params(
         size: side of the crop, px.
         rescale: what s was fitted with.
         roll: of the head, radians, that the photo is turned upright by; 0 for the official crop.
+        exact: see ``align_face``.
 
     Raises:
         ReconstructionError: the parameters are of another photo, or the crop shows nothing of it.
@@ -199,13 +202,6 @@ def crop_by_trans_params(
             f"expected a face inside the photo, received points around {five.mean(0).tolist()} in "
             f"{photo.width} x {photo.height} pixels; check that the points belong to this photo"
         )
-    if roll == 0.0:
-        region, source_size = partial(_region, photo), (turned_width, turned_height)
-    else:
-        factor = next((k for k in (64, 32, 16, 8, 4, 2) if s * _AMPLE * k <= 1.0), 1)
-        region = partial(_turned_region, photo, T_photo_turned, factor)
-        source_size = (turned_width // factor, turned_height // factor)
-    window = _resized_window(region, source_size, (width, height), left, up, size)
     device = photo.pixels.device
     # Pixel i of a resized row covers [i, i + 1) * W / w of the photo, so its centre lies half a pixel further on.
     step_x, step_y = turned_width / width, turned_height / height
@@ -213,12 +209,18 @@ def crop_by_trans_params(
         [[step_x, 0.0, (left + 0.5) * step_x - 0.5], [0.0, step_y, (up + 0.5) * step_y - 0.5], [0.0, 0.0, 1.0]],
         dtype=torch.float64,
     )
-    T_photo_crop = (T_photo_turned @ T_turned_crop if roll else T_turned_crop).to(device)
+    T_photo_crop = T_photo_turned @ T_turned_crop if roll else T_turned_crop
+    if exact:
+        frame = (turned_width, turned_height), (width, height)
+        pixels = _official(photo, T_photo_turned, frame, left, up, size, turned=roll != 0.0)
+    else:
+        pixels = _warped(photo, T_photo_crop, size)
+    T_photo_crop = T_photo_crop.to(device)
     middle = torch.full((1,), (size - 1) / 2, device=device)
     focal = torch.full((1,), CROP_FOCAL_PX * rescale / CROP_RESCALE, device=device)
     camera_crop = Camera(focal, middle, middle.clone(), size, size, CAMERA_DISTANCE_DM)
     return AlignedFace(
-        crop=(torch.from_numpy(window).permute(2, 0, 1).to(device) / 255.0).contiguous(),
+        crop=(torch.from_numpy(pixels).permute(2, 0, 1).to(device) / 255.0).contiguous(),
         T_photo_crop=T_photo_crop,
         trans_params=trans_params.to(device),
         camera_crop=camera_crop,
@@ -226,6 +228,66 @@ def crop_by_trans_params(
         five_crop=apply_homogeneous(torch.linalg.inv(T_photo_crop), five.to(device)).float(),
         roll=roll,
     )
+
+
+def _official(
+    photo: Photo,
+    T_photo_turned: Float[Tensor, "3 3"],
+    frame: tuple[tuple[int, int], tuple[int, int]],
+    left: int,
+    up: int,
+    size: int,
+    *,
+    turned: bool,
+) -> UInt8[ndarray, "size size 3"]:
+    """The square of a photo that is resized as a whole, as the official program cuts it; black outside.
+
+    Args:
+        photo: the picture.
+        T_photo_turned: from ``turned_frame``.
+        frame: width and height of the (turned) photo, and those that it is resized to.
+        left: first column of the square in the resized photo; may lie outside.
+        up: first row.
+        size: side of the square.
+        turned: whether the photo is turned.
+    """
+    (source_width, source_height), (width, height) = frame
+    region: Region
+    if turned:
+        shrink = width / source_width
+        factor = next((k for k in (64, 32, 16, 8, 4, 2) if shrink * _AMPLE * k <= 1.0), 1)
+        region = partial(_turned_region, photo, T_photo_turned, factor)
+        source = (source_width // factor, source_height // factor)
+    else:
+        region, source = partial(_region, photo), (source_width, source_height)
+    inside = Window(source, (width, height), max(left, 0), max(up, 0), min(left + size, width), min(up + size, height))
+    pixels = np.zeros((size, size, 3), dtype=np.uint8)
+    rows, columns = slice(inside.top - up, inside.bottom - up), slice(inside.left - left, inside.right - left)
+    pixels[rows, columns] = resized_window(region, inside)
+    return pixels
+
+
+def _warped(photo: Photo, T_photo_crop: Float[Tensor, "3 3"], size: int) -> UInt8[ndarray, "size size 3"]:
+    """The crop in one warp: what it sees is averaged to about its own scale, then read along its axes."""
+    step = float(scale_of(T_photo_crop))
+    corners = torch.tensor([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], dtype=torch.float64)
+    seen = apply_homogeneous(T_photo_crop, corners)
+    reach = 2 * max(1.0, step)
+    low, high = (seen.amin(0) - reach).floor().clamp_min(0.0), (seen.amax(0) + reach).ceil()
+    left, top = (int(v) for v in low)
+    right, bottom = min(int(high[0]), photo.width), min(int(high[1]), photo.height)
+    part = np.ascontiguousarray(_region(photo, left, top, right, bottom))
+    wide, tall = right - left, bottom - top
+    if step > 1.0:
+        wide, tall = max(1, round(wide / step)), max(1, round(tall / step))
+        part = cv2.resize(part, (wide, tall), interpolation=cv2.INTER_AREA)
+    shrink = torch.tensor([wide / (right - left), tall / (bottom - top)], dtype=torch.float64)
+    T_part_crop = T_photo_crop[:2].clone()
+    T_part_crop[:, 2] += 0.5 - torch.tensor([left, top], dtype=torch.float64)
+    T_part_crop *= shrink[:, None]
+    T_part_crop[:, 2] -= 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(part, T_part_crop.numpy(), (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
 def photo_camera(camera_crop: Camera, T_photo_crop: Float[Tensor, "3 3"], width: int, height: int) -> Camera:
@@ -266,7 +328,7 @@ def _turned_region(
     T_edges[:2, 2] += 0.5 - T_photo_turned[:2, :2].sum(1) / 2
     T_edges[:2, 2] /= factor
     seen = apply_homogeneous(T_edges, torch.tensor([[x0, y0], [x1, y0], [x0, y1], [x1, y1]], dtype=torch.float64))
-    low, high = seen.amin(0).floor() - _BICUBIC_REACH, seen.amax(0).ceil() + _BICUBIC_REACH
+    low, high = seen.amin(0).floor() - BICUBIC_REACH, seen.amax(0).ceil() + BICUBIC_REACH
     left, top = (factor * int(v) for v in low.clamp_min(0.0))
     right, bottom = (min(factor * int(v), side) for v, side in zip(high, (photo.width, photo.height), strict=True))
     if right <= left or bottom <= top:
@@ -282,48 +344,3 @@ def _turned_region(
     T_part[:, 2] -= T_edges.new_tensor([left, top]) / factor
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(part, T_part.numpy(), (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-
-
-def _resized_window(
-    region: Callable[[int, int, int, int], UInt8[ndarray, "h w 3"]],
-    photo_size: tuple[int, int],
-    resized: tuple[int, int],
-    left: int,
-    up: int,
-    size: int,
-) -> UInt8[ndarray, "size size 3"]:
-    """What resizing the photo and cutting a square would give, to the bit, at the cost of the square.
-
-    Pillow filters along rows, rounds to 8 bits, then filters along columns. So only what the window can see is taken
-    from the photo, the rest stays black; and of the first pass only the window's columns enter the second.
-
-    Args:
-        region: gives the photo's pixels between two columns and rows (x0, y0, x1, y1).
-        photo_size: width and height, px.
-        resized: width and height that the photo is resized to.
-        left: first column of the square in the resized photo; may lie outside.
-        up: first row.
-        size: side of the square.
-    """
-    (photo_width, photo_height), (width, height) = photo_size, resized
-    first, last = max(left, 0), min(left + size, width)
-    x0, x1 = _seen(first, last, photo_width / width, photo_width)
-    y0, y1 = _seen(max(up, 0), min(up + size, height), photo_height / height, photo_height)
-    columns = Image.new("RGB", (last - first, photo_height))
-    rows = max(1, _BLOCK_PIXELS // photo_width)
-    for top in range(y0, y1, rows):
-        bottom = min(top + rows, y1)
-        strip = Image.new("RGB", (photo_width, bottom - top))
-        strip.paste(Image.fromarray(np.ascontiguousarray(region(x0, top, x1, bottom))), (x0, 0))
-        narrow = strip.resize((width, bottom - top), Image.Resampling.BICUBIC).crop((first, 0, last, bottom - top))
-        columns.paste(narrow, (0, top))
-    window = columns.resize((last - first, height), Image.Resampling.BICUBIC).crop((0, up, last - first, up + size))
-    pixels = np.zeros((size, size, 3), dtype=np.uint8)
-    pixels[:, first - left : last - left] = np.asarray(window)
-    return pixels
-
-
-def _seen(first: int, last: int, step: float, length: int) -> tuple[int, int]:
-    """The span of source pixels that the bicubic filter reads for the resized pixels first..last."""
-    reach = _BICUBIC_REACH * max(1.0, step) + 1.0
-    return max(0, math.floor(first * step - reach)), min(length, math.ceil(last * step + reach))

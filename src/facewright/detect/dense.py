@@ -4,9 +4,11 @@ The square follows mediapipe 0.10.14 (FaceDetectionFrontDetectionToRoi, FaceLand
 eye line, 1.5 times the face. The first square comes from BlazeFace, the next from the points themselves.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from facewright.detect.landmarks import MESH_MIRROR
@@ -21,6 +23,9 @@ MAX_TOGETHER = 64
 
 RESTING_TURN, MAX_MORE_PASSES = 0.1, 4
 """Most change of the eye line, radians, between two passes over a face that is read; passes spent on the others."""
+RESTING_MOVE, RESTING_PRESENCE, UPRIGHT = 0.005, 0.9999, math.cos(math.radians(30))
+"""Most change of a square, as a share of its side, after which an upright face whose presence is sure is not read
+again. On drawn people points wander no more with that (``scripts/detector_thresholds.py``); with 0.02, 6 % more."""
 
 
 def squares_around(
@@ -94,7 +99,7 @@ def read_mesh(
     size = FaceMeshNet.SIZE
     crops = torch.stack([cut_square(p, T, size) for p, T in zip(photos, T_photo_square, strict=True)])
     crops = torch.cat([crops, crops.flip(-1)]) if mirrored else crops
-    answers = [network(some) for some in crops.to(network.weight).split(MAX_TOGETHER)]
+    answers = [network.infer(some) for some in crops.to(network.weight).split(MAX_TOGETHER)]
     points, logits = (torch.cat(parts).to(crops) for parts in zip(*answers, strict=True))
     points = points / size
     if mirrored:
@@ -111,8 +116,9 @@ def read_candidates(
 ) -> list[tuple[Float[Tensor, "N 468 3"], Float[Tensor, " N"]]]:
     """Dense points and face confidence of every candidate of every photo, all in one batch per pass.
 
-    The first pass only steers the next one, so it is never mirrored (unless it is the last). Faces that BlazeFace met
-    far from upright are read on until their eye line rests.
+    The first pass only steers the next one, so it is never mirrored (unless it is the last). From the second on, a face
+    that is sure and whose square rests is not read again; those that BlazeFace met far from upright are read on until
+    their eye line rests.
     """
     counts = [len(group) for group in candidates]
     if not sum(counts):
@@ -121,21 +127,35 @@ def read_candidates(
     repeated = [photo for photo, count in zip(photos, counts, strict=True) for _ in range(count)]
     squares = torch.cat([squares_of_candidates(group) for group in candidates])
     points, presence = read_mesh(repeated, squares, network, mirrored=mirrored and passes == 1)
-    for _ in range(passes - 1):
-        squares = squares_of_points(points)
-        points, presence = read_mesh(repeated, squares, network, mirrored=mirrored)
-    for _ in range(MAX_MORE_PASSES if passes > 1 else 0):
-        turning = (_turn(squares, squares_of_points(points)) > RESTING_TURN) & (presence > 0.5)
-        chosen = turning.nonzero().flatten().tolist()
+    for k in range(passes - 1 + MAX_MORE_PASSES if passes > 1 else 0):
+        following = squares_of_points(points)
+        if k == 0:  # BlazeFace's squares are rough, and the first pass was not mirrored
+            again = torch.ones_like(presence, dtype=torch.bool)
+        elif k < passes - 1:
+            again = ~(_upright(following) & (_move(squares, following) < RESTING_MOVE) & (presence > RESTING_PRESENCE))
+        else:
+            again = (_turn(squares, following) > RESTING_TURN) & (presence > 0.5)
+        chosen = again.nonzero().flatten().tolist()
         if not chosen:
-            break
-        squares = torch.where(turning[:, None, None], squares_of_points(points), squares)
-        again = read_mesh([repeated[i] for i in chosen], squares[turning], network, mirrored=mirrored)
-        points = points.index_put((turning,), again[0])
-        presence = presence.index_put((turning,), again[1])
+            continue
+        squares = torch.where(again[:, None, None], following, squares)
+        read = read_mesh([repeated[i] for i in chosen], squares[again], network, mirrored=mirrored)
+        points, presence = points.index_put((again,), read[0]), presence.index_put((again,), read[1])
     return list(zip(points.split(counts), presence.split(counts), strict=True))
 
 
 def _turn(a: Float[Tensor, "N 3 3"], b: Float[Tensor, "N 3 3"]) -> Float[Tensor, " N"]:
     """Angle between the x axes of squares, radians."""
     return F.cosine_similarity(a[:, :2, 0], b[:, :2, 0], dim=-1).clamp(-1, 1).acos()
+
+
+def _upright(squares: Float[Tensor, "N 3 3"]) -> Bool[Tensor, " N"]:
+    """Whether the x axes of squares are nearly those of the photo."""
+    return F.normalize(squares[:, :2, 0], dim=-1)[:, 0] > UPRIGHT
+
+
+def _move(a: Float[Tensor, "N 3 3"], b: Float[Tensor, "N 3 3"]) -> Float[Tensor, " N"]:
+    """Largest distance between the same corners of two squares, as a share of the first one's side."""
+    corners = a.new_tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    apart = ((a - b)[:, :2] @ corners.T).norm(dim=1).amax(-1)
+    return apart / a[:, :2, 0].norm(dim=-1).clamp_min(1e-6)

@@ -10,8 +10,11 @@ from facewright.detect.dense import read_candidates
 from facewright.detect.detector import FaceDetector, load_face_detector
 from facewright.detect.landmarks import box_from_mesh, five_from_mesh, steadied_five
 from facewright.detect.search import (
+    CANDIDATE_SCORE,
     FINE_SIZE,
     SMALLEST_FOUND,
+    agreed,
+    large_candidates,
     small_candidates,
     turned_candidates,
     upright_candidates,
@@ -86,8 +89,9 @@ def detect_faces_in_batch(
 ) -> list[list[FaceDetection]]:
     """Find the faces of several photos, of any sizes; the networks run on all of them together.
 
-    Every photo is searched at two sizes. Where no face is sure, it is searched again turned by 90, 180 and 270 degrees;
-    where no large face is found, or a group, once more at a larger size, for small faces. Of one face seen in several
+    Every photo is searched for large faces; and at a larger size too, unless a large one is sure and nothing else hints
+    at a face, or where small ones are asked for. Where no face is sure, it is searched again turned by 90, 180 and 270
+    degrees; where no large face is found, or a group, once more at a still larger size. Of one face seen in several
     orientations the one stays that the mesh network is surest of.
 
     Args:
@@ -98,7 +102,8 @@ def detect_faces_in_batch(
         min_face_px: width of the smallest face of interest, photo px. None: faces down to a twenty-fourth of the longer
             side; down to an eighty-sixth where no face is larger than an eighth of it, or where there are three.
         try_turned: look for sideways and upside-down faces where there is no upright one.
-        mesh_passes: how often the dense points are read; each pass cuts the face out by the points of the one before.
+        mesh_passes: how often the dense points are read at most; each pass cuts the face out by the points of the one
+            before, and ends where they no longer move it.
         mirrored: read the dense points in a mirror too and average: steadier, at twice the cost.
 
     Returns:
@@ -116,7 +121,13 @@ def detect_faces_in_batch(
             faces[i] = distinct_faces(faces[i] + _confirmed(group, points, presence))
 
     views = [views_of(photo) for photo in photos]
-    confirm(list(range(len(photos))), upright_candidates(views, detector))
+    large = large_candidates(views, detector)
+    few = [i for i, found in enumerate(large) if min_face_px is None and may_be_all(photos[i], found, min_score)]
+    confirm(few, agreed([large[i].above(CANDIDATE_SCORE) for i in few]))
+    rest = [i for i, found in enumerate(faces) if not (found and all(map(is_sure, found)))]
+    for i in rest:
+        faces[i] = []
+    confirm(rest, upright_candidates([views[i] for i in rest], detector, [large[i] for i in rest]))
     doubtful = [i for i, found in enumerate(faces) if try_turned and not any(map(is_sure, found))]
     confirm(doubtful, turned_candidates([views[i] for i in doubtful], detector))
     for i in doubtful:  # what an orientation reads surely outweighs what the others make of it
@@ -201,6 +212,14 @@ def _confirmed(
         )
         for i in (seen | profile).nonzero().flatten().tolist()
     ]
+
+
+def may_be_all(photo: Photo, candidates: Candidates, min_score: float) -> bool:
+    """Whether a search for large faces may have been enough: there is one, and nothing beside it hints at another."""
+    likely = candidates.above(min_score)
+    widths = (likely.boxes[:, 2:] - likely.boxes[:, :2]).amax(-1)
+    large = likely.boxes[widths > LARGE_FACE_SHARE * max(photo.width, photo.height)]
+    return len(large) > 0 and bool((overlap(candidates.boxes, large)[1] > MAX_INSIDE / 2).any(1).all())
 
 
 def _smallest_wanted(photo: Photo, faces: list[FaceDetection], min_face_px: float | None) -> float | None:

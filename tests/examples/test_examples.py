@@ -94,6 +94,18 @@ def test_06_does_many_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]  # fmt: skip
 
 
+def test_07_follows_a_face(capsys: pytest.CaptureFixture[str]) -> None:
+    example("07").main(count=5)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1].split(",")[0] for line in lines] == [
+        "found",
+        "followed",
+        "no face",
+        "found",
+        "followed",
+    ]
+
+
 def test_every_example_has_a_test() -> None:
     numbers = [path.name[:2] for path in sorted((ROOT / "examples").glob("*.py"))]
     assert numbers == [f"{k:02}" for k in range(1, len(numbers) + 1)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from facewright.align import Turn
 from facewright.errors import FacewrightError
+from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.linear import FaceModel, MorphableFace
 from facewright.records import (
     AlignedFace,
@@ -72,6 +73,31 @@ class Estimate(TensorRecord):
         if self.belief is None:
             return float("inf")
         return float(self.belief.sigma_px.mean()) / self.aligned.camera_crop.width
+
+
+@dataclass(frozen=True)
+class Glance(TensorRecord):
+    """What a network says of a face at one quick look: no mesh yet.
+
+    Attributes:
+        aligned: the crop that it looked at.
+        coefficients: of the face, posed before the crop's camera.
+        belief: where it sees the landmarks in the crop.
+    """
+
+    aligned: AlignedFace
+    coefficients: FaceCoefficients
+    belief: LandmarkBelief
+
+    @property
+    def doubt(self) -> float:
+        """As ``Estimate.doubt``."""
+        return float(self.belief.sigma_px.mean()) / self.aligned.camera_crop.width
+
+    @property
+    def landmarks(self) -> Float[Tensor, "68 2"]:
+        """iBUG-68 in photo pixels (3D definition, hidden ones where they would be)."""
+        return apply_homogeneous(self.aligned.T_photo_crop, self.belief.points_px).to(self.belief.points_px)
 
 
 @runtime_checkable

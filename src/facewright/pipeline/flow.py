@@ -163,7 +163,7 @@ class Reconstructor:
             if isinstance(answer, FacewrightError):
                 results.append(Failure(n, k, "estimate", answer))
                 continue
-            found_face = attempt(self._believed, self._reconstruction(photos[n], face, answer))
+            found_face = attempt(self._believed, self.reconstruction(photos[n], face, answer))
             if isinstance(found_face, FacewrightError):
                 results.append(Failure(n, k, "check", found_face))
                 continue
@@ -255,12 +255,13 @@ class Reconstructor:
         (answer,) = self.estimator.estimates([self._candidate(photo, face)])
         if isinstance(answer, FacewrightError):
             raise answer
-        return self._reconstruction(photo, face, answer)
+        return self.reconstruction(photo, face, answer)
 
     def _candidate(self, photo: Photo, face: FaceDetection, turn: align.Turn = "auto") -> Candidate:
         return Candidate(photo, face, self.estimator.crop(photo, face.five, turn=turn))
 
-    def _reconstruction(self, photo: Photo, face: FaceDetection, answer: Estimate) -> Reconstruction:
+    def reconstruction(self, photo: Photo, face: FaceDetection, answer: Estimate) -> Reconstruction:
+        """What a method says of a face, in the frame of its photo; not checked."""
         roll = answer.aligned.roll  # from the crop's frame to the photo's
         return Reconstruction(
             photo,

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright import align
-from facewright.errors import FacewrightError
+from facewright.errors import FacewrightError, SettingsError
 from facewright.fit import FitPlan, FitSettings
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.attempts import attempt, timed
-from facewright.pipeline.estimator import Candidate, Estimate, estimate_of
+from facewright.pipeline.estimator import Candidate, Estimate, Glance, estimate_of
 from facewright.pipeline.evidence import Seen, SeenPoints, fit_from
 from facewright.pipeline.mirrored import Mirror, dense_belief, predicted
 from facewright.records import AlignedFace, DenseBelief, FaceCoefficients, LandmarkBelief, Photo
@@ -86,6 +86,25 @@ class RNetEstimator:
             attempt(self._estimate, face, answer, rounds, dict(each))
             for face, answer in zip(candidates, answers, strict=True)
         ]
+
+    @torch.no_grad()
+    def glance(self, photo: Photo, five: Float[Tensor, "5 2"]) -> Glance:
+        """One look at the face at these five points, photo pixels: landmarks and coefficients, neither mesh nor fit.
+
+        Raises:
+            SettingsError: the network sees no landmarks.
+            ReconstructionError: the points span no face in the photo.
+        """
+        size = self.rnet.crop_size
+        aligned = align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE, exact=False)
+        (answer,) = self._look([aligned])
+        if answer.belief is None:
+            raise SettingsError(f"expected a network that sees landmarks, received weights {self.weights!r}")
+        return Glance(aligned, answer.coefficients, answer.belief)
+
+    def estimate_at(self, glance: Glance) -> Estimate:
+        """The whole estimate that a glance amounts to."""
+        return estimate_of(self.face_model, glance.coefficients, glance.aligned, belief=glance.belief)
 
     def _estimate(self, face: Candidate, answer: "RNetAnswer", rounds: int, seconds: dict[str, float]) -> Estimate:
         coefficients, residuals = answer.coefficients, dict[str, float]()

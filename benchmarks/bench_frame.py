@@ -3,7 +3,7 @@
     python benchmarks/bench_frame.py [--turns 9] [--peer FOLDER] [--files]
 
 CPU time of this process on one thread, median over turns in which everything takes its turn. FOLDER holds 3DDFA_V2's
-networks as ONNX, as its own scripts write them: ``FaceBoxesProd.onnx``, ``mb1_120x120.onnx`` and ``bfm_noneck_v3.onnx``.
+networks as ONNX, as its own scripts write them: ``FaceBoxesProd.onnx``, ``mb1_120x120.onnx``, ``bfm_noneck_v3.onnx``.
 They are run on inputs of the sizes that its program gives them; what it does before, between and after them, and its
 rasteriser, is left out: the peer is cheaper here than in its own program.
 """
@@ -141,7 +141,7 @@ def file_steps(portrait: Photo, default: Reconstructor) -> dict[str, Callable[[]
 def main(arguments: Arguments) -> None:
     """Print the table."""
     torch.set_num_threads(1)
-    portrait = read_photo(embedded_path("photos/astronaut.jpg"))
+    portrait = read_photo(embedded_path("photos/grace_hopper.jpg"))
     fast, default = load_reconstructor(weights="fast", refine=0), load_reconstructor()
     steps = steps_of(frame_of(portrait, FRAME), fast, default)
     if arguments.peer is not None:

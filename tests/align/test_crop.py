@@ -13,7 +13,7 @@ from PIL import Image
 from facewright.align import align_face, deep3d_template
 from facewright.align.crop import crop_by_trans_params, fit_trans_params
 from facewright.align.official import official_points_from_pixels, photo_points_from_mat
-from facewright.align.resample import Window, resized_window, resized_window_by_pillow
+from facewright.align.resample import ResizedPart, resized_window, resized_window_by_pillow
 from facewright.errors import ReconstructionError
 from facewright.geometry.frames import apply_homogeneous, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
@@ -115,7 +115,7 @@ def test_window_equals_whole_resize_to_the_bit(scale: float, at: tuple[float, fl
 def test_the_compiled_window_equals_pillows(scale: float, corner: tuple[int, int]) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (233, 310, 3), dtype=np.uint8)
     resized = int(310 * scale), int(233 * scale)
-    window = Window(
+    window = ResizedPart(
         (310, 233), resized, max(corner[0], 0), corner[1], min(corner[0] + 150, resized[0]), min(120, resized[1])
     )
 

@@ -1,13 +1,14 @@
 """The analytic derivatives (fast) against finite differences of the plain formulas (slow twin)."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from facewright.fit.motion import LinearPoints, bag, normal_motion, pixel_motion, standing_still, world_motion
 from facewright.fit.parameters import Unknowns
-from facewright.fit.photometric import colored_patch, photo_samples, photometric_term
+from facewright.fit.photometric import colored_patch, photo_samples, photometric_term, standing_view
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.mesh import vertex_normals
@@ -110,6 +111,16 @@ def test_asking_about_appearance_alone_gives_its_columns_of_the_whole(scene, rng
     torch.testing.assert_close(alone.weight, whole.weight)
     assert alone.cost == pytest.approx(whole.cost)
     assert alone.jacobian.abs().sum(0).min() > 0
+
+    view = standing_view(patch, samples, coefficients, camera)
+    darker = replace(coefficients, sh=coefficients.sh - 0.1, tex=coefficients.tex + 0.2)
+    given, found = (
+        photometric_term(patch, samples, visible, darker, camera, unknowns, precision=7.0, moving=False, view=known)
+        for known in (view, None)
+    )
+    assert torch.equal(given.jacobian, found.jacobian)
+    assert torch.equal(given.residual, found.residual)
+    assert not torch.equal(given.residual, alone.residual)
 
 
 def test_what_stands_still_has_no_derivatives_on_any_number_of_threads():

@@ -26,7 +26,7 @@ def flow() -> Reconstructor:
 def person() -> tuple[np.ndarray, np.ndarray]:
     """A drawn head and its landmarks."""
     studio = open_studio()
-    scene = photograph(studio, plan_plain_scene(studio, 4, size=200))
+    scene = photograph(studio, plan_plain_scene(studio, 4, size=200), oversampling=1)
     return scene.photo.pixels.permute(1, 2, 0).numpy(), scene.landmarks[:, :2].numpy()
 
 
@@ -69,7 +69,7 @@ def test_a_moving_head_is_followed_lost_and_found(
 ) -> None:
     tracker = FaceTracker(flow)
     for k in range(8):
-        photo, truth = frame(person, 20.0 + 14.0 * k, 30.0 + 6.0 * k, 4.0 * k)
+        photo, truth = frame(person, 20.0 + 14.0 * k, 30.0 + 6.0 * k, 2.0 * k)
         face = tracker.follow(photo)
         assert face is not None
         assert face.detected == (k == 0)

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from facewright.align.resample import BICUBIC_REACH, Region, Window, resized_window
+from facewright.align.resample import BICUBIC_REACH, Region, ResizedPart, resized_window
 from facewright.errors import ReconstructionError
 from facewright.geometry.five_points import deep3d_template, five_from_68
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous, scale_of
@@ -260,7 +260,9 @@ def _official(
         source = (source_width // factor, source_height // factor)
     else:
         region, source = partial(_region, photo), (source_width, source_height)
-    inside = Window(source, (width, height), max(left, 0), max(up, 0), min(left + size, width), min(up + size, height))
+    inside = ResizedPart(
+        source, (width, height), max(left, 0), max(up, 0), min(left + size, width), min(up + size, height)
+    )
     pixels = np.zeros((size, size, 3), dtype=np.uint8)
     rows, columns = slice(inside.top - up, inside.bottom - up), slice(inside.left - left, inside.right - left)
     pixels[rows, columns] = resized_window(region, inside)

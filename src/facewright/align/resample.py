@@ -26,7 +26,7 @@ _BLOCK_PIXELS = 8_000_000  # of a large face, so many are resized at once
 
 
 @dataclass(frozen=True)
-class Window:
+class ResizedPart:
     """A part of a picture that is resized as a whole.
 
     Attributes:
@@ -54,7 +54,7 @@ class Window:
         return x0, y0, x1, y1
 
 
-def resized_window(region: Region, window: Window) -> UInt8[ndarray, "h w 3"]:
+def resized_window(region: Region, window: ResizedPart) -> UInt8[ndarray, "h w 3"]:
     """The window's pixels."""
     if not can_compile():
         return resized_window_by_pillow(region, window)
@@ -76,7 +76,7 @@ def resized_window(region: Region, window: Window) -> UInt8[ndarray, "h w 3"]:
     return pixels
 
 
-def resized_window_by_pillow(region: Region, window: Window) -> UInt8[ndarray, "h w 3"]:
+def resized_window_by_pillow(region: Region, window: ResizedPart) -> UInt8[ndarray, "h w 3"]:
     """The same by Pillow: what the window does not see stays black, and of the first pass its columns go on."""
     (source_width, source_height), (width, height) = window.source, window.resized
     x0, y0, x1, y1 = window.seen

@@ -10,7 +10,14 @@ from torch import Tensor
 from facewright.errors import ReconstructionError
 from facewright.fit.evidence import Evidence, PointEvidence
 from facewright.fit.parameters import Unknowns
-from facewright.fit.photometric import ColoredPatch, PhotoSamples, photo_samples, photometric_term
+from facewright.fit.photometric import (
+    ColoredPatch,
+    PhotoSamples,
+    StandingView,
+    photo_samples,
+    photometric_term,
+    standing_view,
+)
 from facewright.fit.plan import FitPlan
 from facewright.fit.points import point_terms
 from facewright.fit.prior import held_fast
@@ -102,15 +109,19 @@ def _fit_pixels(
     first = settings.blurs_px[0] if settings.blurs_px else SHARPEST_PX
     rounds = [(first, appearance, FAR_COLOR), (first, appearance, NEAR_COLOR)]
     rounds += [(blur, prior, NEAR_COLOR) for blur in settings.blurs_px]
+    blurred: dict[float, PhotoSamples] = {}
     looked_at: FaceCoefficients | None = None
     visible = state.id.new_zeros(0)
     for blur, beliefs, scale in rounds:
         moving = beliefs is prior
-        samples = photo_samples(crop, blur * camera.width / 224)
+        if blur not in blurred:
+            blurred[blur] = photo_samples(crop, blur * camera.width / 224)
+        samples = blurred[blur]
         if looked_at is not state:
             visible = _visible_share(plan, patch, state, camera)
+        view = standing_view(patch, samples, state, camera)
         compare = partial(_pixel_term, patch, samples, visible, camera, unknowns, scale)
-        noise = _weighted_rms(compare(state, 1.0, False)).clamp_min(settings.noise_floor)
+        noise = _weighted_rms(compare(state, 1.0, False, view)).clamp_min(settings.noise_floor)
         precision = float(settings.photometric_observations / noise.square())
 
         def linearise(
@@ -118,8 +129,9 @@ def _fit_pixels(
             compare: Callable[..., LinearTerm] = compare,
             precision: float = precision,
             moving: bool = moving,
+            view: StandingView = view,
         ) -> list[LinearTerm]:
-            pixels = compare(coefficients, precision, moving)
+            pixels = compare(coefficients, precision, moving, None if moving else view)
             return [*point_terms(points, camera, unknowns, coefficients), pixels] if moving else [pixels]
 
         iterations = settings.photometric_iterations if moving else APPEARANCE_ITERATIONS
@@ -139,9 +151,19 @@ def _pixel_term(
     coefficients: FaceCoefficients,
     precision: float,
     moving: bool,
+    view: StandingView | None = None,
 ) -> LinearTerm:
     return photometric_term(
-        patch, samples, visible, coefficients, camera, unknowns, precision=precision, scale=scale, moving=moving
+        patch,
+        samples,
+        visible,
+        coefficients,
+        camera,
+        unknowns,
+        precision=precision,
+        scale=scale,
+        moving=moving,
+        view=view,
     )
 
 

@@ -133,6 +133,29 @@ def photo_samples(crop: Float[Tensor, "3 H W"], blur_px: float) -> PhotoSamples:
     return PhotoSamples(torch.cat([blurred, by_column, by_row], 1)[0])
 
 
+@dataclass(frozen=True)
+class StandingView(TensorRecord):
+    """What a photo and a face that stands still have in common, whatever its light and albedo.
+
+    Attributes:
+        normals: unit normals of the colour-carrying vertices.
+        seen: the photo under the compared triangles' centres, from ``PhotoSamples.at``.
+    """
+
+    normals: Float[Tensor, "N 3"]
+    seen: Float[Tensor, "G 3 3"]
+
+
+def standing_view(
+    patch: ColoredPatch, samples: PhotoSamples, coefficients: FaceCoefficients, camera: Camera
+) -> StandingView:
+    """The view of a face in its pose, for as many terms as it stands still."""
+    world = standing_still(patch.points, coefficients)
+    normals = normal_motion(world, patch.faces, patch.vertex_faces)
+    centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
+    return StandingView(normals.value, samples.at(centres.value))
+
+
 def photometric_term(
     patch: ColoredPatch,
     samples: PhotoSamples,
@@ -144,6 +167,7 @@ def photometric_term(
     precision: float,
     scale: float = 0.12,
     moving: bool = True,
+    view: StandingView | None = None,
 ) -> LinearTerm:
     """Robust colour difference of shaded triangles and the photo under their centres.
 
@@ -159,17 +183,23 @@ def photometric_term(
         unknowns: order of the step vector.
         precision: total weight of the term: as many independent observations of unit variance.
         scale: colour difference (sRGB-coded) at which a triangle loses three quarters of its weight.
-        moving: False: derivatives by albedo and light alone, at a fifth of the cost.
+        moving: False: derivatives by albedo and light alone, at a fifth of the cost or less.
+        view: of a face that does not move, where it is known already.
     """
-    world = (world_motion if moving else standing_still)(patch.points, coefficients)
-    normals = normal_motion(world, patch.faces, patch.vertex_faces)
+    centres: Motion | None = None
+    if moving:
+        world = world_motion(patch.points, coefficients)
+        normals = normal_motion(world, patch.faces, patch.vertex_faces)
+        centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
+        seen = samples.at(centres.value)
+    else:
+        view = standing_view(patch, samples, coefficients, camera) if view is None else view
+        normals, seen = Motion(view.normals, view.normals.new_zeros(*view.normals.shape, 0)), view.seen
     radiance = mean_of_corners(_radiance_motion(patch, normals, coefficients), patch.compared)
-    centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
     color, slope = encode_with_slope(radiance.value, patch.display)
-    seen = samples.at(centres.value)
     residual = color - seen[:, 0]
     jacobian = radiance.jacobian.mul_(slope[..., None])  # ours alone: made a few lines above
-    if moving:
+    if centres is not None:
         by_column, by_row = (axis[:, None] for axis in centres.jacobian.unbind(1))
         jacobian[..., unknowns.geometry] -= seen[:, 1, :, None] * by_column + seen[:, 2, :, None] * by_row
 
@@ -188,8 +218,11 @@ def _radiance_motion(patch: ColoredPatch, normals: Motion, coefficients: FaceCoe
     sh = sh_with_offset(coefficients.sh[0])
     basis = sh_basis(normals.value)
     light = basis @ sh
-    light_by_normal = torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals.value), sh)
-    by_geometry = albedo[..., None] * (light_by_normal @ normals.jacobian)
+    if normals.jacobian.shape[-1] > 0:
+        light_by_normal = torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals.value), sh)
+        by_geometry = albedo[..., None] * (light_by_normal @ normals.jacobian)
+    else:
+        by_geometry = normals.jacobian
     by_tex = light[..., None] * patch.albedo_basis
     channels = torch.eye(3, dtype=basis.dtype, device=basis.device)
     by_sh = albedo[:, :, None, None] * basis[:, None, :, None] * channels[None, :, None, :]

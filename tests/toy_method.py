@@ -47,6 +47,7 @@ class ToyEstimator:
     face_model: None = None
     photos_together: int = 2
     most_doubt: float | None = None
+    landmarks_dm: None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -13,14 +13,17 @@ from torch import Tensor
 
 from facewright.align.crop import photo_camera
 from facewright.errors import ReconstructionError
+from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import apply_homogeneous
 from facewright.geometry.pixels import reduced_part
-from facewright.records import AlignedFace, Camera, Photo
+from facewright.records import AlignedFace, Camera, FaceDetection, Photo
 
 BOX_FACTOR = 1.6
 """Side of the square over the mean side of a box, of landmarks or given."""
 DLIB_FACTOR, DLIB_DROP = 1.58, 0.14
 """The same for the box of dlib's face detector, and how much lower the square's centre is, in mean sides."""
+GUESSED = 0.0
+"""Score of a face that nobody has seen: its points are the mean face's in a square."""
 WEAK_DISTANCE_DM = 1000.0
 """So far away a camera sees as in weak perspective: within a head sizes differ by 0.1 %."""
 _MOST_SIDE_PX = 200_000.0
@@ -89,6 +92,29 @@ def square_of_five(
         raise ReconstructionError(f"expected finite points, received {five.tolist()}; detect or mark the face again")
     camera = torch.linalg.pinv(_homogeneous(of_five)) @ five.double().cpu()
     return square_of_points(_homogeneous(points_dm) @ camera)
+
+
+def whole_square(photo: Photo) -> Square:
+    """The whole picture as a crop that somebody has cut already: its pixel centres are the crop's, if it is square."""
+    side = max(photo.width, photo.height) - 1
+    return Square((photo.width - 1) / 2, (photo.height - 1) / 2, float(max(1, side)))
+
+
+def face_in_square(square: Square, landmarks_dm: Float[Tensor, "68 3"]) -> FaceDetection:
+    """A face of which nothing but its square is known: the mean face from the front, as large as that says.
+
+    ``square_of_five`` of its five points is the square again.
+
+    Args:
+        square: of a face: ``square_of_box``, ``square_of_points``, or ``whole_square``.
+        landmarks_dm: iBUG-68 of the mean face, model frame.
+    """
+    points = landmarks_dm[:, :2].double().cpu()
+    low, high = points.amin(0), points.amax(0)
+    step = square.side / (BOX_FACTOR * float((high - low).mean()))
+    middle = points.new_tensor([square.x, square.y])
+    placed = (middle + step * (points - (low + high) / 2) * points.new_tensor([1.0, -1.0])).float()
+    return FaceDetection(torch.cat([placed.amin(0), placed.amax(0)]), GUESSED, five_from_68(placed))
 
 
 def crop_square(

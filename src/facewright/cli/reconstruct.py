@@ -15,6 +15,7 @@ from facewright.cli.threads import MOST_THREADS
 from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, MESH_CONTENTS, FormatName
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, load_reconstructor
+from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.methods import MOST_ROUNDS
 from facewright.pipeline.outputs import OutputOptions
 
@@ -62,6 +63,12 @@ class Reconstruct:
     landmarks: Path | None = None
     """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down), or of
     results ``<name>.mat``, to use instead of the detector."""
+    boxes: Path | None = None
+    """Folder of ``<name>.txt`` with a face's box a line (x0 y0 x1 y1, photo pixels, y down), to use instead of the
+    detector; crops are 1.6 times as large, as PRNet's."""
+    cropped: bool = False
+    """The photos are crops of one face each already, by such a box: the whole picture is looked at, whatever its
+    size."""
     subdivide: bool = False
     """Write meshes after one Loop subdivision of the face model: four times the triangles, smoother."""
     texture_size: int = bounded(1024, least=16, most=8192, use=TEXTURED)
@@ -108,7 +115,7 @@ class Reconstruct:
                 reconstructor,
                 faces=self.faces,
                 options=OutputOptions(self.formats, self.texture_size, self.posed, not self.seen_only),
-                landmarks=self.landmarks,
+                known=KnownFaces(self.landmarks, self.boxes, self.cropped),
                 max_pixels=int(self.max_megapixels * 1e6),
                 resume=self.resume,
                 on_done=advance,
@@ -126,8 +133,9 @@ class Reconstruct:
             raise CommandError(
                 f"expected --formats of {', '.join(KNOWN_FORMATS)}, each once; received {list(self.formats)}"
             )
-        if self.landmarks is not None and not self.landmarks.is_dir():
-            raise CommandError(f"expected --landmarks to be a folder of <name>.txt, received {self.landmarks}")
+        for name, folder in (("landmarks", self.landmarks), ("boxes", self.boxes)):
+            if folder is not None and not folder.is_dir():
+                raise CommandError(f"expected --{name} to be a folder of <name>.txt, received {folder}")
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -61,6 +61,25 @@ def read_points(path: str | PathLike[str]) -> Float[Tensor, "N 2"]:
     return torch.from_numpy(_numbers(Path(path)))
 
 
+def read_boxes(path: str | PathLike[str]) -> Float[Tensor, "N 4"]:
+    """Boxes of faces, a line each: ``x0 y0 x1 y1``, photo pixels, y down; a fifth number is a score and left out.
+
+    Raises:
+        LandmarksError: the file is missing, too large, not numbers, or holds another number of them in a line.
+    """
+    expected = "lines of four numbers (x0 y0 x1 y1, photo pixels), a face each"
+    with reading(path, LandmarksError, expected, "write the boxes again"):
+        regular_size(path, most=MAX_BYTES)
+        values = np.array(
+            [line.split() for line in _lines(_decoded(Path(path).read_bytes()), is_pts=False)], np.float64
+        )
+    if values.ndim == 2 and values.shape[1] == 5:
+        values = values[:, :4]
+    if values.ndim != 2 or values.shape[1] != 4 or not (np.abs(values) < _LARGEST).all():
+        raise LandmarksError(f"{path}: expected {expected}, received an array of shape {values.shape}")
+    return torch.from_numpy(values.astype(np.float32))
+
+
 def detection_from_points(points: Float[Tensor, "N 2"]) -> FaceDetection:
     """A face of which 5 or 68 points are known, photo pixels; see ``read_landmarks``."""
     five = points if len(points) == 5 else five_from_68(points)
@@ -94,8 +113,8 @@ def landmarks_of(photo_path: str | PathLike[str], folder: Path) -> Path:
     if found is None:
         plain = choices[-2 * len(_SUFFIXES) - 1 :]
         raise LandmarksError(
-            f"expected the points of {photo.name} at {' or '.join(map(str, plain))}, found none; "
-            "mark the face there, or leave out --landmarks to have it detected"
+            f"expected where the face of {photo.name} is at {' or '.join(map(str, plain))}, found none; "
+            "mark the face there, or leave out the folder to have it detected"
         )
     return found
 

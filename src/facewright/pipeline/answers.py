@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.align.square import GUESSED
 from facewright.pipeline.face import FaceInPhoto
 
 MOST_POINT_ERROR = 0.2
@@ -107,5 +108,6 @@ def speaks_against(face: FaceInPhoto) -> str | None:
     if face.topology.annotations.ibug68 is None:
         return None
     doubt = None if face.belief is None else float(face.belief.sigma_px.mean()) / face.aligned.camera_crop.width
-    found = contradiction(face.five_points, seen.five, doubt=doubt)
+    five_seen = face.five_points if seen.score == GUESSED else seen.five  # nobody has seen any
+    found = contradiction(face.five_points, five_seen, doubt=doubt)
     return None if found is None else found.reason

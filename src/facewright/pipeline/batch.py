@@ -7,20 +7,18 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from facewright.detect import landmarks_of
 from facewright.errors import ExportError, FacewrightError, LandmarksError, PhotoError
 from facewright.export.json import plain
 from facewright.export.png import is_own_picture
 from facewright.files import natural_order, remove_leftovers
 from facewright.photo import read_photo
 from facewright.pipeline.attempts import Result
-from facewright.pipeline.coefficient_files import read_known_face
 from facewright.pipeline.flow import FacesChoice, Failure, Reconstructor
+from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.outputs import OutputOptions, write_outputs
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.pipeline.report import FaceFailure, InputReport, ReportFolder, input_sha256
@@ -100,7 +98,7 @@ def reconstruct_files(
     *,
     faces: FacesChoice = "all",
     options: OutputOptions | None = None,
-    landmarks: Path | None = None,
+    known: KnownFaces | None = None,
     max_pixels: int | None = None,
     resume: bool = False,
     on_done: Callable[[InputReport], None] | None = None,
@@ -115,15 +113,17 @@ def reconstruct_files(
         reconstructor: the loaded flow. With a network, several photos go through it together.
         faces: all faces or the largest of each photo.
         options: which files to write, and how.
-        landmarks: folder of files with 5 or 68 points each (``detect.landmarks_of``), instead of the detector.
+        known: where faces are, instead of the detector.
         max_pixels: refuse larger photos before decoding them; the photo door's own limits if None.
         resume: keep what a run before has done with the same settings and the same bytes of an input.
         on_done: called after each input.
 
     Raises:
         ExportError: the report cannot be written; found out before the first photo is opened.
+        SettingsError: the method cannot use what is known of the faces.
     """
-    options, folder = options or OutputOptions(), Path(out)
+    options, folder, known = options or OutputOptions(), Path(out), known or KnownFaces()
+    known.check(reconstructor.estimator)
     report = ReportFolder(folder)
     remove_leftovers(folder)
     model = reconstructor.face_model
@@ -134,16 +134,16 @@ def reconstruct_files(
         reconstructor,
         faces,
         options,
-        landmarks,
+        known,
         max_pixels,
-        _digest(reconstructor, faces, options, landmarks, max_pixels),
+        _digest(reconstructor, faces, options, known, max_pixels),
         frozenset(path.absolute() for path in paths),
-        _sharing_points(paths, landmarks),
+        _sharing_points(paths, known),
         report,
         report.outputs,
         report.interrupted,
     )
-    known = report.entries if resume else {}
+    done_before = report.entries if resume else {}
     reports: dict[int, InputReport] = {}
 
     def finished(place: int, entry: InputReport) -> None:
@@ -153,7 +153,7 @@ def reconstruct_files(
 
     todo: list[tuple[int, Path, str]] = []
     for place, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True)):
-        before = known.get(str(path))
+        before = done_before.get(str(path))
         if before is not None and work.is_done(path, before):
             finished(place, before)
         else:
@@ -169,19 +169,13 @@ def reconstruct_files(
     return [reports[place] for place in sorted(reports)]
 
 
-def _sharing_points(paths: list[Path], landmarks: Path | None) -> dict[Path, LandmarksError]:
+def _sharing_points(paths: list[Path], known: KnownFaces) -> dict[Path, LandmarksError]:
     """Photos of one name in different folders that one file of points is found for: whose it is nobody can tell.
 
     Of one folder (``me.jpg`` and ``me.png``) they are taken for one picture, and a warning says so.
     """
-    if landmarks is None:
-        return {}
-    by_points: dict[Path, list[Path]] = {}
-    for path in dict.fromkeys(paths):
-        with suppress(LandmarksError):  # said when its turn comes
-            by_points.setdefault(landmarks_of(path, landmarks), []).append(path)
     wrong: dict[Path, LandmarksError] = {}
-    for points, photos in by_points.items():
+    for points, photos in known.of_several(paths).items():
         names = ", ".join(map(str, photos))
         if len({path.absolute().parent for path in photos}) > 1:
             message = (
@@ -189,7 +183,7 @@ def _sharing_points(paths: list[Path], landmarks: Path | None) -> dict[Path, Lan
                 "are named as the photos' are"
             )
             wrong |= dict.fromkeys(photos, LandmarksError(message))
-        elif len(photos) > 1:
+        else:
             log.warning("%s: the same points are taken for %s", points, names)
     return wrong
 
@@ -198,7 +192,7 @@ def _digest(
     reconstructor: Reconstructor,
     faces: FacesChoice,
     options: OutputOptions,
-    landmarks: Path | None,
+    known: KnownFaces,
     max_pixels: int | None,
 ) -> str:
     """Of everything but the input that decides what is written."""
@@ -210,7 +204,7 @@ def _digest(
         "face_model": "" if model is None else [model.name, model.metadata.get("sha256", ""), len(model.mean_shape)],
         "faces": faces,
         "options": asdict(options),
-        "landmarks": None if landmarks is None else str(landmarks),
+        "known": asdict(known),
         "max_pixels": max_pixels,
     }
     return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()
@@ -240,7 +234,7 @@ class _Work:
     reconstructor: Reconstructor
     faces: FacesChoice
     options: OutputOptions
-    landmarks: Path | None
+    known: KnownFaces
     max_pixels: int | None
     settings: str
     inputs: frozenset[Path]
@@ -267,7 +261,7 @@ class _Work:
             raise self.sharing[path]
         most = self.max_pixels
         photo = read_photo(path) if most is None else read_photo(path, max_pixels=most, max_side=most)
-        return photo, [] if self.landmarks is None else [read_known_face(landmarks_of(path, self.landmarks))]
+        return photo, self.known.of(path, photo, self.reconstructor.estimator)
 
     def reports(self, batch: list[_Input]) -> Iterator[tuple[int, InputReport]]:
         """Reconstruct the photos together, then write the files of each."""
@@ -294,7 +288,7 @@ class _Work:
 
     def _found(self, contents: list[tuple[Photo, list[FaceDetection]]]) -> list[list[Reconstruction | Failure]]:
         photos, given = [photo for photo, _ in contents], [detections for _, detections in contents]
-        detections = None if self.landmarks is None else given
+        detections = given if self.known.some else None
         results = self.reconstructor.faces_in_batch(photos, faces=self.faces, detections=detections)
         return [[result for result in results if result.input == number] for number in range(len(photos))]
 

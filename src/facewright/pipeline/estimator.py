@@ -134,6 +134,11 @@ class Estimator(Protocol):
         """Doubt (``Estimate.doubt``) up to which an answer is a face; None if it knows no doubts."""
         ...
 
+    @property
+    def landmarks_dm(self) -> Float[Tensor, "68 3"] | None:
+        """iBUG-68 of its mean face, model frame, of a method that finds faces in boxes; None: it needs five points."""
+        ...
+
     def crop(self, photo: Photo, five: Float[Tensor, "5 2"], *, turn: Turn = "auto") -> AlignedFace:
         """The crop that it wants of the face with these five points, photo pixels; ``turn`` as ``align_face`` has it.
 

@@ -34,6 +34,7 @@ class FitEstimator:
     weights: str = ""
     photos_together: int = 1
     most_doubt: float | None = None
+    landmarks_dm: None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from facewright import align
 from facewright import photo as photo_door
+from facewright.align.square import GUESSED
 from facewright.detect import FaceDetector, detect_faces_in_batch, load_face_detector
 from facewright.detect.faces import distinct_faces, possible_faces
 from facewright.errors import FacewrightError, NoFaceFoundError, ReconstructionError, SettingsError
@@ -237,7 +238,7 @@ class Reconstructor:
         against = None if self.check is None else self.check(found)
         if against is None:
             return found
-        if self.fallback is None:
+        if self.fallback is None or found.detection.score == GUESSED:
             raise ReconstructionError(f"an answer that contradicts what was seen: {against}")
         other = replace(self, estimator=self.fallback, fallback=None)
         (second,) = other.faces_in_batch([found.photo], detections=[[found.detection]])

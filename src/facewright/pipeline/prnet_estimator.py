@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright import align
-from facewright.align.square import BOX_FACTOR, Square, crop_square, square_of_five
+from facewright.align.square import crop_square, square_of_five
 from facewright.errors import FacewrightError, ReconstructionError
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous
@@ -20,7 +20,7 @@ from facewright.geometry.similarity import similarity_from_points
 from facewright.morphable.uv import PositionSpace, map_topology
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate
-from facewright.records import AlignedFace, FaceDetection, FaceMesh, LandmarkBelief, Photo, Pose, Topology
+from facewright.records import AlignedFace, FaceMesh, LandmarkBelief, Photo, Pose, Topology
 from facewright.regress.cards import DEEP3D_CROPS
 from facewright.regress.prnet import PRNet, PRNetPrediction
 
@@ -71,38 +71,19 @@ class PRNetEstimator:
         """The mean face's vertices, model frame, dm."""
         return self.space.points_of(self.space.canonical_dm)
 
+    @property
+    def landmarks_dm(self) -> Float[Tensor, "68 3"]:
+        """See ``Estimator``."""
+        rows, columns = self.space.landmarks.unbind(-1)
+        return self.space.canonical_dm[:, rows, columns].T
+
     def crop(self, photo: Photo, five: Float[Tensor, "5 2"], *, turn: align.Turn = "auto") -> AlignedFace:
         """At least ``CROP_SIZE`` wide, a whole multiple of what the net sees; squares are never turned."""
         size = self._crop_size
         if self.template == DEEP3D_CROPS:
             return align.align_face(photo, five, size=size, rescale=align.CROP_RESCALE * size / CROP_SIZE, turn=turn)
-        points = self._mean_landmarks()
+        points = self.landmarks_dm
         return crop_square(photo, square_of_five(five, points, five_from_68(points)), five, size=size)
-
-    def in_square(self, photo: Photo, square: Square, *, score: float = 1.0) -> Candidate:
-        """A face whose square is known: of a box, of landmarks, or of a whole picture that is a crop already.
-
-        Args:
-            photo: the picture.
-            square: ``align.square.square_of_box``, ``square_of_points``, or ``whole_square``.
-            score: confidence of whoever saw it.
-
-        Raises:
-            ReconstructionError: the square lies outside of the photo, or the net was trained with other crops.
-        """
-        if self.template == DEEP3D_CROPS:
-            raise ReconstructionError(
-                "expected weights that were trained with squares around landmarks, received some that see crops by "
-                "five points; give the five points (--landmarks)"
-            )
-        points = self._mean_landmarks()
-        low, high = points[:, :2].amin(0), points[:, :2].amax(0)
-        step = square.side / (BOX_FACTOR * float((high - low).mean()))
-        centre = points.new_tensor([square.x, square.y])
-        placed = centre + step * (points[:, :2] - (low + high) / 2) * points.new_tensor([1.0, -1.0])
-        five = five_from_68(placed)
-        box = torch.cat([placed.amin(0), placed.amax(0)])
-        return Candidate(photo, FaceDetection(box, score, five), crop_square(photo, square, five, size=self._crop_size))
 
     def estimates(self, candidates: Sequence[Candidate], *, finish: bool = True) -> list[Estimate | FacewrightError]:
         """See ``Estimator``."""
@@ -123,10 +104,6 @@ class PRNetEstimator:
     def _crop_size(self) -> int:
         least = CROP_SIZE if self.template == DEEP3D_CROPS else self.net.crop_size
         return self.net.crop_size * -(-least // self.net.crop_size)
-
-    def _mean_landmarks(self) -> Float[Tensor, "68 3"]:
-        rows, columns = self.space.landmarks.unbind(-1)
-        return self.space.canonical_dm[:, rows, columns].T
 
     def _look(self, crops: list[AlignedFace]) -> list[PRNetPrediction]:
         """One face each, in pixels of its crop."""
@@ -168,12 +145,6 @@ class PRNetEstimator:
             return None
         rows, columns = self.space.landmarks.unbind(-1)
         return LandmarkBelief(answer.positions_px[0, :2, rows, columns].T, answer.sigma_px[0, rows, columns])
-
-
-def whole_square(photo: Photo) -> Square:
-    """The whole picture as a crop that somebody has cut already: its pixel centres are the crop's, if it is square."""
-    side = max(photo.width, photo.height) - 1
-    return Square((photo.width - 1) / 2, (photo.height - 1) / 2, float(max(1, side)))
 
 
 def in_weak_perspective(

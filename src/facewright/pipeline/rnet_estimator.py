@@ -59,6 +59,7 @@ class RNetEstimator:
     mirror: Mirror | None = None
     method: str = "rnet"
     photos_together: int = 16
+    landmarks_dm: None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from facewright.geometry.frames import crop_camera
+from facewright.geometry.map_pose import map_of_world
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import TensorRecord
 from facewright.regress.backbones import BACKBONES, build_backbone
 from facewright.regress.cards import DEEP3D_CROPS, Card, Kind, one_of, whole, width
@@ -30,7 +33,9 @@ MAP_SIZES = (16, 1024)
 LEAST_DOUBT = 1e-3
 """Least deviation of a predicted point, as a share of the crop."""
 PX_PER_DM = 102.0 / 224.0
-"""Of the Deep3D crop, in sides of the crop: where a light net begins."""
+"""Of the Deep3D crop, in sides of the crop: unit of what moves each point of a light net's map by itself."""
+DIRECTIONS = 40
+"""Numbers that say the shape of the face in a light decoder."""
 
 _RESIDUALS = ((2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), (16, 1), (32, 2), (32, 1))
 """Channels in units of the first layer's, and stride, of the encoder's blocks."""
@@ -41,7 +46,7 @@ _TRANSPOSED = (
 """The same of the decoder's layers, but for the last three, which have three channels."""
 _HALVED = 32
 """How many times smaller than a crop the encoder's last map is."""
-_DECODED_FROM, _MIXED = 8, 512
+_DECODED_FROM, _MIXED = 8, 192
 """Side of the first map of a light decoder, and how many numbers say what is on it."""
 
 
@@ -152,40 +157,51 @@ class ResFcn(nn.Module):
 
 
 class LightDecoder(nn.Module):
-    """From a trunk's features to a map that moves the mean face: an affine move of all of it, and one of each point.
+    """From a trunk's features to a map: the mean face, reshaped and posed as a whole, and then each point by itself.
 
     It starts at zero: an untrained net answers with the mean face, looking at the camera, in the middle of the crop.
+    What ``directions`` hold is the caller's to say; they are learnt like all else.
 
     Args:
         features: width of the trunk's.
-        map_size: side of the map. It is decoded at half of that or less: how points move is smoother than where they
-            are.
+        map_size: side of the map. What moves each point by itself is decoded at half of that or less: it is smoother
+            than where the points are.
+
+    Attributes:
+        directions: how the mean face's points move with each number of its shape, dm.
     """
 
     def __init__(self, features: int, map_size: int) -> None:
         super().__init__()
         levels = max(0, (map_size // (2 * _DECODED_FROM)).bit_length() - 1)
-        counts = [max(16, 64 // 2 ** max(0, level - 1)) for level in range(levels + 1)]
+        counts = [max(16, 32 // 2 ** max(0, level - 1)) for level in range(levels + 1)]
         self.map_size = map_size
+        self.directions = nn.Parameter(torch.zeros(DIRECTIONS, 3, map_size, map_size))
+        self.shape = nn.Linear(features, DIRECTIONS)
+        self.pose = nn.Linear(features, 6)
         self.mix = nn.Linear(features, _MIXED)
-        self.place = nn.Linear(_MIXED, 12)
         self.first = nn.Linear(_MIXED, counts[0] * _DECODED_FROM**2)
         self.filters = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(counts))
         self.last = nn.Conv2d(counts[-1], 4, 3, padding=1)
         for filter_ in self.filters:
             nn.init.kaiming_normal_(filter_.get_parameter("weight"))
-        for layer in (self.place, self.last):
+        for layer in (self.shape, self.pose, self.last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.get_parameter("bias"))
 
-    def forward(self, features: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B 3 4"], Float[Tensor, "B 4 N N"]]:
-        """The affine move (3x3 and 3), and per point its own and the logarithm of its doubt."""
-        mixed = F.relu(self.mix(features))
-        x = F.relu(self.first(mixed)).unflatten(1, (-1, _DECODED_FROM, _DECODED_FROM))
+    def forward(
+        self, features: Float[Tensor, "B C"], mean_dm: Float[Tensor, "3 N N"]
+    ) -> tuple[Float[Tensor, "B 3 N N"], Float[Tensor, "B 4 N N"]]:
+        """The reshaped face in the world of the crop's camera, dm; per point its own move and its doubt's logarithm."""
+        shaped = mean_dm.flatten() + self.shape(features) @ self.directions.flatten(1)
+        pose = self.pose(features)
+        rotation = rotation_from_angles(pose[:, :3].float())
+        world = rotation @ shaped.float().unflatten(1, (3, -1)) + pose[:, 3:, None].float()
+        x = F.relu(self.first(F.relu(self.mix(features)))).unflatten(1, (-1, _DECODED_FROM, _DECODED_FROM))
         for filter_ in self.filters:
             x = F.relu(filter_(F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)))
         own = F.interpolate(self.last(x), size=(self.map_size, self.map_size), mode="bilinear", align_corners=False)
-        return self.place(mixed).unflatten(1, (3, 4)), own
+        return world.unflatten(2, (self.map_size, self.map_size)), own
 
 
 class PRNet(nn.Module):
@@ -261,22 +277,18 @@ class PRNet(nn.Module):
         answer = self.backbone(crops)
         if self.decoder is None:
             return PRNetPrediction(self.crop_size * (REACH * answer - self.offset[:, None, None]))
-        return self._moved(*self.decoder(answer))
+        return self._moved(*self.decoder(answer, self.canonical_dm))
 
     def forward(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 N N"]:
         """The maps of ``predict`` alone."""
         return self.predict(crops).positions_px
 
-    def _moved(self, place: Float[Tensor, "B 3 4"], own: Float[Tensor, "B 4 N N"]) -> PRNetPrediction:
-        """The mean face where the decoder puts it."""
-        size = self.crop_size
-        upright = place.new_tensor([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])
-        linear, shift = upright + place[..., :3], place[..., 3:]
-        mean = self.canonical_dm.flatten(1).to(place)
-        middle = place.new_tensor([[0.5], [0.5], [0.0]]) - place.new_tensor([[0.5], [0.5], [0.0]]) / size
-        whole = (PX_PER_DM * (linear @ mean + shift) + middle).unflatten(2, own.shape[2:])
+    def _moved(self, world: Float[Tensor, "B 3 N N"], own: Float[Tensor, "B 4 N N"]) -> PRNetPrediction:
+        """The face as the crop's camera sees it, each point moved by itself."""
+        size, scale = self.crop_size, PX_PER_DM * self.crop_size
+        seen = map_of_world(world.flatten(2).transpose(1, 2), crop_camera(size=size, like=world))
         sigma = size * (LEAST_DOUBT + 0.1 * torch.exp(own[:, 3].clamp(-6.0, 3.0)))
-        return PRNetPrediction(size * (whole + PX_PER_DM * own[:, :3]), sigma)
+        return PRNetPrediction(seen.transpose(1, 2).unflatten(2, own.shape[2:]) + scale * own[:, :3], sigma)
 
 
 def _build(card: Card) -> PRNet:

@@ -19,11 +19,11 @@ from facewright.morphable.uv import loss_weights, map_topology, position_space
 from facewright.regress.backbones import BACKBONES
 from facewright.regress.cards import CROP_SIZES, MOST_WIDTH
 from facewright.regress.prnet import MAP_SIZES, RESFCN, PRNet, PRNetPrediction
-from facewright.regress.rnet import RNet
-from facewright.regress.weights import WeightsCard, describe_weights, load_weights
+from facewright.regress.weights import WeightsCard
 from facewright.train.course import BatchNeeds, Course, Losses, Trainee
 from facewright.train.jitter import CropJitter
 from facewright.train.map_truth import MapTruth
+from facewright.train.prnet_start import principal_directions, start_prnet
 from facewright.train.samples import TrainingBatch
 from facewright.train.settings import DataSettings, OptimizerSettings, TrainSettings
 from facewright.train.variation import NO_VARIATION, Variation, varied_batch
@@ -31,6 +31,8 @@ from facewright.train.variation import NO_VARIATION, Variation, varied_batch
 TRUE, PREDICTED = (0.25, 0.95, 0.55), (1.0, 0.35, 0.25)
 TILE_PX = 224
 SHOWN_POINTS = 600
+DISTANCE_SHARE = 0.1
+"""How much of the error that all depths of a face share counts."""
 OFFSET = (0.05, 0.05, 0.45)
 """Of a published network that is trained here: it can say what lies a little left of and above the crop, and behind the
 head's origin."""
@@ -64,9 +66,10 @@ class PRNetSettings:
         backbone: ``resfcn256`` or the trunk before a light decoder.
         width: factor on channel counts.
         crop_size: side of its crops, px.
+        trunk_learns: train the trunk too; without it, it stays as ``init`` has it, and steps cost half.
         map_size: side of its maps, px; of ``resfcn256`` the crops'.
-        init: weights to start from: a PRNet's, or an R-Net's (``open``, ``fast``, a file), whose trunk is taken; empty:
-            random.
+        init: weights to start from: a PRNet's, or an R-Net's (``open``, ``fast``, a file), whose trunk is taken, and
+            of one for this face model what it says of shape and pose too; empty: random.
         loss: what is minimised.
         variation: how pictures are changed before they are learnt from.
     """
@@ -75,8 +78,9 @@ class PRNetSettings:
     backbone: str = "dlib_resnet29"
     width: float = bounded(1.0, above=0, most=MOST_WIDTH)
     crop_size: int = bounded(112, least=32, most=CROP_SIZES[1])
+trunk_learns: bool = True
     map_size: int = bounded(
-        128,
+        96,
         least=MAP_SIZES[0],
         most=MAP_SIZES[1],
         use=Use(f"with another --backbone than {RESFCN}", lambda options: options["backbone"] != RESFCN),
@@ -90,7 +94,7 @@ class PRNetCourse(Course):
     """A PRNet on its way.
 
     Args:
-        net: to train; its tables are set to the face model's.
+        net: to train; its tables are set to the face model's, and the directions of a light decoder too.
         model: whose maps; of the truth.
         settings: what is minimised, and how pictures are changed.
         device: of the tables.
@@ -104,8 +108,12 @@ class PRNetCourse(Course):
         self.net, self.settings, self.space = net, settings, space.to(device)
         ibug68 = map_topology(space).annotations.ibug68
         assert ibug68 is not None
-        self.truth, self.ibug68 = MapTruth.of(model, surface).to(device), ibug68.to(device)
-        weights = loss_weights(space)[space.mask]
+        truth, weights = MapTruth.of(model, surface), loss_weights(space)[space.mask]
+        self.truth, self.ibug68 = truth.to(device), ibug68.to(device)
+        directions, self.codes = principal_directions(truth, weights)
+        if net.decoder is not None:
+            with torch.no_grad():
+                net.decoder.directions.copy_(space.map_of(directions))
         self.weights = (weights / weights.sum()).to(device)
         self.needs = BatchNeeds(net.crop_size, model.name, model.edition, model.layout)
         self.card = WeightsCard(
@@ -132,7 +140,7 @@ class PRNetCourse(Course):
         points = self.space.points_of(positions)
         terms: dict[str, tuple[float, Tensor, Tensor]] = {}
         if bool(known.any()):
-            error = points - self.truth.points_px(batch.truth, batch.landmarks, size)
+            error = self._placed(points - self.truth.points_px(batch.truth, batch.landmarks, size))
             distance = error.norm(dim=-1)
             terms["points"] = (wanted.points, per_cent * (distance * self.weights).sum(-1), known)
             terms["shape"] = (wanted.shape, per_cent * self._roughness(error), known)
@@ -153,6 +161,11 @@ class PRNetCourse(Course):
             means[name] = part / counts[name]
             total = total + weight * part / len(batch)
         return Losses(total, means, counts)
+
+    def _placed(self, error: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P 3"]:
+        """The error as it counts: how far away a head is can hardly be seen, so that what all depths share weighs little."""
+        shared = (error[..., 2:] * self.weights[:, None]).sum(1, keepdim=True)
+        return torch.cat([error[..., :2], error[..., 2:] - (1.0 - DISTANCE_SHARE) * shared], -1)
 
     def _roughness(self, error: Float[Tensor, "B P 3"]) -> Float[Tensor, " B"]:
         """Mean length of the steps of the error to the pixels at the right and below."""
@@ -201,27 +214,12 @@ def begin_prnet(settings: PRNetSettings, seed: int, device: torch.device) -> PRN
         crop_size=settings.crop_size,
         map_size=settings.map_size,
     )
+    model = load_face_model(settings.face_model)
+    course = PRNetCourse(net, model, settings, device)
     if settings.init:
-        _start(net, settings.init)
-    return PRNetCourse(net, load_face_model(settings.face_model), settings, device)
-
-
-def _start(net: PRNet, init: str) -> None:
-    """Earlier weights, or the trunk of an R-Net, in place."""
-    given: PRNet | RNet = load_weights(init)
-    alike = (given.width, given.architecture) == (net.width, net.architecture)
-    if not alike or getattr(given, "input_coding", "rgb_0_1") != "rgb_0_1":
-        raise TrainingError(
-            f"{init} holds a {describe_weights(init)['kind']} of {given.architecture}, width {given.width}, and a "
-            f"{net.architecture} of width {net.width} is to be trained; give the same --backbone and --width, or other "
-            "--init weights"
-        )
-    state = given.state_dict() if isinstance(given, PRNet) else given.backbone.state_dict()
-    whole = isinstance(given, PRNet) and given.map_size == net.map_size
-    wanted = net if whole else net.backbone
-    if isinstance(given, PRNet) and not whole:
-        state = given.backbone.state_dict()
-    wanted.load_state_dict(state)
+        start_prnet(net, settings.init, model, course.codes)
+    net.backbone.requires_grad_(settings.trunk_learns)
+    return course
 
 
 def check_prnet(settings: PRNetSettings) -> None:
@@ -241,6 +239,11 @@ def check_prnet(settings: PRNetSettings) -> None:
             settings.crop_size >= least,
             f"a --crop-size of at least {least} px for {settings.backbone}",
             settings.crop_size,
+        ),
+        (
+            settings.trunk_learns or (bool(settings.init) and settings.backbone != RESFCN),
+            "a trunk that something has taught (--init) before a light decoder for --no-trunk-learns",
+            f"--init {settings.init!r} and --backbone {settings.backbone}",
         ),
         (
             settings.variation.shrink <= settings.variation.grow,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +11,19 @@ import torch
 import facewright
 from facewright.align import align_face
 from facewright.align.square import Square, crop_square, square_of_box, square_of_five, square_of_points
-from facewright.errors import ReconstructionError
+from facewright.errors import LandmarksError, ReconstructionError, SettingsError
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import apply_homogeneous, crop_camera, pose_points, project_points
 from facewright.geometry.map_pose import aflw_angles, frontal_points, map_of_world, map_pose, released_pose
 from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.morphable.uv import map_topology, position_space
 from facewright.photo import photo_from_array
+from facewright.pipeline.answers import speaks_against
 from facewright.pipeline.estimator import Candidate, Estimate
+from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.methods import load_estimator
 from facewright.pipeline.outputs import save_face
-from facewright.pipeline.prnet_estimator import PRNetEstimator, whole_square
+from facewright.pipeline.prnet_estimator import PRNetEstimator
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import FaceDetection
 from facewright.regress.cards import DEEP3D_CROPS
@@ -180,17 +183,66 @@ def test_a_square_by_five_points_is_that_of_the_landmarks(toy_model):
 
 
 def test_a_picture_that_is_a_crop_already_is_taken_whole(toy_model, space):
-    """Square, of the network's size: to the byte, and divided by 255 once."""
+    """Of the network's size to the byte, divided by 255 once; of another size, resized once."""
     space, _ = space
     pixels = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     photo = photo_from_array(pixels)
-    net = PRNet(width=0.0625, crop_size=64)
-    estimator = replace(PRNetEstimator.of(net.eval(), SQUARE_CROPS), space=space)
-    candidate = estimator.in_square(photo, whole_square(photo))
-    torch.testing.assert_close(candidate.aligned.crop, photo.srgb)
-    assert 0 < candidate.detection.box.min() < candidate.detection.box.max() < 63
-    with pytest.raises(ReconstructionError, match="squares around landmarks"):
-        replace(estimator, template=DEEP3D_CROPS).in_square(photo, whole_square(photo))
+    estimator = replace(PRNetEstimator.of(PRNet(width=0.0625, crop_size=64).eval(), SQUARE_CROPS), space=space)
+    (face,) = KnownFaces(cropped=True).of(Path("crop.png"), photo, estimator)
+    torch.testing.assert_close(estimator.crop(photo, face.five).crop, photo.srgb, atol=1e-3, rtol=0)
+    assert 0 < face.box.min() < face.box.max() < 63
+    double = photo_from_array(pixels.repeat(2, 0).repeat(2, 1))
+    (face,) = KnownFaces(cropped=True).of(Path("crop.png"), double, estimator)
+    aligned = estimator.crop(double, face.five)
+    corners = apply_homogeneous(aligned.T_photo_crop, torch.tensor([[0.0, 0.0], [63.0, 63.0]]).double())
+    torch.testing.assert_close(corners, torch.tensor([[0.0, 0.0], [127.0, 127.0]]).double(), atol=1e-3, rtol=0)
+
+
+def test_boxes_are_squares_of_faces_that_nobody_has_seen(toy_model, space, photo, tmp_path):
+    """By the published rule, the largest first; what is no box, or elsewhere, is named with its file."""
+    space, _ = space
+    estimator = replace(PRNetEstimator.of(PRNet(width=0.0625, crop_size=64).eval(), SQUARE_CROPS), space=space)
+    file = tmp_path / "photo.txt"
+    file.write_text("# x0 y0 x1 y1\n10, 20, 30, 40\n100 60 180 160\n")
+    boxes = KnownFaces(boxes=tmp_path)
+    faces = boxes.of(Path("photo.jpg"), photo, estimator)
+    assert [face.score for face in faces] == [0.0, 0.0]
+    for face, box in zip(faces, ([100.0, 60, 180, 160], [10.0, 20, 30, 40]), strict=True):
+        square = square_of_box(torch.tensor(box))
+        aligned = estimator.crop(photo, face.five)
+        corner, step = aligned.T_photo_crop[:2, 2], aligned.T_photo_crop[0, 0]
+        torch.testing.assert_close(
+            corner, torch.tensor([square.x, square.y]).double() - square.side / 2, atol=0.01, rtol=0
+        )
+        assert float(step) == pytest.approx(square.side / 63, abs=1e-3)
+    for text, message in (
+        ("1 2 3", "lines of four numbers"),
+        ("1 2 nan 4", "lines of four numbers"),
+        ("30 20 10 40", "box 1: expected a box x0, y0, x1, y1"),
+        ("500 20 600 40", "photo of 400 x 300 px, received box 1 outside"),
+    ):
+        file.write_text(text)
+        with pytest.raises(LandmarksError, match=message):
+            boxes.of(Path("photo.jpg"), photo, estimator)
+    with pytest.raises(LandmarksError, match="expected where the face"):
+        boxes.of(Path("other.jpg"), photo, estimator)
+    with pytest.raises(SettingsError, match="one way"):
+        KnownFaces(landmarks=tmp_path, cropped=True)
+
+
+def test_answers_in_boxes_are_not_held_against_guessed_points(space, photo):
+    """A head in profile contradicts the mean face's five points; nobody has seen those."""
+    space, _ = space
+    seen = photo_from_array(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    turned = rotation_from_angles(torch.tensor([0.0, 1.4, 0.0]))
+    points = 16.0 * space.points_of(space.canonical_dm) @ turned.T * torch.tensor([1.0, -1.0, 1.0])
+    maps = space.map_of(points + torch.tensor([31.5, 31.5, 20.0]))[None]
+    estimator = PRNetEstimator(Knowing(maps, 64), space, map_topology(space), SQUARE_CROPS)
+    flow = replace(facewright.load_reconstructor(method="fit"), estimator=estimator)
+    (guessed,) = KnownFaces(cropped=True).of(Path("crop.png"), seen, estimator)
+    (face,) = flow.faces_in(seen, detections=[guessed])
+    assert face.method == "prnet"
+    assert speaks_against(replace(face, detection=replace(guessed, score=1.0))) is not None
 
 
 def test_its_weights_are_all_that_the_method_needs(toy_model, space, tmp_path):

@@ -4,6 +4,8 @@ import torch
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.geometry.five_points import deep3d_template, five_from_68
+from facewright.geometry.frames import crop_camera
+from facewright.geometry.map_pose import map_of_world
 from facewright.regress.importers import convert_weights, import_weights
 from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.resfcn_names import read_resfcn
@@ -170,9 +172,8 @@ def test_an_untrained_light_net_answers_with_its_mean_face(tmp_path):
     assert again.mask.equal(mask)
     with torch.no_grad():
         seen = again.predict(torch.rand(2, 3, 48, 48))
-    scale = 48 * 102 / 224
-    for channel, sign, middle in ((0, 1, 23.5), (1, -1, 23.5), (2, 1, 0.0)):
-        torch.testing.assert_close(seen.positions_px[1, channel], sign * scale * mean[channel] + middle)
+    expected = map_of_world(mean.flatten(1).T[None], crop_camera(size=48))[0].T.unflatten(1, (40, 40))
+    torch.testing.assert_close(seen.positions_px[1], expected)
     assert seen.sigma_px.shape == (2, 40, 40)
     assert (seen.sigma_px > 0).all()
 

@@ -10,6 +10,7 @@ from facewright.cli import main
 from facewright.errors import TrainingError
 from facewright.export.asset import to_uint8
 from facewright.geometry.frames import crop_camera, pose_points, project_points
+from facewright.geometry.map_pose import map_of_world
 from facewright.morphable.container import save_face_model
 from facewright.morphable.uv import position_space
 from facewright.regress.prnet import PRNet
@@ -125,16 +126,41 @@ def test_exact_maps_cost_nothing_and_a_published_net_can_say_them(toy_model, bat
     assert share.max() < 1
 
 
-def test_it_starts_from_the_trunk_of_an_rnet(toy_model, tmp_path):
+def test_it_starts_as_the_rnet_that_it_is_given(toy_model, tmp_path):
+    """Trunk and answers: the map is that of the R-Net's coefficients, as far as the directions reach (here: all)."""
     torch.manual_seed(1)
-    rnet = RNet(toy_model.layout, architecture="resnet18", width=0.125, crop_size=SIZE)
+    rnet = RNet(toy_model.layout, architecture="resnet18", width=0.125, crop_size=SIZE).eval()
+    for head in rnet.heads.children():
+        torch.nn.init.normal_(head.get_parameter("weight"), std=0.02)
     save_weights(rnet, WeightsCard("toy"), tmp_path / "rnet.safetensors")
     save_face_model(toy_model, tmp_path / "toy.npz")
     settings = replace(SMOKE, face_model=str(tmp_path / "toy.npz"), init=str(tmp_path / "rnet.safetensors"))
-    net = begin_prnet(settings, 0, torch.device("cpu")).net
+    course = begin_prnet(replace(settings, trunk_learns=False), 0, torch.device("cpu"))
+    net = course.net
     torch.testing.assert_close(net.get_submodule("backbone").state_dict(), rnet.backbone.state_dict())
+    assert not any(p.requires_grad for p in net.get_submodule("backbone").parameters())
+    crops = torch.rand(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        seen = course.space.points_of(course.answer(net.eval(), crops)[0])
+        told = rnet(crops)
+        world = pose_points(toy_model.shape(told.id, told.exp), told.angles, told.translation)
+    expected = map_of_world(position_space(toy_model, 32)[1].of(world), crop_camera(size=SIZE))
+    assert told.id.std() > 1e-3
+    torch.testing.assert_close(seen, expected, atol=1e-2, rtol=0)
     with pytest.raises(TrainingError, match=r"holds a rnet of resnet18, width 0\.125"):
         begin_prnet(replace(settings, width=0.25), 0, torch.device("cpu"))
+
+
+def test_a_head_farther_away_counts_less_than_one_beside_it(course, batch):
+    points = course.truth.points_px(batch.truth, batch.landmarks, SIZE)
+    known = replace(batch, truth_known=torch.ones(4, dtype=torch.bool))
+    settings = replace(course.settings, loss=replace(SMOKE.loss, doubt=0.0))
+    course.settings = settings
+    cost = [
+        float(course.losses((course.space.map_of(points + torch.tensor(move)),), known).terms["points"])
+        for move in ([0.0, 0.0, 5.0], [5.0, 0.0, 0.0])
+    ]
+    assert cost[0] == pytest.approx(0.1 * cost[1], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +168,7 @@ def test_it_starts_from_the_trunk_of_an_rnet(toy_model, tmp_path):
     [
         ({"backbone": "vgg"}, "--backbone"),
         ({"backbone": "dlib_resnet29"}, "--crop-size of at least 67"),
+        ({"trunk_learns": False, "init": ""}, "--no-trunk-learns"),
         ({"variation": Variation(shrink=1.3)}, "--shrink"),
         ({"variation": Variation(darken=1.5)}, "--darken"),
     ],

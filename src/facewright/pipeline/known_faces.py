@@ -56,8 +56,8 @@ class KnownFaces:
         """
         if (self.cropped or self.boxes is not None) and estimator.landmarks_dm is None:
             raise SettingsError(
-                f"expected a method that finds faces in boxes (prnet), received {estimator.method!r}, which needs their "
-                "points; give these (--landmarks), or PRNet's weights (--weights)"
+                f"expected a method that finds faces in boxes (prnet), received {estimator.method!r}, which needs "
+                "their points; give these (--landmarks), or PRNet's weights (--weights)"
             )
 
     def of(self, path: Path, photo: Photo, estimator: Estimator) -> list[FaceDetection]:

@@ -12,7 +12,7 @@ from facewright.regress.weights import describe_weights, load_weights, read_card
 from facewright.train.map_truth import LANDMARKS, MapTruth
 
 EXPRESSION_SPREAD = 0.25
-"""Root mean square of an expression's weight, where that of an identity's is 1: what counts as much in the directions."""
+"""Root mean square of an expression's weight, where that of an identity's is 1."""
 
 
 def principal_directions(

@@ -163,7 +163,7 @@ class PRNetCourse(Course):
         return Losses(total, means, counts)
 
     def _placed(self, error: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P 3"]:
-        """The error as it counts: how far away a head is can hardly be seen, so that what all depths share weighs little."""
+        """As it counts: how far away a head is can hardly be seen, so that what all its depths share weighs little."""
         shared = (error[..., 2:] * self.weights[:, None]).sum(1, keepdim=True)
         return torch.cat([error[..., :2], error[..., 2:] - (1.0 - DISTANCE_SHARE) * shared], -1)
 

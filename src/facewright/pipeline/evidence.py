@@ -1,7 +1,8 @@
 """What the stages saw, as evidence for the fit; and the fits that the flow asks for."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -234,6 +235,7 @@ def fit_from(
     settings: FitSettings,
     belief: LandmarkBelief | None = None,
     dense: Seen | None = None,
+    more: Sequence[PointEvidence] = (),
 ) -> FitResult:
     """Bring a network's answer onto the picture.
 
@@ -246,11 +248,13 @@ def fit_from(
         belief: where that network sees the landmarks.
         dense: what it sees besides, with its doubts: how near the answer shape, expression and albedo are expected is
             then its own word, coefficient by coefficient.
+        more: points that others have seen in the same crop.
 
     Raises:
         ReconstructionError: detection and model share no points, or the optimum is not finite.
     """
     evidence, prior = evidence_of(aligned, detection, plan, settings, belief, dense), prior_of(plan, settings)
+    evidence = replace(evidence, points=(*evidence.points, *more))
     if dense is None:
         prior = around(prior, start, plan.unknowns, id=settings.start_id_sigma, exp=settings.start_exp_sigma)
     else:

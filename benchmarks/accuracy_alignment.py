@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 import tyro
 from jaxtyping import Float
 from torch import Tensor
@@ -99,9 +100,8 @@ class Bench:
         glue = self.model.annotations.mesh468
         if face.mesh is None or glue is None:
             return None
-        return Seen(
-            face.mesh[MESH_TO_IBUG68, :2], face.mesh[:, :2], glue.of(torch.nn.functional.pad(truth, (0, 1)))[:, :2]
-        )
+        flat = torch.nn.functional.pad(truth, (0, 1))
+        return Seen(face.mesh[MESH_TO_IBUG68, :2], face.mesh[:, :2], glue.of(flat)[:, :2])
 
     def joined(self, start: Candidate) -> Estimate:
         """R-Net's refinement with the map of its own last crop as evidence."""

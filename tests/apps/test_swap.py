@@ -90,6 +90,22 @@ def test_a_face_swapped_with_itself_is_itself(pair):
     assert error.mean() < 1.0
 
 
+def test_a_face_cut_off_by_the_border_is_swapped_as_far_as_it_is_there(pair):
+    target, source = pair
+    middle = int(target.landmarks[30, 0])
+    pixels = target.photo.pixels[:, :, :middle].permute(1, 2, 0).numpy()
+    camera = replace(target.camera, width=middle)
+    cut = replace(target, photo=photo_from_array(pixels), aligned=replace(target.aligned, camera_photo=camera))
+    swapped = swap_face(cut, source, SwapSettings("face", TEXTURE))
+    assert swapped.shape == cut.photo.pixels.shape
+    changed = (swapped != cut.photo.pixels).any(0)
+    assert changed.any()
+    assert not (changed & ~covered(cut)).any()
+    gone = replace(cut, aligned=replace(cut.aligned, camera_photo=replace(camera, cx=camera.cx + 5 * SIZE)))
+    with pytest.raises(ReconstructionError, match="shows nothing"):
+        swap_face(gone, source, SwapSettings("face", TEXTURE))
+
+
 def test_several_faces_are_drawn_on_one_picture(pair):
     target, source = pair
     first = swap_face(target, source, SwapSettings("mouth", TEXTURE))

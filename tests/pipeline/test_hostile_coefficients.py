@@ -90,6 +90,8 @@ def face_set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         face_set("camera", "focal_px", to=-1015.0),
         face_set("camera", "focal_px", to=0),
         face_set("camera", "cx", to=1e300),
+        face_set("camera", "distance_dm", to=0),
+        face_set("camera", "distance_dm", to="far"),
         face_set("camera", "cy", to=10**400),
         face_set("trans_params", to=[[[1]]]),
         face_set("trans_params", to=[640, 480, -1, 0, 0]),

@@ -10,7 +10,14 @@ import torch
 
 import facewright
 from facewright.align import align_face
-from facewright.align.square import Square, crop_square, square_of_box, square_of_five, square_of_points
+from facewright.align.square import (
+    WEAK_DISTANCE_DM,
+    Square,
+    crop_square,
+    square_of_box,
+    square_of_five,
+    square_of_points,
+)
 from facewright.errors import LandmarksError, ReconstructionError, SettingsError
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import apply_homogeneous, crop_camera, pose_points, project_points
@@ -19,10 +26,11 @@ from facewright.geometry.rotations import geodesic_angle, rotation_from_angles
 from facewright.morphable.uv import map_topology, position_space
 from facewright.photo import photo_from_array
 from facewright.pipeline.answers import speaks_against
+from facewright.pipeline.coefficient_files import read_camera
 from facewright.pipeline.estimator import Candidate, Estimate
 from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.methods import load_estimator
-from facewright.pipeline.outputs import save_face
+from facewright.pipeline.outputs import OutputOptions, save_face, write_outputs
 from facewright.pipeline.prnet_estimator import PRNetEstimator
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.records import FaceDetection
@@ -94,7 +102,7 @@ def test_a_known_map_becomes_its_mesh_pose_and_landmarks_again(toy_model, space,
 
 
 @pytest.mark.parametrize("angles", ANGLES)
-def test_a_map_in_weak_perspective_is_seen_exactly_where_it_says(toy_model, space, photo, angles):
+def test_a_map_in_weak_perspective_is_seen_exactly_where_it_says(toy_model, space, photo, angles, tmp_path):
     """Crops by squares; depth from any zero; a face that is smaller than the mean face's crop would have it."""
     space, surface = space
     square = Square(210.0, 140.0, 180.0)
@@ -116,6 +124,10 @@ def test_a_map_in_weak_perspective_is_seen_exactly_where_it_says(toy_model, spac
         < 0.1
     )
     torch.testing.assert_close(answer.mesh.vertices[0], surface.of(toy_model.mean_shape[None])[0], atol=5e-3, rtol=0)
+    write_outputs([face], tmp_path, "me", OutputOptions(("json",)))
+    told = read_camera(tmp_path / "me.json")
+    assert told is not None
+    assert told.distance_dm == face.camera.distance_dm == WEAK_DISTANCE_DM
 
 
 def test_pose_by_all_points_and_as_released(toy_model, space):

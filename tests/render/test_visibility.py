@@ -2,11 +2,14 @@
 
 import math
 
+import pytest
 import torch
 
-from facewright.geometry.frames import clip_from_world, crop_camera
+from facewright.geometry.frames import clip_from_world, crop_camera, project_points
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import FaceMesh
-from facewright.render.visibility import seen_share, vertex_visibility
+from facewright.render.rasterizers import rasterize
+from facewright.render.visibility import seen_share, surface_distance, vertex_visibility
 from tests.render.scenes import sphere
 
 
@@ -55,6 +58,31 @@ def test_agrees_with_rays_on_the_toy_head(toy_mesh: FaceMesh) -> None:
         clear = facing.abs() > 0.15  # at grazing angles the tolerance decides
         expected = ~hit.any(1) & (facing > 0)
         assert float((visible[batch] == expected)[clear].double().mean()) > 0.97
+
+
+@pytest.mark.slow
+def test_two_hundred_poses_agree_with_the_depth_buffer_of_the_reference_rasteriser(toy_mesh: FaceMesh) -> None:
+    """Pixel by pixel: a vertex is seen where the surface at its pixel is no nearer; grazing ones may go either way."""
+    generator, size = torch.Generator().manual_seed(0), 160
+    angles = (2 * torch.rand(200, 3, generator=generator) - 1) * torch.tensor([0.6, 1.6, 0.6])
+    camera, shares = crop_camera(size=size), []
+    for angle in angles:
+        turn = rotation_from_angles(angle)
+        vertices, normals = toy_mesh.vertices[:1] @ turn.T, toy_mesh.normals[:1] @ turn.T
+        clip = clip_from_world(vertices, camera)
+        visible = vertex_visibility(clip, toy_mesh.faces, (size, size))[0]
+        fragments = rasterize(clip, toy_mesh.faces, (size, size), backend="reference")
+        buffer = surface_distance(clip, toy_mesh.faces, fragments)[0]
+        seen = project_points(vertices, camera)[0]
+        column, row = seen[:, :2].round().long().clamp(0, size - 1).unbind(-1)
+        toward = torch.nn.functional.normalize(torch.tensor([0.0, 0.0, 10.0]) - vertices[0], dim=-1)
+        facing = (normals[0] * toward).sum(-1)
+        expected = (seen[:, 2] <= buffer[row, column] + 0.06) & (facing > 0)
+        clear = (facing.abs() > 0.3) & ((seen[:, 2] - buffer[row, column] - 0.06).abs() > 0.05)
+        shares.append(float((visible == expected)[clear].double().mean()))
+    assert len(shares) == 200
+    assert min(shares) > 0.98
+    assert sum(shares) / len(shares) > 0.995
 
 
 def test_points_outside_of_the_picture_are_not_visible() -> None:

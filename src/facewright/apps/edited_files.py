@@ -14,7 +14,7 @@ from facewright.export.pictures import on_backdrop, overlay
 from facewright.geometry.frames import crop_camera
 from facewright.geometry.pose import posed_mesh
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.outputs import coefficients_document, model_asset
+from facewright.pipeline.outputs import camera_document, coefficients_document, model_asset
 from facewright.pipeline.texture import lit_vertex_colors
 from facewright.pipeline.views import display_picture
 from facewright.records import Camera, FaceCoefficients, MeshAsset, Photo
@@ -103,6 +103,6 @@ def _document(
     face = coefficients_document(model, coefficients) | {"method": "edit"}
     if camera is None:
         return {"faces": [face]}
-    place = {"camera": {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]}}
+    place = {"camera": camera_document(camera)}
     size = {"path": "" if photo is None else photo.path, "width": camera.width, "height": camera.height}
     return {"photo": size, "faces": [place | face]}

@@ -99,7 +99,7 @@ def swap_face(
     size = settings.texture_px
     with torch.no_grad():
         chosen = (
-            part_texels(target, settings.part, size) if mask is None else _checked_mask(mask, size).to(canvas.device)
+            part_texels(target, settings.part, size) if mask is None else checked_mask(mask, size).to(canvas.device)
         )
         looks, _ = face_texture(source, size)
         if settings.match_tone:
@@ -235,7 +235,12 @@ def _require_one_atlas(target: FaceInPhoto, source: FaceInPhoto) -> None:
         )
 
 
-def _checked_mask(mask: Float[Tensor, "H W"], size: int) -> Float[Tensor, "S S"]:
+def checked_mask(mask: Float[Tensor, "H W"], size: int) -> Float[Tensor, "S S"]:
+    """A mask over textures of a size.
+
+    Raises:
+        ReconstructionError: it is of another size.
+    """
     if tuple(mask.shape) != (size, size):
         raise ReconstructionError(f"expected a mask of {size} x {size} texels, received {tuple(mask.shape)}; resize it")
     return mask

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from facewright.apps.swap import Part, SwapSettings, swap_face
+from facewright.apps.swap import Part, SwapSettings, checked_mask, swap_face
 from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, CommandError, say
 from facewright.export.formats import FORMATS
@@ -54,11 +54,11 @@ class Swap:
 
     def run(self) -> int:
         """Reconstruct, swap, write."""
+        mask = None if self.mask is None else checked_mask(_grey(read_photo(self.mask)), self.texture_size)
         flow = load_reconstructor(
             face_model=self.face_model, method=self.method, weights=self.weights, device=self.device
         )
         settings = SwapSettings(self.part, self.texture_size, self.match_tone, self.blend)
-        mask = None if self.mask is None else _grey(read_photo(self.mask))
         photos = [read_photo(path) for path in (self.first, self.second)]
         found = [flow.faces_in(photo) for photo in photos]
         alone = self.first.resolve() == self.second.resolve()

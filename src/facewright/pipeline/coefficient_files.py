@@ -102,7 +102,10 @@ def read_camera(path: Path, *, face: int = 0) -> Camera | None:
             )
         if not all(isinstance(pixels, int) and 0 < pixels < _MOST_PIXELS for pixels in size):
             raise CoefficientsError(f"{path}: expected a photo's width and height in pixels, received {size!r:.100}")
-        return Camera(focal, cx, cy, size[0], size[1])
+        distance = float(camera.get("distance_dm", Camera.distance_dm))
+        if not 0 < distance < _LARGEST:
+            raise CoefficientsError(f"{path}: expected a camera farther away than 0 dm, received {distance!r} dm")
+        return Camera(focal, cx, cy, size[0], size[1], distance)
 
 
 def read_photo_name(path: Path) -> str:

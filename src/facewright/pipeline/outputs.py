@@ -19,7 +19,7 @@ from facewright.export.mat import flip_rows, official_mat
 from facewright.export.png import texture_png
 from facewright.files import FileSet
 from facewright.geometry.color import display_from_albedo
-from facewright.geometry.frames import apply_homogeneous, project_points
+from facewright.geometry.frames import CAMERA_DISTANCE_DM, apply_homogeneous, project_points
 from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.turning import turned_light, turned_pose
 from facewright.morphable.linear import FaceModel
@@ -27,7 +27,7 @@ from facewright.pipeline.face import FaceInPhoto
 from facewright.pipeline.maps import depth_map, pncc_picture
 from facewright.pipeline.texture import face_texture, lit_vertex_colors, vertex_colors
 from facewright.pipeline.views import display_picture, face_sheet, overlay_of_faces
-from facewright.records import AlignedFace, FaceCoefficients, MeshAsset
+from facewright.records import AlignedFace, Camera, FaceCoefficients, MeshAsset
 from facewright.render.renderer import render
 
 _PARTS = fields(FaceCoefficients)
@@ -236,6 +236,13 @@ def coefficients_document(model: FaceModel, coefficients: FaceCoefficients) -> d
     }
 
 
+def camera_document(camera: Camera) -> dict[str, Any]:
+    """The camera in the ``.json``; its distance where it is another than everywhere else, 10 dm (far ones of maps)."""
+    known = {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]}
+    usual = camera.distance_dm == CAMERA_DISTANCE_DM
+    return known if usual else known | {"distance_dm": camera.distance_dm}
+
+
 def _face_document(face: FaceInPhoto) -> dict[str, Any]:
     camera, known = face.camera, face.morphable
     found = {"pose": face.pose.document()} if known is None else coefficients_document(known.model, known.coefficients)
@@ -244,7 +251,7 @@ def _face_document(face: FaceInPhoto) -> dict[str, Any]:
         "score": face.detection.score,
         "landmarks_68": face.landmarks,
         "landmarks_68_3d": face.landmarks_3d,
-        "camera": {"focal_px": camera.focal_px[0], "cx": camera.cx[0], "cy": camera.cy[0]},
+        "camera": camera_document(camera),
         "trans_params": face.aligned.trans_params,
         **found,
         "residuals": face.residuals,

@@ -78,7 +78,7 @@ class PRNetSettings:
     backbone: str = "dlib_resnet29"
     width: float = bounded(1.0, above=0, most=MOST_WIDTH)
     crop_size: int = bounded(112, least=32, most=CROP_SIZES[1])
-trunk_learns: bool = True
+    trunk_learns: bool = True
     map_size: int = bounded(
         96,
         least=MAP_SIZES[0],

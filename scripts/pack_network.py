@@ -25,7 +25,7 @@ class Arguments:
     weights: Path
     """Of the run."""
     name: str
-    """``open`` or ``fast``."""
+    """``open``, ``fast`` or ``prnet``."""
     recipe: str
     """How they were trained, in a sentence or two."""
     commit: str

@@ -262,6 +262,7 @@ def test_the_embedded_networks_are_for_the_embedded_head() -> None:
     for name in EMBEDDED_WEIGHTS:
         card = describe_weights(name)
         assert (card["face_model"], card["face_model_edition"]) == (head.name, head.edition) == ("open", 3)
+    assert describe_weights("prnet")["kind"] == "prnet"
 
 
 def test_other_face_models_have_no_network_unless_one_is_brought(

@@ -14,10 +14,12 @@ from facewright.align.square import (
     WEAK_DISTANCE_DM,
     Square,
     crop_square,
+    face_in_square,
     square_of_box,
     square_of_five,
     square_of_points,
 )
+from facewright.assets import embedded_path
 from facewright.errors import LandmarksError, ReconstructionError, SettingsError
 from facewright.geometry.five_points import five_from_68
 from facewright.geometry.frames import apply_homogeneous, crop_camera, pose_points, project_points
@@ -277,6 +279,24 @@ def test_its_weights_are_all_that_the_method_needs(toy_model, space, tmp_path):
     assert (face.five_points - places).norm(dim=-1).mean() < 8.0
     saved = save_face(face, tmp_path / "face.obj", texture_px=32)
     assert {path.suffix for path in saved} == {".obj", ".mtl", ".png"}
+
+
+def test_the_open_heads_own_maps_see_a_portrait():
+    """The embedded weights: where the detector sees the face, in either crop of it, and to the side it looks."""
+    flow = facewright.load_reconstructor(method="prnet")
+    assert (flow.method, flow.weights, flow.face_model) == ("prnet", "prnet", None)
+    photo = facewright.read_photo(embedded_path("photos/astronaut.jpg"))
+    (seen,) = flow.find_faces([photo])[0][:1]
+    (face,) = flow.faces_in(photo, detections=[seen])
+    eyes = float((seen.five[0] - seen.five[1]).norm())
+    assert (face.five_points - seen.five).norm(dim=-1).mean() < 0.1 * eyes
+    assert face.pose.angles.abs().max() < 0.5
+    assert face.belief is not None
+    known = flow.estimator.landmarks_dm
+    assert known is not None
+    guessed = face_in_square(square_of_box(torch.cat([face.landmarks.amin(0), face.landmarks.amax(0)])), known)
+    (again,) = flow.faces_in(photo, detections=[guessed])
+    assert (again.five_points - seen.five).norm(dim=-1).mean() < 0.15 * eyes
 
 
 def test_the_estimator_is_loaded_by_its_name():

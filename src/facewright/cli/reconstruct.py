@@ -45,12 +45,12 @@ class Reconstruct:
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
     method: str = "auto"
-    """How faces are reconstructed: ``rnet`` by a network, ``fit`` by analysis by synthesis alone, ``guided`` by the fit
-    of any face model to what the open head's network sees; ``auto`` goes by the weights that are named, or takes the
-    network where there are weights for the face model, else ``guided``."""
+    """How faces are reconstructed: ``rnet`` by a network's coefficients, ``prnet`` by its position map, ``fit`` by
+    analysis by synthesis alone, ``guided`` by the fit of any face model to what the open head's network sees; ``auto``
+    goes by the weights that are named, or takes R-Net where there are weights for the face model, else ``guided``."""
     weights: str | None = None
     """Weights of the method's network, made for the face model: a file (.safetensors), or ``open`` or ``fast``, which
-    are embedded R-Nets for the open head. Default: ``open``; ``fast`` is for video."""
+    are embedded R-Nets for the open head, or ``prnet``. Default: ``open``; ``fast`` is for video."""
     refine: int | None = bounded(None, most=MOST_ROUNDS)
     """Rounds of the fit after a network. Default: 1 after embedded weights, 0 after others."""
     faces: FacesChoice = "all"

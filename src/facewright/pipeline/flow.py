@@ -338,7 +338,7 @@ def load_reconstructor(
         face_model: "open" (embedded) or the file of an imported one.
         method: how faces are reconstructed: a name in ``METHODS``, or "auto" (``load_estimator``).
         weights: of the method's network: a file, or the name of embedded ones ("open", "fast": R-Nets for the open
-            head); None: those in the package for the face model.
+            head; "prnet": position maps of it); None: those in the package for the face model.
         refine: rounds of the fit after a network; None: one after embedded weights, none after others.
         device: torch device of the networks and the model.
         fit: settings of the fit.

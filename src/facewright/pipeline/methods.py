@@ -133,7 +133,7 @@ def load_prnet(parts: MethodParts) -> Estimator:
 
 METHODS: dict[str, Method] = {
     "rnet": Method(load_rnet, kind="rnet", embedded={"open": "open"}, refines=True),
-    "prnet": Method(load_prnet, kind="prnet"),
+    "prnet": Method(load_prnet, kind="prnet", embedded={"open": "prnet"}),
     "guided": Method(load_guided, kind="rnet", for_any="open"),
     "fit": Method(load_fit),
 }

@@ -36,8 +36,13 @@ from facewright.regress.kinds import KINDS, kind_of
 FORMAT = "facewright-weights/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON."""
 
-EMBEDDED_WEIGHTS = {"open": "rnet_open.safetensors", "fast": "rnet_fast.safetensors"}
-"""Weights in the package, both for the open head: ``open`` for photographs, ``fast`` for video and browsers."""
+EMBEDDED_WEIGHTS = {
+    "open": "rnet_open.safetensors",
+    "fast": "rnet_fast.safetensors",
+    "prnet": "prnet_open.safetensors",
+}
+"""Weights in the package, all for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; and
+the light PRNet of the same trunk."""
 
 _FIND_WEIGHTS = "bring one made by `facewright weights import FILE --out F.safetensors` or by training"
 

@@ -39,7 +39,7 @@ class Arguments:
     """As for ``facewright swap``."""
     weights: str | None = None
     """Of the method."""
-    tile: int = 176
+    tile: int = 240
     """Side of a tile, px."""
     quality: int = 88
     """Of the JPEG."""

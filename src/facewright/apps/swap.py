@@ -5,6 +5,7 @@ and blended by its gradients (Perez 2003). Shape, pose and expression stay the t
 as they are, to the byte.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,13 +26,14 @@ from facewright.render.texture import bake_vertex_attribute
 from facewright.render.textured import render_texture
 
 Part = Literal["face", "eyes", "nose", "mouth"]
-RINGS: dict[str, tuple[range, ...]] = {
-    "face": (range(68),),
+RINGS: dict[str, tuple[Sequence[int], ...]] = {
+    "face": ((*range(1, 16), *range(17, 68)),),
     "eyes": (range(36, 42), range(42, 48)),
     "nose": (range(27, 36),),
     "mouth": (range(48, 68),),
 }
-"""iBUG-68 around each part. The face ends at the brows: above them are hair and hats, which belong to nobody's skin."""
+"""iBUG-68 around each part. The face ends at the brows, and at the sides below the ears: beyond are hair, hats and the
+temples of glasses, which belong to nobody's skin."""
 EYES = "eyes"
 """Region of eyeballs."""
 RIM = 0.015

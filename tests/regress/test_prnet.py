@@ -174,6 +174,11 @@ def test_an_untrained_light_net_answers_with_its_mean_face(tmp_path):
         seen = again.predict(torch.rand(2, 3, 48, 48))
     expected = map_of_world(mean.flatten(1).T[None], crop_camera(size=48))[0].T.unflatten(1, (40, 40))
     torch.testing.assert_close(seen.positions_px[1], expected)
+    save_weights(net, WeightsCard(face_model="toy", licence="CC0-1.0"), tmp_path / "half.safetensors", half=True)
+    halved = load_weights(tmp_path / "half.safetensors", kind="prnet")
+    assert halved.mask.equal(mask)
+    assert halved.landmarks.equal(net.landmarks)
+    torch.testing.assert_close(halved.canonical_dm, mean, atol=2e-3, rtol=0)
     assert seen.sigma_px.shape == (2, 40, 40)
     assert (seen.sigma_px > 0).all()
 

@@ -115,7 +115,8 @@ def save_weights(net: nn.Module, card: WeightsCard, path: str | os.PathLike[str]
     described = card_entries(net, card)
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     if half:
-        state = {name: value.half() if value.dim() > 1 else value for name, value in state.items()}
+        halves = {name: value.half() for name, value in state.items() if value.dim() > 1 and value.is_floating_point()}
+        state = state | halves
     with written_whole(path) as temporary:
         save_file(state, temporary, metadata={"format": FORMAT, "card": json.dumps(described, sort_keys=True)})
 

@@ -74,10 +74,20 @@ class Seen:
 
 @dataclass(frozen=True)
 class Bench:
-    """The parts, loaded once."""
+    """The parts, loaded once.
+
+    Attributes:
+        model: of the scenes.
+        surface: points that methods with coefficients are asked of.
+        of_map: those that PRNet's maps hold.
+        rnet: R-Net and one round of the fit.
+        alone: R-Net without.
+        prnet: position maps.
+    """
 
     model: FaceModel
     surface: MapSurface
+    of_map: MapSurface
     rnet: Reconstructor
     alone: Reconstructor
     prnet: Reconstructor
@@ -90,10 +100,7 @@ class Bench:
         assert ids is not None
         if answer.morphable is not None:
             return Seen(pixels[ids], self.surface.of(pixels[None])[0], self.surface.of(truth[None])[0])
-        estimator = self.prnet.estimator
-        assert isinstance(estimator, PRNetEstimator)
-        _, own = position_space(self.model, estimator.space.size)
-        return Seen(pixels[ids], pixels, own.of(truth[None])[0])
+        return Seen(pixels[ids], pixels, self.of_map.of(truth[None])[0])
 
     def of_detector(self, face: FaceDetection, truth: Float[Tensor, "V 2"]) -> Seen | None:
         """Of the detector's own mesh."""
@@ -111,8 +118,7 @@ class Bench:
         first = one(self.alone, start)
         map_ = one(replace(self.prnet, estimator=replace(prnet, looks=1)), replace(start, aligned=first.aligned))
         world = posed_mesh(map_.mesh, map_.pose).vertices[0]
-        _, surface = position_space(self.model, prnet.space.size)
-        evidence = evidence_of_map(world, map_.pose, first.aligned, surface, rnet.plan)
+        evidence = evidence_of_map(world, map_.pose, first.aligned, self.of_map, rnet.plan)
         assert first.morphable is not None
         found = fit_from(
             first.morphable.coefficients,
@@ -165,7 +171,10 @@ def main(arguments: Arguments) -> None:
     """Print the table."""
     studio, prnet = open_studio(), load_reconstructor(method="prnet", weights=arguments.prnet)
     alone, rnet = (load_reconstructor(method="rnet", weights=arguments.rnet, refine=rounds) for rounds in (0, 1))
-    bench = Bench(studio.model, position_space(studio.model, MAP_PX)[1], rnet, alone, prnet)
+    estimator = prnet.estimator
+    assert isinstance(estimator, PRNetEstimator)
+    surfaces = [position_space(studio.model, size)[1] for size in (MAP_PX, estimator.space.size)]
+    bench = Bench(studio.model, *surfaces, rnet, alone, prnet)
     finder = FlowMethod("rnet", alone)
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     missed = 0

@@ -173,8 +173,8 @@ def main(arguments: Arguments) -> None:
     alone, rnet = (load_reconstructor(method="rnet", weights=arguments.rnet, refine=rounds) for rounds in (0, 1))
     estimator = prnet.estimator
     assert isinstance(estimator, PRNetEstimator)
-    surfaces = [position_space(studio.model, size)[1] for size in (MAP_PX, estimator.space.size)]
-    bench = Bench(studio.model, *surfaces, rnet, alone, prnet)
+    surface, of_map = (position_space(studio.model, size)[1] for size in (MAP_PX, estimator.space.size))
+    bench = Bench(studio.model, surface, of_map, rnet, alone, prnet)
     finder = FlowMethod("rnet", alone)
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     missed = 0

@@ -123,7 +123,7 @@ def _numbers(path: Path) -> np.ndarray:
     expected = "5 or 68 lines of two numbers (x y, photo pixels)"
     is_pts = path.suffix.lower() == ".pts"
     with reading(path, LandmarksError, expected, "mark the face again"):
-        regular_size(path, most=MAX_BYTES)
+        regular_size(Path(path), most=MAX_BYTES)
         lines = _lines(_decoded(path.read_bytes()), is_pts=is_pts)
         values = np.array([line.split() for line in lines], np.float64)
     if values.shape in ((5, 3), (68, 3)) and ((values[:, 2] >= 0) & (values[:, 2] <= 1)).all():

@@ -98,7 +98,10 @@ class KnownFaces:
     def of_several(self, paths: Iterable[Path]) -> dict[Path, list[Path]]:
         """Files that more than one photo is told by, with these photos."""
         told: dict[Path, list[Path]] = {}
-        for path in dict.fromkeys(paths) if self.folder is not None else ():
+        folder = self.folder
+        if folder is None:
+            return told
+        for path in dict.fromkeys(paths):
             with suppress(LandmarksError):  # said when its turn comes
-                told.setdefault(landmarks_of(path, self.folder), []).append(path)
+                told.setdefault(landmarks_of(path, folder), []).append(path)
         return {file: photos for file, photos in told.items() if len(photos) > 1}

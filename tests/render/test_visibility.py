@@ -8,8 +8,7 @@ import torch
 from facewright.geometry.frames import clip_from_world, crop_camera, project_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import FaceMesh
-from facewright.render.rasterizers import rasterize
-from facewright.render.visibility import seen_share, surface_distance, vertex_visibility
+from facewright.render.visibility import seen_share, vertex_visibility
 from tests.render.scenes import sphere
 
 
@@ -60,29 +59,43 @@ def test_agrees_with_rays_on_the_toy_head(toy_mesh: FaceMesh) -> None:
         assert float((visible[batch] == expected)[clear].double().mean()) > 0.97
 
 
+def depth_at_vertices(seen, faces):
+    """An exact depth buffer, read where each vertex is seen: distance of the nearest face there, its own left out."""
+    a, b, c = (seen[faces[:, i]] for i in range(3))
+    place = seen[:, None, :2]
+
+    def double_area(p, q, r):
+        return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
+
+    whole = double_area(a, b, c)
+    weights = torch.stack([double_area(b, c, place), double_area(c, a, place), double_area(a, b, place)], -1)
+    weights = weights / whole[None, :, None]
+    inverse = (weights / torch.stack([a, b, c], 1)[None, ..., 2]).sum(-1)
+    own = (faces[None] == torch.arange(len(seen))[:, None, None]).any(-1)
+    covers = (weights >= 0).all(-1) & ~own
+    return torch.where(covers, 1.0 / inverse, torch.inf).amin(1)
+
+
 @pytest.mark.slow
-def test_two_hundred_poses_agree_with_the_depth_buffer_of_the_reference_rasteriser(toy_mesh: FaceMesh) -> None:
-    """Pixel by pixel: a vertex is seen where the surface at its pixel is no nearer; grazing ones may go either way."""
-    generator, size = torch.Generator().manual_seed(0), 160
+def test_two_hundred_poses_agree_with_an_exact_depth_buffer(toy_mesh: FaceMesh) -> None:
+    """A vertex is seen where no face is nearer; where the tolerance decides, or grazing angles, nothing is asked."""
+    generator, size = torch.Generator().manual_seed(0), 400
     angles = (2 * torch.rand(200, 3, generator=generator) - 1) * torch.tensor([0.6, 1.6, 0.6])
     camera, shares = crop_camera(size=size), []
     for angle in angles:
         turn = rotation_from_angles(angle)
         vertices, normals = toy_mesh.vertices[:1] @ turn.T, toy_mesh.normals[:1] @ turn.T
-        clip = clip_from_world(vertices, camera)
-        visible = vertex_visibility(clip, toy_mesh.faces, (size, size))[0]
-        fragments = rasterize(clip, toy_mesh.faces, (size, size), backend="reference")
-        buffer = surface_distance(clip, toy_mesh.faces, fragments)[0]
+        visible = vertex_visibility(clip_from_world(vertices, camera), toy_mesh.faces, (size, size))[0]
         seen = project_points(vertices, camera)[0]
-        column, row = seen[:, :2].round().long().clamp(0, size - 1).unbind(-1)
+        before = seen[:, 2] - depth_at_vertices(seen.double(), toy_mesh.faces)
         toward = torch.nn.functional.normalize(torch.tensor([0.0, 0.0, 10.0]) - vertices[0], dim=-1)
         facing = (normals[0] * toward).sum(-1)
-        expected = (seen[:, 2] <= buffer[row, column] + 0.06) & (facing > 0)
-        clear = (facing.abs() > 0.3) & ((seen[:, 2] - buffer[row, column] - 0.06).abs() > 0.05)
-        shares.append(float((visible == expected)[clear].double().mean()))
-    assert len(shares) == 200
-    assert min(shares) > 0.98
-    assert sum(shares) / len(shares) > 0.995
+        inside = ((seen[:, :2] > 0) & (seen[:, :2] < size - 1)).all(-1)
+        clear = (facing.abs() > 0.15) & ((before < 0.005) | (before > 0.04)) & inside
+        assert clear.double().mean() > 0.5
+        shares.append(float((visible == ((before < 0.02) & (facing > 0)))[clear].double().mean()))
+    assert sum(shares) / len(shares) > 0.99
+    assert min(shares) > 0.96
 
 
 def test_points_outside_of_the_picture_are_not_visible() -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from facewright.bounds import check_bounds
 from facewright.detect import read_landmarks
+from facewright.detect.landmark_files import read_boxes
 from facewright.errors import TrainingError
 from facewright.files import write_arrays
 from facewright.morphable import container
@@ -239,6 +240,10 @@ def _write_points(folder: Path) -> None:
     (folder / "me.txt").write_text("".join(f"{x:.3f}\t{y:.3f}\n" for x, y in points))
 
 
+def _write_boxes(folder: Path) -> None:
+    (folder / "boxes.txt").write_text("# x0 y0 x1 y1\n10, 20, 110, 130\n200 40 260.5 110\n")
+
+
 FORMATS: Mapping[str, Format] = {
     "photo-jpeg": _photo(
         "jpg", quality=90, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
@@ -300,5 +305,6 @@ FORMATS: Mapping[str, Format] = {
     "result-npz": Format(_write_npz, _read_npz),
     "result-mat": Format(_write_mat, _read_mat),
     "points-txt": Format(_write_points, lambda folder: read_landmarks(folder / "me.txt")),
+    "boxes-txt": Format(_write_boxes, lambda folder: read_boxes(folder / "boxes.txt")),
 }
 """Name -> format."""

@@ -41,6 +41,7 @@ class GuidedEstimator:
     seen: SeenPoints | None
     method: str = "guided"
     photos_together: int = 16
+    landmarks_dm: None = None
 
     @property
     def weights(self) -> str:

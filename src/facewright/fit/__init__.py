@@ -7,6 +7,7 @@ from facewright.fit.pose import first_pose
 from facewright.fit.prior import around, prior_of
 from facewright.fit.settings import FitSettings
 from facewright.fit.solver import Prior
+from facewright.fit.together import PhotoEvidence, fit_together
 
 __all__ = [
     "ContourEvidence",
@@ -14,11 +15,13 @@ __all__ = [
     "FitPlan",
     "FitResult",
     "FitSettings",
+    "PhotoEvidence",
     "PointEvidence",
     "Prior",
     "Ramp",
     "around",
     "first_pose",
     "fit_face",
+    "fit_together",
     "prior_of",
 ]

@@ -141,6 +141,27 @@ def _fit_pixels(
     return state, compare(state, 1.0, False)
 
 
+def terms_at(evidence: Evidence, plan: FitPlan, state: FaceCoefficients, settings: FitSettings) -> list[LinearTerm]:
+    """All that a photo says around a face, as the last round of ``fit_face`` weighs it: points, and sharp pixels.
+
+    Args:
+        evidence: of one photo.
+        plan: of the face model.
+        state: the face, near where the evidence has it.
+        settings: how much pixels count for.
+    """
+    unknowns, camera = plan.unknowns, evidence.camera
+    terms = point_terms(evidence.points_in(state, plan), camera, unknowns, state)
+    if evidence.crop is None or plan.patch is None or not settings.photometric_observations > 0:
+        return terms
+    blur = settings.blurs_px[-1] if settings.blurs_px else SHARPEST_PX
+    samples = photo_samples(evidence.crop, blur * camera.width / 224)
+    visible = _visible_share(plan, plan.patch, state, camera)
+    compare = partial(_pixel_term, plan.patch, samples, visible, camera, unknowns, NEAR_COLOR, state)
+    noise = _weighted_rms(compare(1.0, False)).clamp_min(settings.noise_floor)
+    return [*terms, compare(float(settings.photometric_observations / noise.square()), True)]
+
+
 def _pixel_term(
     patch: ColoredPatch,
     samples: PhotoSamples,

@@ -12,7 +12,6 @@ from facewright.fit import FitPlan, FitSettings
 from facewright.fit.laying import lay_on
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.pipeline.estimator import Estimator
 from facewright.pipeline.evidence import seen_points_of
 from facewright.pipeline.fit_estimator import FitEstimator
@@ -84,8 +83,7 @@ def load_rnet(parts: MethodParts) -> Estimator:
         model.mean_shape.device
     )
     usual = EMBEDDED_REFINE if weights in EMBEDDED_WEIGHTS else 0
-    plan, codes = FitPlan.of(model), MirrorMap.of(model)
-    partners = None if rnet.point_ids is None else mirror_partners(model, rnet.point_ids)
+    plan = FitPlan.of(model)
     return RNetEstimator(
         rnet,
         parts.decoder,
@@ -95,7 +93,7 @@ def load_rnet(parts: MethodParts) -> Estimator:
         refine=usual if parts.refine is None else parts.refine,
         weights=Path(weights).name,
         seen=None if rnet.point_ids is None else seen_points_of(model, plan, rnet.point_ids),
-        mirror=None if codes is None or partners is None else Mirror(codes, partners),
+        mirror=Mirror.of(model, rnet.point_ids),
     )
 
 

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facewright.morphable.mirror import MirrorMap
+from facewright.morphable.linear import FaceModel
+from facewright.morphable.mirror import MirrorMap, mirror_partners
 from facewright.records import DenseBelief, FaceCoefficients, TensorRecord
 from facewright.regress.rnet import RNet, RNetPrediction
 
@@ -24,15 +25,32 @@ class Mirror(TensorRecord):
     codes: MirrorMap
     partners: Int[Tensor, " N"]
 
+    @classmethod
+    def of(cls, model: FaceModel, points: Int[Tensor, " N"] | None) -> "Mirror | None":
+        """Of a face model and the points that a network sees; None where it sees none, or some have no partner."""
+        partners = None if points is None else mirror_partners(model, points)
+        codes = None if partners is None else MirrorMap.of(model)
+        return None if codes is None or partners is None else cls(codes, partners)
+
 
 def predicted(rnet: RNet, pictures: Float[Tensor, "B 3 S S"], mirror: Mirror | None) -> RNetPrediction:
     """R-Net's answers; with a mirror the means of those about the crops and about their mirror images."""
     if mirror is None:
         return rnet.infer(pictures)
-    both = rnet.infer(torch.cat([pictures, pictures.flip(-1)]))
-    count = len(pictures)
+    return symmetric(rnet.infer(torch.cat([pictures, pictures.flip(-1)])), mirror, rnet.crop_size)
+
+
+def symmetric(both: RNetPrediction, mirror: Mirror, crop_size: int) -> RNetPrediction:
+    """The means of answers about crops and, in the other half of the batch, about their mirror images.
+
+    Args:
+        both: answers about the crops, then about the mirrored ones.
+        mirror: what answers become.
+        crop_size: side of the crops that they are about, px.
+    """
+    count = len(both.coefficients.id) // 2
     straight, turned = (_rows(both, rows) for rows in (slice(count), slice(count, None)))
-    return _mean(straight, _mirrored(turned, mirror, rnet.crop_size))
+    return _mean(straight, _mirrored(turned, mirror, crop_size))
 
 
 def _mirrored(answer: RNetPrediction, mirror: Mirror, size: int) -> RNetPrediction:

@@ -50,7 +50,8 @@ class Kind:
         build: the network that a card, already checked, describes. It is called on the meta device, where nothing is
             allocated: whatever the network computes with must be in its state.
         describe: the inverse: ``entries`` of a network, and its ``crop_size``.
-        answers: what a network says of crops (B, 3, S, S), by name and in the order of an ONNX file's outputs.
+        answers: what a network says of crops (B, 3, S, S), by name and in the order of an ONNX file's outputs; None of
+            networks that see no crops, of which no ONNX files are made.
         layout: whether its answers are coefficients, whose layout the card then holds.
         templates: crop rules that it may have been trained with.
     """
@@ -60,7 +61,7 @@ class Kind:
     entries: Mapping[str, Entry]
     build: Callable[[Card], nn.Module]
     describe: Callable[[Any], dict[str, Any]]
-    answers: Callable[[Any, Tensor], dict[str, Tensor]]
+    answers: Callable[[Any, Tensor], dict[str, Tensor]] | None
     layout: bool = True
     templates: tuple[str, ...] = (DEEP3D_CROPS,)
 

@@ -4,12 +4,14 @@ from torch import nn
 
 from facewright.errors import WeightsError
 from facewright.regress.cards import Kind
+from facewright.regress.cnet import CNET
 from facewright.regress.prnet import PRNET
 from facewright.regress.rnet import RNET
 
 KINDS: dict[str, Kind] = {
     "rnet": RNET,
     "prnet": PRNET,
+    "cnet": CNET,
 }
 """By the name that cards have. A new network is a file in this folder that ends in a ``Kind``, and a line here."""
 

@@ -47,10 +47,16 @@ def export_onnx(
 
     Raises:
         MissingExtraError: the packages of the extra ``onnx`` are not installed.
-        ExportError: not an opset that can be written, or the file cannot be written.
+        ExportError: not an opset that can be written, a network that sees no crops, or the file cannot be written.
     """
     require_onnx()
     import onnx
+
+    kind = kind_of(net)[1]
+    if kind.answers is None:
+        raise ExportError(
+            f"expected a network that sees crops, received a {kind.label}, which reads another's features"
+        )
 
     if opset not in OPSETS:
         raise ExportError(
@@ -110,7 +116,12 @@ class _Answers(nn.Module):
         self.kind = kind_of(net)[1]
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.kind.answers(self.net, crops).values())
+        return tuple(self.named(crops).values())
+
+    def named(self, crops: Tensor) -> dict[str, Tensor]:
+        """By name."""
+        assert self.kind.answers is not None  # networks without were refused
+        return self.kind.answers(self.net, crops)
 
 
 def traced(net: nn.Module, opset: int) -> "onnx.ModelProto":
@@ -119,7 +130,7 @@ def traced(net: nn.Module, opset: int) -> "onnx.ModelProto":
     size = ready.kind.describe(net)["crop_size"]
     crops = torch.zeros(2, 3, size, size)  # two: a batch of one would be taken for a constant
     with torch.no_grad():
-        names = list(ready.kind.answers(ready.net, crops))
+        names = list(ready.named(crops))
     with quiet_exporter():
         program = torch.onnx.export(
             ready,

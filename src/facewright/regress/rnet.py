@@ -142,8 +142,16 @@ class RNet(nn.Module):
         Raises:
             ValueError: crops of another size than the net was trained on.
         """
+        return self.backbone(self._encoded(crops))
+
+    def shallow_and_pooled(self, crops: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C h w"], Tensor]:
+        """Maps of the trunk's first stage, and ``features``: what a C-Net reads; arguments and errors likewise."""
+        maps = self.backbone.stages(self._encoded(crops))
+        return maps[0], self.backbone.pooled(maps[-1])
+
+    def _encoded(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
         self._require_size(crops)
-        return self.backbone(_encode_input(crops, self.input_coding))
+        return _encode_input(crops, self.input_coding)
 
     def forward_vector(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B K"]:
         """Packed coefficients, in the published order (``CoefficientLayout``); arguments and errors as ``features``."""
@@ -155,7 +163,10 @@ class RNet(nn.Module):
 
     def predict(self, crops: Float[Tensor, "B 3 S S"]) -> RNetPrediction:
         """All that the net has heads for; arguments and errors as ``features``."""
-        features = self.features(crops)
+        return self.predict_from(self.features(crops))
+
+    def predict_from(self, features: Float[Tensor, "B C"]) -> RNetPrediction:
+        """All that the net has heads for, from ``features``."""
         coefficients = self.layout.unpack(self._vector(features))
         if self.landmark_head is None:
             return RNetPrediction(coefficients)

@@ -36,13 +36,15 @@ from facewright.regress.kinds import KINDS, kind_of
 FORMAT = "facewright-weights/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON."""
 
+EMBEDDED_CNET = "cnet"
 EMBEDDED_WEIGHTS = {
     "open": "rnet_open.safetensors",
     "fast": "rnet_fast.safetensors",
     "prnet": "prnet_open.safetensors",
+    EMBEDDED_CNET: "cnet_open.safetensors",
 }
-"""Weights in the package, all for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; and
-the light PRNet of the same trunk."""
+"""Weights in the package, all for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; the
+light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person."""
 
 _FIND_WEIGHTS = "bring one made by `facewright weights import FILE --out F.safetensors` or by training"
 

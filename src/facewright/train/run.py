@@ -245,7 +245,14 @@ def open_validation(settings: TrainSettings[Any], course: Course, template: str)
     if found != template:
         raise TrainingError(f"expected --val of crops of {template}, as --data, received {found}; prepare them alike")
     layout = course.needs.layout or (None if any(s.card.layout for s in sets) else CoefficientLayout(0, 0, 0))
-    return Validation(course, sets, batch_size=data.batch_size, batches=data.val_batches, layout=layout)
+    return Validation(
+        course,
+        sets,
+        batch_size=data.batch_size,
+        batches=data.val_batches,
+        layout=layout,
+        together=data.together,
+    )
 
 
 def check_cards(cards: Sequence[DataCard], course: Course, folders: Sequence[str]) -> str:

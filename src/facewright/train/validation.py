@@ -37,6 +37,7 @@ class Validation:
         datasets: what is looked at; equal shares of each.
         batch_size: faces at once; fewer where there are fewer.
         batches: how many, at most.
+        together: neighbours of the data that stay neighbours.
         layout: of the truth; None takes that of the data sets.
 
     Raises:
@@ -51,12 +52,15 @@ class Validation:
         batch_size: int,
         batches: int,
         layout: CoefficientLayout | None = None,
+        together: int = 1,
     ) -> None:
         faces = sum(len(data) for data in datasets)
         size = max(min(batch_size, faces), len(datasets))
         self.course, self.count = course, min(batches, -(-faces // size))
         crop_size = course.needs.crop_size
-        self.stream = BatchStream(datasets, batch_size=size, crop_size=crop_size, layout=layout, jitter=NO_JITTER)
+        self.stream = BatchStream(
+            datasets, batch_size=size, crop_size=crop_size, layout=layout, jitter=NO_JITTER, together=together
+        )
 
     def batches(self) -> Iterator[TrainingBatch]:
         """All of them, from the first."""

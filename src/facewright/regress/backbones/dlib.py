@@ -69,12 +69,15 @@ class DlibTrunk(nn.Module):
             x = block(x)
         return [*maps, x]
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
-        """Means over the cells of the last map."""
-        last = self.stages(images)[-1]
+    def pooled(self, last: Float[Tensor, "B C h w"]) -> Float[Tensor, "B F"]:
+        """Features out of the last map: its means over the cells."""
         # As products with constant matrices, which every program that runs networks knows; adaptive pooling few do.
         rows, columns = (cell_shares(int(side), self.cells).to(last) for side in last.shape[2:])
         return (rows @ last @ columns.T).flatten(1)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
+        """Means over the cells of the last map."""
+        return self.pooled(self.stages(images)[-1])
 
 
 def cell_shares(side: int, cells: int) -> Float[Tensor, "C S"]:

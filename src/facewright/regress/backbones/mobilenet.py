@@ -150,9 +150,13 @@ class MobileNetV3(nn.Module):
             x = layer(x)
         return [*maps[-3:], x]
 
+    def pooled(self, last: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C"]:
+        """Features out of the last map: its global average."""
+        return last.mean((-2, -1))
+
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         """Global average of the last map."""
-        return self.features(images).mean((-2, -1))
+        return self.pooled(self.features(images))
 
 
 def mobilenet_v3(size: Literal["small", "large"], width: float = 1.0) -> MobileNetV3:

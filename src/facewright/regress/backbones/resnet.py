@@ -128,9 +128,13 @@ class ResNet(nn.Module):
             maps.append(x)
         return maps
 
+    def pooled(self, last: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C"]:
+        """Features out of the last map: its global average."""
+        return last.mean((-2, -1))
+
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         """Global average of the last stage."""
-        return self.stages(images)[-1].mean((-2, -1))
+        return self.pooled(self.stages(images)[-1])
 
 
 def _pad_same(x: Float[Tensor, "B C H W"], kernel: int, stride: int) -> Float[Tensor, "B C h w"]:

@@ -13,8 +13,10 @@ from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.cli.threads import MOST_THREADS
 from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, MESH_CONTENTS, FormatName
+from facewright.pipeline.album import AlbumOptions, AlbumReport, load_weighing, reconstruct_albums
+from facewright.pipeline.album.people import SAME_PERSON
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
-from facewright.pipeline.flow import FacesChoice, load_reconstructor
+from facewright.pipeline.flow import FacesChoice, Reconstructor, load_reconstructor
 from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.methods import MOST_ROUNDS
 from facewright.pipeline.outputs import OutputOptions
@@ -24,15 +26,18 @@ TEXTURED = Use(
     lambda options: any("texture" in FORMATS[name].holds or name == "texture" for name in options["formats"]),
 )
 COLORED = Use(
-    "with --formats that hold a texture or colours",
-    lambda options: any(
-        FORMATS[name].holds & {"texture", "colors"} or name == "texture" for name in options["formats"]
+    "with --formats that hold a texture or colours, and without --album",
+    lambda options: (
+        not options["album"]
+        and any(FORMATS[name].holds & {"texture", "colors"} or name == "texture" for name in options["formats"])
     ),
 )
 OF_MESHES = Use(
-    "with --formats of meshes",
-    lambda options: any(FORMATS[name].content in MESH_CONTENTS for name in options["formats"]),
+    "with --formats of meshes, and without --album",
+    lambda options: not options["album"] and any(FORMATS[name].content in MESH_CONTENTS for name in options["formats"]),
 )
+WITH_ALBUM = Use("with --album", lambda options: options["album"])
+WITHOUT_ALBUM = Use("without --album", lambda options: not options["album"])
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
 
@@ -53,20 +58,31 @@ class Reconstruct:
     are embedded R-Nets for the open head, or ``prnet``. Default: ``open``; ``fast`` is for video."""
     refine: int | None = bounded(None, most=MOST_ROUNDS)
     """Rounds of the fit after a network. Default: 1 after embedded weights, 0 after others."""
-    faces: FacesChoice = "all"
+    album: bool = False
+    """The photos are an album: what is in several of them of one person becomes one face. A folder is an album, so are
+    single files together; of a folder of folders each is one."""
+    reference: Path | None = only(WITH_ALBUM, None)
+    """A photo of the one whose face is wanted; without it everybody of whom there are several photos."""
+    weigh: str = only(WITH_ALBUM, "auto")
+    """How much each photo counts: by ``cnet``, by the network's own ``doubts``, or ``alike``; or the file of a C-Net.
+    ``auto``: the C-Net of the package where it fits the network."""
+    same_person: float = bounded(SAME_PERSON, least=-1000.0, most=1000.0, use=WITH_ALBUM)
+    """Least likeness of two faces that are taken for one person's: evidence for it over evidence against, as a
+    logarithm."""
+    faces: FacesChoice = only(WITHOUT_ALBUM, "all")
     """All faces of a photo, or only the largest."""
     formats: tuple[FormatName, ...] = ALL_FORMATS
     """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``. Where they are named also
     depth (16-bit ``_depth.png``), depth-npz, pncc, texture, and kpt (``_kpt.txt``: 68 lines x y z)."""
     face_model: str = "open"
     """``open`` is the embedded CC0 head; or the file of an imported model."""
-    landmarks: Path | None = None
+    landmarks: Path | None = only(WITHOUT_ALBUM, None)
     """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down), or of
     results ``<name>.mat``, to use instead of the detector."""
-    boxes: Path | None = None
+    boxes: Path | None = only(WITHOUT_ALBUM, None)
     """Folder of ``<name>.txt`` with a face's box a line (x0 y0 x1 y1, photo pixels, y down), to use instead of the
     detector; crops are 1.6 times as large, as PRNet's."""
-    cropped: bool = False
+    cropped: bool = only(WITHOUT_ALBUM, False)
     """The photos are crops of one face each already, by such a box: the whole picture is looked at, whatever its
     size."""
     subdivide: bool = False
@@ -99,6 +115,8 @@ class Reconstruct:
             device=self.device,
             subdivide=self.subdivide,
         )
+        if self.album:
+            return self._album(reconstructor)
         photos = photo_paths(self.photos)
         with transient_progress(quiet=self.quiet) as progress:
             task = progress.add_task("reconstructing", total=len(photos))
@@ -123,6 +141,37 @@ class Reconstruct:
         if not self.quiet:
             _print_summary(reports, self.out)
         return DONE if all(report.status == "done" for report in reports) else SOME_FAILED
+
+    def _album(self, reconstructor: Reconstructor) -> int:
+        weighing = load_weighing(reconstructor.estimator, self.weigh)
+        options = AlbumOptions(
+            self.formats,
+            self.texture_size,
+            None if self.refine is None else 2 * min(1, self.refine),
+            self.same_person,
+            self.reference,
+            int(self.max_megapixels * 1e6),
+        )
+        with transient_progress(quiet=self.quiet) as progress:
+            task = progress.add_task("looking at photos", total=None)
+
+            def done(report: AlbumReport) -> None:
+                for verdict in report.failed:
+                    complain("failed", f"{verdict.photo}: {verdict.reason}")
+
+            reports = reconstruct_albums(
+                self.photos,
+                self.out,
+                reconstructor,
+                weighing,
+                options=options,
+                resume=self.resume,
+                on_photo=lambda path: progress.advance(task),
+                on_album=done,
+            )
+        if not self.quiet:
+            _print_albums(reports)
+        return SOME_FAILED if any(report.failed for report in reports) else DONE
 
     def _check(self) -> None:
         if not self.photos:
@@ -153,3 +202,18 @@ def _print_summary(reports: list[InputReport], out: Path) -> None:
         table.add_row(escape(report.input), str(report.faces), f"{sum(report.seconds.values()):.1f}", made)
     out_console.print(table)
     say(f"written to {out}; what became of each input is in report.json")
+
+
+def _print_albums(reports: list[AlbumReport]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("photo", "", "weight", "why not"):
+        table.add_column(column, overflow="fold")
+    for report in reports:
+        for verdict in report.verdicts:
+            weight = "" if verdict.weight is None else f"{verdict.weight:.1%}"
+            who = verdict.status if verdict.person is None or report.people == 1 else f"person {verdict.person}"
+            table.add_row(escape(verdict.photo), who, weight, escape(verdict.reason))
+    out_console.print(table)
+    for report in reports:
+        people = "1 person" if report.people == 1 else f"{report.people} people"
+        say(f"{people} written to {report.folder}; what became of each photo is in album.json")

@@ -14,6 +14,7 @@ from facewright.geometry.frames import apply_homogeneous
 from facewright.morphable.linear import FaceModel, MorphableFace
 from facewright.records import (
     AlignedFace,
+    DenseBelief,
     FaceCoefficients,
     FaceDetection,
     FaceMesh,
@@ -55,6 +56,8 @@ class Estimate(TensorRecord):
         belief: where the method sees the landmarks in the crop; None if it does not say.
         residuals: final value of each term of a fit.
         seconds: spent on this face alone, per stage.
+        start: what a network answered before the fit, posed before the crop's camera; None without a network.
+        dense: what that network saw besides; None if it sees landmarks alone.
     """
 
     aligned: AlignedFace
@@ -66,6 +69,8 @@ class Estimate(TensorRecord):
     belief: LandmarkBelief | None = None
     residuals: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    start: FaceCoefficients | None = None
+    dense: DenseBelief | None = None
 
     @property
     def doubt(self) -> float:

@@ -15,6 +15,7 @@ from facewright.morphable.linear import FaceModel, MorphableFace
 from facewright.records import (
     AlignedFace,
     Camera,
+    DenseBelief,
     FaceCoefficients,
     FaceDetection,
     FaceMesh,
@@ -48,6 +49,8 @@ class FaceInPhoto(TensorRecord):
         seconds: per stage; what was done for a whole photo is in each of its faces.
         input: number of the photo among those that were given together.
         face: number of the face in its photo, the largest first.
+        start: what a network answered before the fit, posed before the crop's camera; None without a network.
+        dense: what that network saw in the crop beside the landmarks; None if it does not say.
     """
 
     photo: Photo
@@ -65,6 +68,8 @@ class FaceInPhoto(TensorRecord):
     seconds: dict[str, float] = field(default_factory=dict)
     input: int = 0
     face: int = 0
+    start: FaceCoefficients | None = None
+    dense: DenseBelief | None = None
 
     @property
     def camera(self) -> Camera:

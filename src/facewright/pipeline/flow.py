@@ -18,14 +18,14 @@ from facewright.detect.faces import distinct_faces, possible_faces
 from facewright.errors import FacewrightError, NoFaceFoundError, ReconstructionError, SettingsError
 from facewright.fit import FitSettings
 from facewright.geometry.frames import apply_homogeneous
-from facewright.geometry.turning import quarter_turned, turned_light, turned_pose
+from facewright.geometry.turning import quarter_turned
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.pipeline.answers import speaks_against
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate, Estimator
 from facewright.pipeline.methods import FALLBACK, METHODS, MethodParts, load_estimator
-from facewright.pipeline.reconstruction import Reconstruction
+from facewright.pipeline.reconstruction import Reconstruction, reconstruction_of
 from facewright.records import FaceDetection, Photo
 
 FacesChoice = Literal["all", "largest"]
@@ -263,22 +263,7 @@ class Reconstructor:
 
     def reconstruction(self, photo: Photo, face: FaceDetection, answer: Estimate) -> Reconstruction:
         """What a method says of a face, in the frame of its photo; not checked."""
-        roll = answer.aligned.roll  # from the crop's frame to the photo's
-        return Reconstruction(
-            photo,
-            face,
-            answer.aligned,
-            answer.topology,
-            answer.mesh,
-            turned_pose(answer.pose, roll) if roll else answer.pose,
-            self.method,
-            None if answer.light is None else turned_light(answer.light, roll),
-            answer.morphable,
-            answer.belief,
-            self.weights,
-            answer.residuals,
-            answer.seconds,
-        )
+        return reconstruction_of(photo, face, answer, method=self.method, weights=self.weights)
 
 
 def _is_unbelieved(result: Reconstruction | Failure) -> bool:

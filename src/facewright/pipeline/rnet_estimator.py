@@ -122,7 +122,7 @@ class RNetEstimator:
                     dense=None if self.seen is None or answer.dense is None else Seen(self.seen, answer.dense),
                 )
             coefficients, residuals = result.coefficients, result.residuals
-        return estimate_of(
+        found = estimate_of(
             self.face_model,
             coefficients,
             answer.aligned,
@@ -130,6 +130,7 @@ class RNetEstimator:
             residuals=residuals,
             seconds=seconds,
         )
+        return replace(found, start=answer.coefficients, dense=answer.dense)
 
     @torch.no_grad()
     def answers(self, candidates: Sequence[Candidate]) -> list["RNetAnswer"]:

@@ -40,7 +40,7 @@ def vertex_colors(face: FaceInPhoto) -> Float[Tensor, "V 3"]:
     mesh = face.mesh_world
     if face.light is not None:
         return lit_vertex_colors(mesh, face.light)[0]
-    part, camera = _around(face, mesh, VERTICES_PX)
+    part, camera = part_around(face, mesh, VERTICES_PX)
     places = project_points(mesh.vertices, camera)[0, :, :2]
     size = places.new_tensor([camera.width, camera.height])
     grid = ((2.0 * places + 1.0) / size - 1.0)[None, None]
@@ -67,20 +67,20 @@ def face_texture(
     mesh = face.mesh_world
     if mesh.uv is None or mesh.faces_uv is None:
         raise ValueError("expected a mesh with texture coordinates, received one without; take vertex colours instead")
-    part, camera = _around(face, mesh, size)
-    samples, partners = _atlas(face.topology, size)
+    part, camera = part_around(face, mesh, size)
+    samples, partners = texture_atlas(face.topology, size)
     texture, visibility = bake_texture(
         part, mesh.vertices[0], mesh.normals[0], camera, mesh.faces, mesh.uv, mesh.faces_uv, size, samples=samples
     )
     if not complete:
         seen = texture.clamp(0.0, 1.0) * (visibility.confidence > TRUSTED[0])
-        return seen, _vertex_colors(seen, mesh)
+        return seen, texture_at_vertices(seen, mesh)
     fallback = guess_texture(mesh, face.sh, visibility, samples=samples)
     completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
-    return completed, _vertex_colors(completed, mesh)
+    return completed, texture_at_vertices(completed, mesh)
 
 
-def _atlas(topology: Topology, size: int) -> tuple[SurfaceSamples, Float[Tensor, "S S 2"] | None]:
+def texture_atlas(topology: Topology, size: int) -> tuple[SurfaceSamples, Float[Tensor, "S S 2"] | None]:
     """The texels of a topology and their partners in the mirror; kept with it, but for very large ones."""
     assert topology.uv is not None
     assert topology.faces_uv is not None
@@ -93,7 +93,7 @@ def _atlas(topology: Topology, size: int) -> tuple[SurfaceSamples, Float[Tensor,
     return topology.once(("atlas", size), made) if size <= LARGEST_KEPT_PX else made()
 
 
-def _around(face: FaceInPhoto, mesh: FaceMesh, size: int) -> tuple[Float[Tensor, "3 h w"], Camera]:
+def part_around(face: FaceInPhoto, mesh: FaceMesh, size: int) -> tuple[Float[Tensor, "3 h w"], Camera]:
     """The photo's part that shows a posed face, no finer than ``AMPLE_PX`` pixels a texel, and the camera of it."""
     photo, camera = face.photo, face.camera
     outline = project_points(mesh.vertices, camera)[0, :, :2]
@@ -107,7 +107,7 @@ def _around(face: FaceInPhoto, mesh: FaceMesh, size: int) -> tuple[Float[Tensor,
     return part.to(mesh.vertices), window_camera(camera, float(left), float(top), 1 / factor, width, height)
 
 
-def _vertex_colors(texture: Float[Tensor, "3 S S"], mesh: FaceMesh) -> Float[Tensor, "V 3"]:
+def texture_at_vertices(texture: Float[Tensor, "3 S S"], mesh: FaceMesh) -> Float[Tensor, "V 3"]:
     """The texture read at each vertex (at the first of its texture coordinates, on a seam)."""
     assert mesh.uv is not None
     assert mesh.faces_uv is not None

@@ -116,6 +116,13 @@ def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:
     return contact_sheet(tiles, columns=4, tile_px=TILE_PX)
 
 
+def overlay_tile(face: FaceInPhoto) -> Float[Tensor, "3 T T"]:
+    """The part of the photo around the face, with the face drawn on it."""
+    window, photo = _window(face)
+    skin = render_skin(face, window)
+    return overlay(photo, display_picture(skin, face.mesh_world), skin.mask[0])
+
+
 def render_skin(face: FaceInPhoto, camera: Camera) -> Rendering:
     """A posed face as it is drawn over a photo; the mask is how much of each pixel that is.
 

@@ -10,6 +10,7 @@ import tyro
 from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, CommandError, complain, progress_bar, say
 from facewright.cli.threads import MOST_THREADS
+from facewright.evaluate.album_meshes import AlbumMeshes
 from facewright.evaluate.benchmarks.aflw2000 import FileLandmarks, MethodLandmarks, evaluate_aflw2000
 from facewright.evaluate.benchmarks.bu3dfe import evaluate_bu3dfe
 from facewright.evaluate.benchmarks.facewarehouse import Region, evaluate_facewarehouse
@@ -32,6 +33,7 @@ from facewright.evaluate.report.markdown import table_lines
 from facewright.evaluate.report.tables import figure_table, published_table
 from facewright.evaluate.results import read_result
 from facewright.morphable.container import load_face_model
+from facewright.pipeline.album.weighing import load_weighing
 from facewright.pipeline.methods import AUTO, MOST_ROUNDS
 
 FILES = "files"
@@ -251,12 +253,20 @@ class Micc(_OnData):
     """Whose protocol; figures of two presets are never comparable."""
     frames: int = bounded(20, use=FROM_PICTURES)
     """Per video, evenly spread; 0 for all."""
+    album: bool = only(BY_A_NETWORK, False)
+    """Join the frames of a video as ``reconstruct --album`` does, instead of averaging their shapes."""
     unit_mm: float = bounded(1.0, above=0, most=1e6, use=FROM_FILES)
     """Millimetres per unit of the predictions' files."""
 
     def run(self) -> int:
         """Measure."""
-        source, head = self.meshes(mm_per_unit=self.unit_mm), load_face_model(self.face_model)
+        head = load_face_model(self.face_model)
+        source: MeshSource
+        if self.album:
+            method = self.flow()
+            source = AlbumMeshes(method, load_weighing(method.flow.estimator))
+        else:
+            source = self.meshes(mm_per_unit=self.unit_mm)
         return self.finish(
             "micc",
             lambda progress: evaluate_micc(

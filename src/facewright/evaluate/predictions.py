@@ -23,7 +23,7 @@ from facewright.files import natural_order
 from facewright.geometry.ibug68 import SEVEN_OF_68
 from facewright.geometry.mesh import face_normals
 from facewright.morphable.linear import FaceModel
-from facewright.records import Photo, Topology
+from facewright.records import FaceCoefficients, Photo, Topology
 
 PhotoOfFace = tuple[Callable[[], Photo], Tensor | None]
 """Loads a photo; and a box near the face in it, where one is known."""
@@ -282,6 +282,18 @@ def mean_mesh(model: FaceModel) -> PredictedMesh:
     """The mean head of a face model."""
     mean = MM_PER_DM * model.mean_shape.double().cpu().numpy()
     return _of_topology(model.topology, mean, mean)
+
+
+def mesh_of_coefficients(model: FaceModel, coefficients: FaceCoefficients) -> PredictedMesh:
+    """The outside of a decoded face, with its landmarks.
+
+    Args:
+        model: decodes.
+        coefficients: one face; its expression is decoded too.
+    """
+    decoded = model.decode(coefficients).vertices[0]
+    vertices, usual = (MM_PER_DM * values.double().cpu().numpy() for values in (decoded, model.mean_shape))
+    return _of_topology(model.topology, vertices, usual)
 
 
 def landmark_misfit(seven_mm: Float[ndarray, "7 3"], mean_seven_mm: Float[ndarray, "7 3"]) -> str:

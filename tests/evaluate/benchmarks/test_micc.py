@@ -9,15 +9,18 @@ import pytest
 import torch
 
 from facewright.errors import BenchmarkError
+from facewright.evaluate.album_meshes import AlbumMeshes
 from facewright.evaluate.benchmarks.florence_prnet import evaluate_florence_prnet
 from facewright.evaluate.benchmarks.micc import RULES, evaluate_micc
 from facewright.evaluate.benchmarks.photos import frames_of
+from facewright.evaluate.methods import FlowMethod
 from facewright.evaluate.predictions import FileMeshes, MeanHead, MethodMeshes, outer_surface
 from facewright.evaluate.results import Result
 from facewright.evaluate.scan_protocol import SCAN_PROTOCOLS
 from facewright.geometry.frames import crop_camera
 from facewright.morphable.linear import FaceModel
-from facewright.records import FaceCoefficients
+from facewright.pipeline.album import Weighing
+from facewright.records import FaceCoefficients, Photo
 from tests.evaluate.benchmarks.people import (
     KnownMethod,
     blank_photo,
@@ -29,6 +32,7 @@ from tests.evaluate.benchmarks.people import (
     vertices_of,
     write_obj,
 )
+from tests.pipeline.albums import known_flow
 
 SUBJECTS = {"subject_01": 1, "subject_02": 2}
 VIDEOS = ("Indoor-Cooperative", "PTZ-Indoor")
@@ -130,6 +134,30 @@ def test_frames_are_averaged_before_they_are_measured(folder: Path, open_head: F
     assert values(averaged)[name]["error_mm"] < 0.03
     assert values(each)[name]["error_mm"] > 0.3
     assert "found none" in case(averaged, "subject_01/PTZ-Indoor").problem
+
+
+def test_frames_become_one_face_by_the_album_flow(folder: Path, open_head: FaceModel) -> None:
+    """As above, and the more confident frame is believed more; a video without a face is named."""
+    known = {}
+    for name, seed in SUBJECTS.items():
+        truth = person(open_head, seed)
+        for k, sign in enumerate((1.0, -1.0)):
+            wrong = FaceCoefficients(truth.id + 0.7 * sign, *_rest(truth))
+            known[f"{name}/Video/Indoor-Cooperative/frame_{k}.jpg"] = [wrong]
+    flow = known_flow(open_head, known)
+    source = AlbumMeshes(FlowMethod("known", flow), Weighing())
+    result = evaluate_micc(folder / "data", source, open_head, preset="deng2019").result
+    name = "subject_01/Indoor-Cooperative"
+    assert values(result)[name]["error_mm"] < 0.15
+    assert "found none" in case(result, "subject_01/PTZ-Indoor").problem
+    assert result.method == "known, album by alike"
+    photos = [(lambda: blank_at(name), None)]
+    with pytest.raises(BenchmarkError, match="neutral faces for --album"):
+        source.mesh(name, photos, expression=True)
+
+
+def blank_at(path: str) -> Photo:
+    return Photo(torch.full((3, 64, 64), 128, dtype=torch.uint8), path=path)
 
 
 def _rest(who: FaceCoefficients) -> tuple[torch.Tensor, ...]:

@@ -24,6 +24,7 @@ NOT_GIVEN = {
     "facewright evaluate": "licensed data, or minutes: tests/evaluate gives them small data",
     "facewright train rnet": "hours: tests/train/test_smoke.py trains a small one",
     "facewright train prnet": "hours: tests/train/test_prnet_training.py trains a small one",
+    "facewright train cnet": "minutes: tests/train/test_cnet_training.py trains a small one",
     "torchrun": "hours on many machines",
     "facewright weights export-onnx": "tests/regress/test_onnx_export.py writes such files and runs them",
     "facewright train prepare Deep3DFaceRecon_pytorch": "a checkout of theirs: tests/train/test_prepare.py makes one",

@@ -119,3 +119,13 @@ def test_pages_are_those_of_the_examples() -> None:
     assert {path.name for path in folder.iterdir()} == set(pages)
     for name, content in pages.items():
         assert (folder / name).read_text(encoding="utf-8") == content, f"run scripts/write_example_pages.py: {name}"
+
+
+@pytest.mark.slow
+def test_07_makes_one_face_of_an_album(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("07").main(out=tmp_path, count=2, size=240)
+    shown = capsys.readouterr().out
+    assert "0.png" in shown
+    assert "weighed by" in shown
+    assert (tmp_path / "album.json").is_file()
+    assert list(tmp_path.glob("person*.glb"))

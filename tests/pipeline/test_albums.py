@@ -20,9 +20,9 @@ from facewright.pipeline.album.observing import observed
 from facewright.pipeline.album.people import copies, doubtful, grouped
 from facewright.pipeline.album.person import AlbumMethod, face_in_photo, joined, person_of
 from facewright.pipeline.reconstruction import Reconstruction
-from facewright.regress.cnet import CNet, trunk_fingerprint
+from facewright.regress.cnet import CNet, check_trunk, trunk_fingerprint
 from facewright.regress.rnet import RNet
-from facewright.regress.weights import WeightsCard, save_weights
+from facewright.regress.weights import WeightsCard, load_weights, save_weights
 from tests.pipeline.albums import draw, known_flow, photos_of
 from tests.pipeline.flows import rnet_estimator
 
@@ -348,6 +348,11 @@ def test_photos_are_weighed_as_asked(toy_model, seen, anna, pictures, tmp_path):
         load_weighing(estimator, path)
     with pytest.raises(SettingsError, match="expected method 'rnet', whose features C-Net reads"):
         load_weighing(flow.estimator, "cnet")
+
+
+def test_the_package_has_a_cnet_for_its_rnet():
+    """Whoever replaces the R-Net trains the C-Net anew: ``facewright train cnet --data ...``, then pack_network.py."""
+    check_trunk(load_weights("cnet", kind="cnet"), load_weights("open", kind="rnet"), "cnet")
 
 
 def replace_trunk(net):

@@ -81,7 +81,7 @@ class CNetSettings:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenCrops:
     """What R-Net makes of crops.
 
     Attributes:
@@ -110,7 +110,7 @@ class FeatureMemory:
         self._bytes = 0
 
     @torch.no_grad()
-    def __call__(self, crops: Float[Tensor, "B 3 S S"]) -> Seen:
+    def __call__(self, crops: Float[Tensor, "B 3 S S"]) -> SeenCrops:
         """What R-Net makes of crops; new ones go through it together."""
         keys = [hashlib.sha1(crop.cpu().numpy().tobytes(), usedforsecurity=False).digest() for crop in crops]
         new = [k for k, key in enumerate(keys) if key not in self._kept]
@@ -121,7 +121,7 @@ class FeatureMemory:
                 found[k] = tuple(part[place] for part in parts)
                 self._keep(keys[k], found[k])
         columns = zip(*(found[k] for k in range(len(keys))), strict=True)
-        return Seen(*(torch.stack(column).to(crops) for column in columns))
+        return SeenCrops(*(torch.stack(column).to(crops) for column in columns))
 
     def _looked(self, crops: Float[Tensor, "B 3 S S"]) -> tuple[Tensor, Tensor, Tensor]:
         count = len(crops)

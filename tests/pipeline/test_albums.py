@@ -1,7 +1,6 @@
 """Albums: one identity out of many photos, whatever their order; who is who; what is left out; runs that go on."""
 
 import json
-import resource
 import shutil
 from dataclasses import replace
 
@@ -374,21 +373,3 @@ def test_the_command_says_what_became_of_each_photo(toy_model, album, anna, tmp_
     refused = capsys.readouterr().err
     assert "--same-person only with --album" in refused
     assert "--posed only with --formats of meshes, and without --album" in refused
-
-
-@pytest.mark.slow
-def test_two_hundred_photos_take_the_memory_of_twenty(toy_model, tmp_path):
-    faces = photos_of(toy_model, [float(k % 60 - 30) for k in range(200)])
-    known = {f"{k:03d}.png": face for k, face in enumerate(faces)}
-    folder = tmp_path / "many"
-    folder.mkdir()
-    for name, face in known.items():
-        draw(toy_model, face, folder / name, noise=0.2)
-    paths = sorted(folder.iterdir())
-    flow, peaks = flow_of(toy_model, known), []
-    for count in (20, 200):
-        reconstruct_album(
-            paths[:count], tmp_path / f"out{count}", flow, Weighing(), options=replace(OPTIONS, sheet=True)
-        )
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    assert peaks[1] - peaks[0] < 120

@@ -152,7 +152,7 @@ def crop_of(seen: Observation) -> Float[Tensor, "3 H W"]:
         return seen.aligned.crop
     try:
         with safe_open(seen.kept, framework="pt") as file:
-            return file.get_tensor(f"{seen.place}.aligned.crop").to(seen.aligned.crop)
+            return file.get_tensor(f"{seen.place}.aligned.crop").clone().to(seen.aligned.crop)
     except (OSError, SafetensorError) as error:
         raise ReconstructionError(
             f"expected the crop of {seen.photo} in {seen.kept}: {error}; give the command again"
@@ -213,7 +213,8 @@ def read_observations(path: Path) -> tuple[list[Observation], dict[str, Any]] | 
             if head.get("format") != FORMAT or len(content) > MOST_HEADER:
                 return None
             document = json.loads(content)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            # copies: what the file gives keeps all of it mapped
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
         found = [_rebuilt(Observation, f"{k}.", "", tensors, plain) for k, plain in enumerate(document["faces"])]
         return found, dict(document["facts"])
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

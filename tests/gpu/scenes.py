@@ -57,8 +57,8 @@ from facewright.train.loop import make_optimizer
 from facewright.train.losses.presets import PRESETS
 from facewright.train.losses.supervised import SupervisedWeights
 from facewright.train.objective import make_objective
+from facewright.train.rnet_training import RNetCourse
 from facewright.train.settings import OptimizerSettings
-from facewright.train.sheets import training_sheet
 from facewright.train.skin import skin_attention
 from tests.train.pictures import draw_batch, some_faces
 
@@ -292,7 +292,7 @@ def train(device: str, folder: Path) -> dict[str, Any]:
     save_weights(net, WeightsCard("toy"), folder / "net.safetensors")
     with torch.no_grad():
         answer, some = net.eval().predict(batch.crops), rows(batch, torch.arange(2))
-        training_sheet(net.predict(some.crops), some, model, heading="a step")
+        RNetCourse(net, objective).preview(net, some, "a step")
     read = load_weights(folder / "net.safetensors").to(device)
     return {"losses": losses, "net": net, "answer": answer, "read": read, "skin": skin_attention(batch.crops)}
 

@@ -74,7 +74,7 @@ class RNetCourse(Course):
         device = next(net.parameters()).device
         prediction = self.prediction(self.answer(net, batch.crops.to(device))).to("cpu")
         model = self.objective.model.mapped(lambda tensor: tensor.cpu())
-        return training_sheet(prediction, batch, model, heading=heading)
+        return training_sheet(prediction, batch.to("cpu"), model, heading=heading)
 
 
 def begin_rnet(settings: RNetSettings, seed: int, device: torch.device) -> RNetCourse:

@@ -27,7 +27,7 @@ from facewright.detect import detect_faces
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.outputs import OutputOptions, write_outputs
-from facewright.pipeline.tracking import FaceTracker
+from facewright.pipeline.tracking import FaceTracker, Glancer
 from facewright.pipeline.views import overlay_of_faces
 from facewright.records import Photo
 
@@ -66,7 +66,7 @@ def steps_of(frame: Photo, fast: Reconstructor, default: Reconstructor) -> dict[
     tracker.follow(frame)
     (face,) = fast.faces_in(frame, faces="largest", detections=[found])
     network = fast.estimator
-    assert hasattr(network, "glance")
+    assert isinstance(network, Glancer)
 
     def whole(flow: Reconstructor) -> None:
         overlay_of_faces(flow.faces_in(frame, faces="largest"))

@@ -65,7 +65,10 @@ def test_data_are_stored_as_large_as_a_preset_wants_them(run: Run, photos: Path,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--for", "abacus"), "expected a preset of coefficients, deng-pytorch, deng-tf, light, open, paper"),
+        (
+            ("--for", "abacus"),
+            "expected a preset of coefficients, deng-pytorch, deng-tf, light, open, open-scalar, paper",
+        ),
         (("--for", "paper", "--crop-size", "64"), "expected --crop-size or --for, received both"),
         (("--crop-size", "0"), "--crop-size of at least 32, at most 2048; received 0"),
         (("--crop-size", "-5"), "--crop-size of at least 32, at most 2048; received -5"),

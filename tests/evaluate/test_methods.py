@@ -53,6 +53,6 @@ def test_methods_use_the_weights_that_are_given_and_say_what_they_are() -> None:
             load_method(name, weights="fast")
 
 
-def test_without_weights_for_the_face_model_auto_is_the_fit(tmp_path: Path) -> None:
+def test_without_weights_for_the_face_model_auto_asks_the_open_heads_network(tmp_path: Path) -> None:
     save_face_model(toy_face_model(), tmp_path / "toy.npz")
-    assert load_method("auto", face_model=str(tmp_path / "toy.npz")).name == "fit"
+    assert load_method("auto", face_model=str(tmp_path / "toy.npz")).name == "guided"

@@ -122,8 +122,8 @@ def test_pages_are_those_of_the_examples() -> None:
 
 
 @pytest.mark.slow
-def test_07_makes_one_face_of_an_album(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    example("07").main(out=tmp_path, count=2, size=240)
+def test_08_makes_one_face_of_an_album(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("08").main(out=tmp_path, count=2, size=240)
     shown = capsys.readouterr().out
     assert "0.png" in shown
     assert "weighed by" in shown

@@ -79,7 +79,7 @@ def test_many_points_replace_the_landmarks_each_by_its_doubt(
     aligned, detection = detected(toy_model, face)
     belief = believed(toy_model, points, face)
     marks = LandmarkBelief(belief.points_px[:68], belief.sigma_px[:68])
-    settings = replace(SETTINGS, dense_share=0.2, expressive_share=0.5, dense_floor_px=1.0)
+    settings = replace(SETTINGS, dense_share=0.2, expressive_share=0.5, dense_floor_px=1.0, expressive_floor_px=1.0)
     half = SeenPoints(points.points, torch.linspace(0.0, 1.0, len(points.expressive)))
     evidence = evidence_of(aligned, detection, plan, settings, marks, Seen(half, belief))
     names = [seen.name for seen in evidence.points]

@@ -90,7 +90,7 @@ def detection_of(landmarks: Tensor, offset: tuple[float, float] = (0.0, 0.0), gr
 def starts_of(flow: Reconstructor, photo: Photo, detections: list[FaceDetection]):
     """What goes into the fit."""
     estimator = rnet_of(flow)
-    return estimator._answers([Candidate(photo, face, estimator.crop(photo, face.five)) for face in detections])
+    return estimator.answers([Candidate(photo, face, estimator.crop(photo, face.five)) for face in detections])
 
 
 def assert_same_place(found: AlignedFace, wanted: AlignedFace, atol_px: float) -> None:
@@ -265,16 +265,17 @@ def test_the_embedded_networks_are_for_the_embedded_head() -> None:
     assert describe_weights("prnet")["kind"] == "prnet"
 
 
-def test_other_face_models_have_no_network_unless_one_is_brought(
+def test_other_face_models_have_no_network_of_their_own_unless_one_is_brought(
     toy_model: FaceModel, open_weights: Path, tmp_path: Path
 ) -> None:
     toy = tmp_path / "toy.npz"
     save_face_model(toy_model, toy)
-    assert load_reconstructor(face_model=toy).method == "fit"
+    assert load_reconstructor(face_model=toy).method == "guided"
+    assert load_reconstructor(face_model=toy, method="fit").method == "fit"
     with pytest.raises(AssetNotFoundError, match=r"weights for face model 'toy', received none: pass --weights"):
         load_reconstructor(face_model=toy, method="rnet")
     with pytest.raises(WeightsError, match="made for face model 'open'"):
-        load_reconstructor(face_model=toy, weights=open_weights)
+        load_reconstructor(face_model=toy, method="rnet", weights=open_weights)
     own = tiny_weights(toy_model, tmp_path / "toy.safetensors", name="toy")
     assert load_reconstructor(face_model=toy, weights=own).method == "rnet"
     with pytest.raises(AssetNotFoundError, match="found none"):

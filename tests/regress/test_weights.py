@@ -147,7 +147,7 @@ def test_foreign_safetensors_are_sent_to_the_importer(saved):
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ({"kind": "cnet"}, "expected kind to be one of rnet, .*received 'cnet'"),
+        ({"kind": "dnet"}, "expected kind to be one of rnet, .*received 'dnet'"),
         ({"kind": ["rnet"]}, r"kind .* received \['rnet'\]"),
         ({"architecture": "vgg"}, "describes no R-Net: expected architecture .* received 'vgg'"),
         ({"layout": {"id": 5}}, "describes no R-Net: expected layout"),
@@ -226,7 +226,7 @@ def test_numbers_of_another_kind_are_refused(saved, dtype):
 
 def test_another_kind_than_was_asked_for_is_refused(saved):
     assert isinstance(load_weights(saved, kind="rnet"), RNet)
-    with pytest.raises(WeightsError, match="expected weights of 'cnet', received 'rnet'"):
+    with pytest.raises(WeightsError, match="expected weights of C-Net, received 'rnet'"):
         load_weights(saved, kind="cnet")
 
 

@@ -69,7 +69,7 @@ def read_boxes(path: str | PathLike[str]) -> Float[Tensor, "N 4"]:
     """
     expected = "lines of four numbers (x0 y0 x1 y1, photo pixels), a face each"
     with reading(path, LandmarksError, expected, "write the boxes again"):
-        regular_size(path, most=MAX_BYTES)
+        regular_size(Path(path), most=MAX_BYTES)
         values = np.array(
             [line.split() for line in _lines(_decoded(Path(path).read_bytes()), is_pts=False)], np.float64
         )

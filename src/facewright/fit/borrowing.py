@@ -14,8 +14,6 @@ from facewright.morphable.linear import FaceModel
 
 COLOR_REACH_DM = 0.15
 """Farther from the laid head than that a vertex keeps the mean colour: shoulders and hair have no skin of a face."""
-LEAST_FACE = 0.5
-"""Share of the face's vertices whose place must be the same on both, or nothing is borrowed."""
 
 
 def borrowed(other: FaceModel, model: FaceModel) -> tuple[FaceModel, tuple[str, ...]]:
@@ -31,12 +29,6 @@ def borrowed(other: FaceModel, model: FaceModel) -> tuple[FaceModel, tuple[str, 
         laid = lay_on(model, other)
     except ReconstructionError as error:
         return other, (f"nothing is borrowed from the head {model.name!r}: {error}",)
-    face = model.annotations.regions["face"].to(laid.same) > 0.5
-    share = float(laid.same[face].mean())
-    if share < LEAST_FACE:
-        return other, (
-            f"nothing is borrowed from the head {model.name!r}: it lies on {100 * share:.0f} % of the face alone",
-        )
     notes, near = [], _places_of(laid, model, other)
     if other.annotations.mesh468 is None:
         other = _with_marks(laid, near, model, other)

@@ -24,6 +24,10 @@ FACE_RADIUS_DM = 0.95
 """The face: what lies so near to the tip of the nose, of a model's outer skin."""
 SAME_DM = Ramp(none=0.08, full=0.03)
 """How much a place of one surface and the nearest of the other are the same, by their distance."""
+LEAST_SAME = 0.5
+"""Share of the face whose place must be the same on both, or they are no two faces."""
+FACE_FROM = 0.5
+"""Mask of the face from which a vertex is part of it."""
 LEAST_COSINE = 0.3
 """Of the angle between the normals of places that are the same."""
 
@@ -57,7 +61,7 @@ def lay_on(model: FaceModel, other: FaceModel) -> LaidHead:
         other: with iBUG-68 landmarks, its mean of the size of a head.
 
     Raises:
-        ReconstructionError: ``other`` has no landmarks, or its surface does not lie where they are.
+        ReconstructionError: ``other`` has no landmarks, or no face where they are.
     """
     ids = other.annotations.ibug68
     if ids is None:
@@ -83,6 +87,12 @@ def lay_on(model: FaceModel, other: FaceModel) -> LaidHead:
     near = nearest_places(laid, target.cpu(), faces.cpu(), normals=outward, least_cosine=LEAST_COSINE)
     toward = (outward * _normals_at(near.places, target.cpu(), faces.cpu())).sum(-1)
     same = SAME_DM.of(near.distance) * (toward > LEAST_COSINE).to(laid)
+    face = on_cpu.annotations.regions["face"] > FACE_FROM
+    if float(same[face].mean()) < LEAST_SAME:
+        raise ReconstructionError(
+            f"expected {other.name!r} to be a face like that of {model.name!r}, which lies on it within 3 mm over "
+            f"{100 * float(same[face].mean()):.0f} % of the face alone; are its landmarks right?"
+        )
     head = LaidHead(laid, outward, rotation_from_angles(found.angles)[0], found.translation[0], near.places, same)
     return head.mapped(lambda tensor: _like(tensor, other.mean_shape))
 

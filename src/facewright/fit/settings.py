@@ -24,7 +24,8 @@ class FitSettings:
         belief_share: the same for a network's landmarks.
         dense_share: the same for each of the many points of a network that sees more: neighbours err together.
         expressive_share: the same for those on the rims of lids and lips, which are few for what they decide.
-        dense_floor_px: least error of such a point in the 224 crop, however sure the network is.
+        dense_floor_px: least error of such a point in the 224 crop, however sure the network is: they err together.
+        expressive_floor_px: the same for those on the rims of lids and lips, whose neighbours are across an opening.
         start_id_sigma: scale of the identity coefficients around those of a network that states no doubts.
         start_exp_sigma: the same for expressions.
         doubt_scale: factor on the doubts that a network states about its coefficients.
@@ -48,6 +49,7 @@ class FitSettings:
     dense_share: float = 0.1
     expressive_share: float = 0.7
     dense_floor_px: float = 1.5
+    expressive_floor_px: float = 0.5
     start_id_sigma: float = 0.6
     start_exp_sigma: float = 0.15
     doubt_scale: float = 1.0

@@ -39,7 +39,7 @@ in hard scenes) are refused, 11 of 27 animals that the detector finds, 12 of 47 
 be 1, 11 and 14, with 0.999 5, 14 and 21. On others: 4 of 22 cartoons; of 15 photographs none, all that look here are
 read to 99.99 %. A portrait that was cut by its border, darkened, made noisy or small, or had a mask or sunglasses
 painted on, is read to 99.9 % and more, half covered to 98.0 %, and blurred by an eighth of the eye distance it is
-refused (59 %). ``benchmarks/accuracy_refusals.py`` measures this, and with ``--sweep`` other limits."""
+refused (59 %). ``benchmarks/accuracy_refusals.py`` measures this, other limits too."""
 
 
 @dataclass(frozen=True)

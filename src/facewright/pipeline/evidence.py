@@ -273,12 +273,12 @@ def dense_evidence(seen: Seen, crop_size: int, settings: FitSettings) -> PointEv
         settings: shares and least errors.
     """
     belief = seen.belief.to(seen.points.expressive.device)
-    floor = settings.dense_floor_px * crop_size / 224
-    share = torch.lerp(
-        torch.full_like(belief.sigma_px, settings.dense_share),
-        torch.full_like(belief.sigma_px, settings.expressive_share),
-        seen.points.expressive,
-    )
+
+    def between(usual: float, expressive: float) -> Float[Tensor, " N"]:
+        return usual + (expressive - usual) * seen.points.expressive
+
+    floor = between(settings.dense_floor_px, settings.expressive_floor_px) * crop_size / 224
+    share = between(settings.dense_share, settings.expressive_share)
     deep_share = torch.full_like(share, settings.dense_share)
     if seen.points.trust is not None:
         share, deep_share = share * seen.points.trust, deep_share * seen.points.trust

@@ -17,7 +17,7 @@ from facewright.errors import TrainingDataError
 from facewright.train.make import PLAN, MakingReport, Rejection, make_data
 from facewright.train.processes import on_processes
 from facewright.train.samples import DataCard, TrainingSample
-from facewright.train.shards import MANIFEST, SHARDS, load_data
+from facewright.train.shards import MANIFEST, SHARDS, decoded, load_data
 from tests.train.mortal import Suicidal
 from tests.train.samples import LAYOUT, PHOTOGRAPHS, SHARD_SIZE, SYNTHETIC, Dots, dotted_sample
 
@@ -107,6 +107,7 @@ def test_damage_that_nobody_looked_for_is_named_when_it_is_read(tmp_path: Path) 
     [
         ({"version": 99}, "received facewright-training-data version 99"),
         ({"shards": [{"name": "../x", "rows": 1, "sha256": ""}]}, "plain file names"),
+        ({"shards": [{"name": "000000.parquet", "rows": 10**12, "sha256": ""}]}, "at most 1000000 rows each"),
         ({"shards": 3}, "expected a card and a list of shards"),
         ({"card": {"kind": "paintings"}}, "expected a card"),
     ],
@@ -202,3 +203,14 @@ def test_the_plan_is_written_first(tmp_path: Path) -> None:
 
 def interrupted(job: int) -> list[TrainingSample]:
     raise KeyboardInterrupt
+
+
+def test_no_shards_and_no_bytes_are_no_pictures(tmp_path: Path) -> None:
+    make(tmp_path, 5)
+    path = tmp_path / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"shards": []}))
+    columns = load_data(tmp_path).columns(["key", "landmarks"])
+    assert columns["key"].shape == (0,)
+    assert columns["landmarks"].shape == (0, 68, 2)
+    with pytest.raises(TrainingDataError, match="received no picture"):
+        decoded(b"", 40, "me")

@@ -31,6 +31,8 @@ MANIFEST, SHARDS = "manifest.json", "shards"
 MOST_MANIFEST_BYTES = 64 << 20
 ROWS_PER_GROUP = 64
 """Faces that are read together: about a megabyte."""
+MOST_ROWS_A_SHARD = 1_000_000
+"""A manifest that says more is damaged; so many are ten gigabytes."""
 JPEG_QUALITY = 95
 """Without chroma subsampling: thin coloured lines (lips, lids) keep their place."""
 
@@ -155,7 +157,8 @@ class DataSet:
                     )
             except (OSError, arrow_error, KeyError, ValueError) as error:
                 raise _damaged(path, f"the columns {', '.join(names)}", f"{type(error).__name__}: {error}") from error
-        return {name: np.concatenate(some) for name, some in parts.items()}
+        empty = {name: np.zeros((0, *shapes.get(name, ())), object if name == "key" else np.float32) for name in names}
+        return {name: np.concatenate(some) if some else empty[name] for name, some in parts.items()}
 
     def samples(self) -> Iterator[TrainingSample]:
         """All samples in the stored order, decoded."""
@@ -322,7 +325,7 @@ def decoded(blob: bytes, side: int, key: str, *, grey: bool = False) -> UInt8[nd
         TrainingDataError: it is no picture of this size.
     """
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
-    picture = cv2.imdecode(np.frombuffer(blob, np.uint8), flags)
+    picture = cv2.imdecode(np.frombuffer(blob, np.uint8), flags) if blob else None
     if picture is None or picture.shape[:2] != (side, side):
         received = "no picture" if picture is None else f"{picture.shape[1]} x {picture.shape[0]} px"
         raise TrainingDataError(
@@ -405,9 +408,12 @@ def _dataset_from(folder: Path, document: Mapping[str, Any]) -> DataSet:
             f"expected a card and a list of shards in {folder / MANIFEST}, received {type(error).__name__}: {error}; "
             "make the data again"
         ) from error
-    outside = [shard.name for shard in shards if Path(shard.name).name != shard.name or shard.rows < 0]
+    outside = [s.name for s in shards if Path(s.name).name != s.name or not 0 <= s.rows <= MOST_ROWS_A_SHARD]
     if outside or data.rows_per_group < 1:
-        raise TrainingDataError(f"expected plain file names in {folder / MANIFEST}, received {outside}")
+        raise TrainingDataError(
+            f"expected plain file names and at most {MOST_ROWS_A_SHARD} rows each in {folder / MANIFEST}, received "
+            f"{outside or data.rows_per_group}"
+        )
     return data
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 import tyro
 
-from facewright.errors import NoFaceFoundError
+from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.frames import pose_points, project_points
 from facewright.geometry.pose import posed_mesh
@@ -85,7 +85,7 @@ def main(arguments: Arguments) -> None:
         photo, truth, camera = scene(model, arguments.seed + k)
         try:
             face = flow.faces_in(photo, faces="largest")[0]
-        except NoFaceFoundError:
+        except (NoFaceFoundError, ReconstructionError):
             missed += 1
             continue
         c = face.coefficients

@@ -38,7 +38,7 @@ class Arguments:
 
     out: Path = Path("docs/images/demo.png")
     """The picture."""
-    tile: int = 192
+    tile: int = 186
     """Side of a tile, px."""
 
 

@@ -110,6 +110,10 @@ def test_damage_that_nobody_looked_for_is_named_when_it_is_read(tmp_path: Path) 
         ({"shards": [{"name": "000000.parquet", "rows": 10**12, "sha256": ""}]}, "at most 1000000 rows each"),
         ({"shards": 3}, "expected a card and a list of shards"),
         ({"card": {"kind": "paintings"}}, "expected a card"),
+        (
+            {"card": {"kind": "synthetic", "layout": {"id": 4.5, "exp": 3, "tex": 2}}},
+            "sizes that are no whole numbers",
+        ),
     ],
 )
 def test_another_manifest_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:

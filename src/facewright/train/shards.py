@@ -210,10 +210,12 @@ def card_from(document: Mapping[str, Any]) -> DataCard:
     """
     fields = dict(document["card"])
     layout = fields.pop("layout")
-    card = DataCard(**fields, layout=None if layout is None else CoefficientLayout(**layout))
-    sizes = [card.crop_size, card.margin, card.face_model_edition, *(() if layout is None else layout.values())]
+    sizes = [fields.get(name, 0) for name in ("crop_size", "margin", "face_model_edition")] + list(
+        (layout or {}).values()
+    )
     if not all(type(size) is int and size >= 0 for size in sizes):
         raise ValueError(f"sizes that are no whole numbers, {sizes}")
+    card = DataCard(**fields, layout=None if layout is None else CoefficientLayout(**layout))
     if card.kind not in ("photographs", "synthetic") or not 0 <= card.margin < card.crop_size <= 4096:
         raise ValueError(f"kind {card.kind!r}, crop of {card.crop_size} px, margin of {card.margin} px")
     return card

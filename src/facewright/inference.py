@@ -253,7 +253,11 @@ def _read(path: Path) -> "onnxruntime.InferenceSession | None":
     if hashlib.sha256(blob).digest() != digest:
         log.info("%s is damaged; it is made again", path)
         return None
-    return _session_of(blob)
+    try:
+        return _session_of(blob)
+    except Exception:  # the runtime has a class of errors for each of its own kinds, and no common one
+        log.info("%s cannot be read by this onnxruntime; it is made again", path, exc_info=True)
+        return None
 
 
 def _prune(folder: Path) -> None:

@@ -36,10 +36,10 @@ FRONT_PRESENCE, FRONT_YAW = 0.95, 0.6
 """Confidence of the detector's mesh network below which what looks into the camera, to so many radians of yaw, is no
 person's face: it is read surely from there, and less surely only in profile. Chosen on drawings: 0 of 148 people (108
 in hard scenes) are refused, 11 of 27 animals that the detector finds, 12 of 47 cartoons; with a limit of 0.99 it would
-be 1, 11 and 14, with 0.999 5, 14 and 21. On others: 4 of 22 cartoons; of 15 photographs none, all that look here are
-read to 99.99 %. A portrait that was cut by its border, darkened, made noisy or small, or had a mask or sunglasses
-painted on, is read to 99.9 % and more, half covered to 98.0 %, and blurred by an eighth of the eye distance it is
-refused (59 %). ``benchmarks/accuracy_refusals.py`` measures this, other limits too."""
+be 1, 11 and 14, with 0.999 5, 14 and 21. On others: 4 of 22 cartoons; 2 of 136 people in hard scenes; of 15
+photographs none, all that look here are read to 99.99 %. A portrait that was cut by its border, darkened, made noisy or
+small, or had a mask or sunglasses painted on, is read to 99.9 % and more, half covered to 98.0 %, and blurred by an
+eighth of the eye distance it is refused (59 %). ``benchmarks/accuracy_refusals.py`` measures this, other limits too."""
 
 
 @dataclass(frozen=True)

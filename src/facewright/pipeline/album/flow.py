@@ -271,6 +271,10 @@ class _AlbumWork:
 
     def is_done(self, paths: Sequence[Path], before: dict[str, Any]) -> bool:
         names = before.get("outputs")
+        try:
+            _reported(self.out, before)
+        except (KeyError, TypeError):  # written by another version, or changed since
+            return False
         return (
             before.get("settings") == self.settings(paths)
             and isinstance(names, list)

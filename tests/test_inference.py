@@ -1,6 +1,7 @@
 """Networks by onnxruntime: the same answers as torch's, exported once, made again where the cache is no good."""
 
 import copy
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,30 @@ def test_a_network_is_exported_once(small: Small, pictures: Tensor, tmp_path: Pa
     assert_answers(second, small, pictures)
     assert second.engine == "onnxruntime"
     assert file.stat().st_mtime_ns == written
+
+
+class Fickle(Small):
+    """Answers otherwise while it is followed by the exporter."""
+
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        return {"map": self.layer(images).relu() + (0.1 if torch.jit.is_tracing() else 0.0)}
+
+
+def test_what_is_exported_wrongly_is_not_used(pictures: Tensor, tmp_path: Path) -> None:
+    net = Fickle().eval()
+    run = inference(net, tmp_path)
+    assert_answers(run, net, pictures)
+    assert run.engine == "torch"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kept_file_that_the_runtime_cannot_read_is_made_again(small: Small, pictures: Tensor, tmp_path: Path) -> None:
+    inference(small, tmp_path)(pictures)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(hashlib.sha256(b"no network").digest() + b"no network")
+    run = inference(small, tmp_path)
+    assert_answers(run, small, pictures)
+    assert run.engine == "onnxruntime"
 
 
 @pytest.mark.parametrize(

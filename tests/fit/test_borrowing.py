@@ -101,3 +101,16 @@ def test_a_model_that_is_no_head_borrows_nothing(head, pair):
     model, notes = borrowed(far, head)
     assert model is far
     assert "nothing is borrowed" in notes[0]
+    rough = FaceModel(
+        **dict(other.named_buffers())
+        | {"mean_shape": other.mean_shape + 0.2 * torch.randn(other.mean_shape.shape, generator=seeded(0))},
+        topology=other.topology,
+        metadata=other.metadata,
+    )
+    model, notes = borrowed(rough, head)
+    assert model is rough
+    assert "of the face alone" in notes[0]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -14,6 +14,8 @@ from facewright.geometry.frames import CROP_SIZE, crop_camera, pose_points, proj
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.mirror import MirrorMap, mirror_partners
+from facewright.photo import photo_from_array
+from facewright.pipeline.estimator import Candidate
 from facewright.pipeline.evidence import (
     BELIEF_TERM,
     DENSE_TERM,
@@ -24,8 +26,9 @@ from facewright.pipeline.evidence import (
     seen_points_of,
 )
 from facewright.pipeline.mirrored import Mirror, predicted
+from facewright.pipeline.rnet_estimator import RNetEstimator
 from facewright.records import AlignedFace, DenseBelief, FaceCoefficients, FaceDetection, LandmarkBelief, Photo
-from facewright.regress.rnet import RNet
+from facewright.regress.rnet import RNet, RNetPrediction
 from facewright.train.seen_points import seen_points
 
 SETTINGS = FitSettings(photometric_observations=0.0).refining(1)
@@ -186,6 +189,30 @@ def test_answers_with_a_mirror_are_those_of_the_mirrored_picture(toy_model: Face
     torch.testing.assert_close(once.points_px, flipped, atol=1e-3, rtol=0)
     assert other.depth_px is not None
     torch.testing.assert_close(once.depth_px, other.depth_px[:, partners], atol=1e-3, rtol=0)
+
+
+class WatchedNet(RNet):
+    """Keeps what it was shown."""
+
+    def predict(self, crops: Tensor) -> RNetPrediction:
+        self.shown = [*getattr(self, "shown", []), crops]
+        return super().predict(crops)
+
+
+def test_every_look_is_at_the_mirror_image_too(toy_model: FaceModel) -> None:
+    ids = seen_points(toy_model)
+    codes, partners = MirrorMap.of(toy_model), mirror_partners(toy_model, ids)
+    assert codes is not None
+    assert partners is not None
+    net = WatchedNet(toy_model.layout, architecture="dlib_resnet21", width=0.125, crop_size=64, points=ids).eval()
+    mirror = Mirror(codes, partners)
+    estimator = RNetEstimator(net, toy_model, FitPlan.of(toy_model), SETTINGS, looks=2, mirror=mirror)
+    photo = photo_from_array(torch.rand(300, 300, 3))
+    _, detection = detected(toy_model, person(toy_model))
+    estimator.answers([Candidate(photo, detection, estimator.crop(photo, detection.five))])
+    assert len(net.shown) == 2
+    for pictures in net.shown:
+        torch.testing.assert_close(pictures[1], pictures[0].flip(-1))
 
 
 @pytest.fixture(scope="module")

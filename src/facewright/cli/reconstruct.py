@@ -217,3 +217,9 @@ def _print_albums(reports: list[AlbumReport]) -> None:
     for report in reports:
         people = "1 person" if report.people == 1 else f"{report.people} people"
         say(f"{people} written to {report.folder}; what became of each photo is in album.json")
+    if any(sum(verdict.status == "used" for verdict in report.verdicts) > report.people for report in reports):
+        complain(
+            "warning:",
+            "who is who is often told wrongly; look at the sheets, and where one shows several people give "
+            "--reference, or a folder for each",
+        )

@@ -5,7 +5,7 @@
 Per person: the picture, the network's answer drawn on it, the same after refinement, and the fit without a network.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -44,10 +44,9 @@ def drawn(flow: Reconstructor, scene: Scene) -> Float[Tensor, "3 H W"]:
 def main(arguments: Arguments) -> None:
     """Draw and write."""
     studio = open_studio()
-    refined = load_reconstructor(method="rnet", weights="open")
     flows = {
-        "network": replace(refined, refine=0),
-        "network, refined": refined,
+        "network": load_reconstructor(method="rnet", weights="open", refine=0),
+        "network, refined": load_reconstructor(method="rnet", weights="open"),
         "fit alone": load_reconstructor(method="fit"),
     }
     tiles = []

@@ -23,6 +23,7 @@ Metrics are pure functions of numpy arrays (float64 inside, mm where a name ends
 ``verification``      ``roc_curve`` (AUC, EER, TAR at FAR), ``fold_accuracy``, ``identification_ranks``, ``rank_k_rate``
 ``descriptors``       ``SignedRootPca``, ``pool_sets``: Tran's 3D face recognition from coefficients
 ``frechet``           ``frechet_distance``, ``expression_fid``, ``expression_fid_per_clip``
+``gestures``          ``gesture_errors``: are a blink, a wink, a wide mouth, a pout found?
 ``sameness``          ``identity_spread``, ``separation``, ``mirror_consistency``, ``leakage``, ``pose_drift``, jitter
 ====================  ==================================================================================================
 """

@@ -19,6 +19,7 @@ from facewright.evaluate.benchmarks.likeness import LikenessPlan, likeness_figur
 from facewright.evaluate.bootstrap import bootstrap_interval
 from facewright.evaluate.evaluation import CaseRecorder, Evaluation, HeatMap, Progress, silent
 from facewright.evaluate.frechet import expression_fid
+from facewright.evaluate.gestures import gesture_errors
 from facewright.evaluate.images import photometric_errors
 from facewright.evaluate.landmarks import box_size, nme, nme_68
 from facewright.evaluate.methods import MM_PER_DM, FlowMethod, Measurable, MeasuredFace, baseline_of, surface_mm
@@ -126,7 +127,8 @@ def evaluate_synthetic(
             if len(mirrored) < plan.mirrored:
                 mirrored.append((scene.photo, estimate))
         progress(f"scene {k + 1} of {count}", 0.6 * (k + 1) / count)
-    figures = yaw_figures(recorder.cases) | _spread(studio, identities) | _expression_distance(expressions)
+    figures = yaw_figures(recorder.cases) | _spread(studio, identities)
+    figures |= _expression_distance(expressions) | _gestures(studio, expressions)
     figures["faces_not_found"] = Figure.bare(
         100.0 * sum(bool(case.problem) for case in recorder.cases) / count, "%", count
     )
@@ -264,6 +266,20 @@ def _expression_distance(expressions: list[tuple[Tensor, Tensor]]) -> dict[str, 
         return {}
     found, true = (torch.stack(column).double().numpy() for column in zip(*expressions, strict=True))
     return {"expression_fid": Figure.bare(expression_fid(found, true), "1", len(expressions))}
+
+
+def _gestures(studio: Studio, expressions: list[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
+    """Plain gestures: how far their weights are off where they are made, and what is found where they are not."""
+    if not expressions:
+        return {}
+    found, true = (torch.stack(column).double().numpy() for column in zip(*expressions, strict=True))
+    figures = {}
+    for name, (made, none) in gesture_errors(found, true, studio.model.exp_names).items():
+        if len(made):
+            figures[f"{name}_error"] = Figure.of(bootstrap_interval(made), "1")
+        if len(none):
+            figures[f"{name}_where_none_is"] = Figure.of(bootstrap_interval(none), "1")
+    return figures
 
 
 def _picture(scene: Scene, estimate: MeasuredFace) -> Tensor:

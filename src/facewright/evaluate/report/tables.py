@@ -9,6 +9,12 @@ from facewright.evaluate.published import published_beside
 from facewright.evaluate.results import Case, Figure, Metric, Result
 
 Row = tuple[str, ...]
+MADE = {
+    "blink": "both eyes shut",
+    "wink": "one eye shut",
+    "wide_mouth": "jaw wide open",
+    "pout": "lips pursed",
+}
 LABELS = {
     "gain_over_mean_head": "how much smaller the first metric is than the mean head's",
     "faces_not_found": "pictures in which the detector found no face at the true place",
@@ -26,6 +32,8 @@ LABELS = {
     "expression_leak_variance": "identity variance when only the expression changes, over that between persons",
     "expression_leak_r2": "share of that variance which the true expression predicts",
     "expression_fid": "Frechet distance of all found to all true expressions",
+    **{f"{name}_error": f"{what}, error of its weights" for name, what in MADE.items()},
+    **{f"{name}_where_none_is": f"{what}, weight that is found where none is" for name, what in MADE.items()},
     "identity_drift_turned_30_to_60": "the same, turned further",
     "identity_drift_turned_60_to_90": "the same, in profile",
     "identity_drift_turned_to_30": "identity change when the head turns, over that to another person",

@@ -259,7 +259,7 @@ def test_weights_for_the_open_head_of_old_are_refused(tmp_path: Path) -> None:
 
 def test_the_embedded_networks_are_for_the_embedded_head() -> None:
     head = load_face_model()
-    for name in EMBEDDED_WEIGHTS:
+    for name in EMBEDDED_WEIGHTS.keys() - {"identity"}:  # which knows no head
         card = describe_weights(name)
         assert (card["face_model"], card["face_model_edition"]) == (head.name, head.edition) == ("open", 3)
     assert describe_weights("prnet")["kind"] == "prnet"

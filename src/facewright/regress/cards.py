@@ -53,6 +53,7 @@ class Kind:
         answers: what a network says of crops (B, 3, S, S), by name and in the order of an ONNX file's outputs; None of
             networks that see no crops, of which no ONNX files are made.
         layout: whether its answers are coefficients, whose layout the card then holds.
+        face_model: whether they belong to a face model, whose name the card then holds.
         templates: crop rules that it may have been trained with.
     """
 
@@ -63,6 +64,7 @@ class Kind:
     describe: Callable[[Any], dict[str, Any]]
     answers: Callable[[Any, Tensor], dict[str, Tensor]] | None
     layout: bool = True
+    face_model: bool = True
     templates: tuple[str, ...] = (DEEP3D_CROPS,)
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from facewright.errors import WeightsError
 from facewright.regress.cards import Kind
 from facewright.regress.cnet import CNET
+from facewright.regress.identity import IDENTITY
 from facewright.regress.prnet import PRNET
 from facewright.regress.rnet import RNET
 
@@ -12,6 +13,7 @@ KINDS: dict[str, Kind] = {
     "rnet": RNET,
     "prnet": PRNET,
     "cnet": CNET,
+    "identity": IDENTITY,
 }
 """By the name that cards have. A new network is a file in this folder that ends in a ``Kind``, and a line here."""
 

@@ -36,15 +36,17 @@ from facewright.regress.kinds import KINDS, kind_of
 FORMAT = "facewright-weights/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON."""
 
-EMBEDDED_CNET = "cnet"
+EMBEDDED_CNET, EMBEDDED_IDENTITY = "cnet", "identity"
 EMBEDDED_WEIGHTS = {
     "open": "rnet_open.safetensors",
     "fast": "rnet_fast.safetensors",
     "prnet": "prnet_open.safetensors",
     EMBEDDED_CNET: "cnet_open.safetensors",
+    EMBEDDED_IDENTITY: "identity.safetensors",
 }
-"""Weights in the package, all for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; the
-light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person."""
+"""Weights in the package, for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; the
+light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person. ``identity``
+says who is seen, and knows no head."""
 
 _FIND_WEIGHTS = "bring one made by `facewright weights import FILE --out F.safetensors` or by training"
 
@@ -55,7 +57,7 @@ class WeightsCard:
 
     Attributes:
         face_model: name of the face model that the coefficients belong to; crops and variants of it are called
-            ``<face_model>-...`` and fit too.
+            ``<face_model>-...`` and fit too. Empty where the answers belong to none.
         face_model_edition: of its coefficients (``FaceModel.edition``); a card that does not say is of the first.
         template: landmark template and scale of the crops.
         light: ``color`` or ``white`` (trained with one light colour: the three channels are equal).
@@ -286,7 +288,8 @@ def _check_card(source: str, card: Card) -> None:
     kind: Kind = KINDS[card["kind"]]
     own = dict(kind.entries) | ({"layout": layout_entry()} if kind.layout else {})
     crops = {"crop_size": whole(*CROP_SIZES), "template": one_of(kind.templates, needed=False)}
-    if wrong := wrong_entry(card, own | crops | dict(_PROVENANCE)):
+    rest = dict(_PROVENANCE) | ({} if kind.face_model else {"face_model": text()})
+    if wrong := wrong_entry(card, own | crops | rest):
         raise WeightsError(f"{source}: its card describes no {kind.label}: {wrong}; {_FIND_WEIGHTS}")
 
 

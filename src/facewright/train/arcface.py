@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from facewright.align.chips import cut_chips, resized
 from facewright.bounds import Use, bounded, only
 from facewright.errors import WeightsError
 from facewright.geometry.similarity import similarity_from_points
-from facewright.train.chips import cut_chips, resized
 from facewright.train.dlib_resnet import DlibResNet, load_dlib_resnet
 from facewright.train.iresnet import is_state_dict, load_iresnet
 from facewright.train.losses.perceptual import EmbeddingMetric
@@ -91,7 +91,7 @@ def load_embedder(spec: str, coding: ChipCoding | None = None) -> DlibResNet | A
         coding: of a file's chips; ArcFace's own if None.
 
     Raises:
-        MissingExtraError: the package of dlib's weights, or onnx, is not installed.
+        MissingExtraError: onnx is not installed.
         AssetNotFoundError: no such file.
         WeightsError: neither ``dlib`` nor a file of a known kind; a file that cannot be read safely, or whose network
             does not turn pictures into embeddings one by one.

@@ -48,7 +48,6 @@ def start_net(
         TrainingError: initial weights of another network.
         AssetNotFoundError: no such file.
         WeightsError: initial weights that are malformed or for another face model.
-        MissingExtraError: ``dlib`` without its package.
     """
     with own_dice(seed, torch.device("cpu")):
         net = RNet(

@@ -1,4 +1,4 @@
-"""Numbers out of dlib's network files (``.dat``): the tensors of convolutions, affine layers and one linear layer.
+"""dlib's network files (``.dat``): tensors of convolutions, affine layers and one matrix; the identity network.
 
 What dlib writes, as far as it is needed here: whole numbers are a byte that says how many bytes follow (low four bits;
 the top bit is the sign), then those bytes, little-endian. Names are a whole number and the letters. A tensor is the
@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from facewright.errors import WeightsError
+from facewright.regress.identity import IdentityNet
 
+MEAN_RGB = (122.782, 117.001, 104.298)
+"""Of 255: the published network sees the difference over 256."""
 _TENSOR_VERSION = 2
 # Names of layers with learnt values, and how many whole numbers stand between name and tensor.
 _LAYERS = {b"con_4": 0, b"affine_": 0, b"fc_2": 2}
@@ -35,6 +38,39 @@ class DlibLayer:
 
     name: str
     values: Float[Tensor, "N K R C"]
+
+
+def identity_from_dlib(path: Path) -> IdentityNet:
+    """The identity network out of its published file, affine layers and the centring of colours in the convolutions.
+
+    Args:
+        path: ``dlib_face_recognition_resnet_model_v1.dat``.
+
+    Raises:
+        WeightsError: the file is not that network.
+    """
+    layers, net = read_dlib_layers(path), IdentityNet()
+    own = [part for part in net.modules() if isinstance(part, nn.Conv2d)]
+    names = ["con_4", "affine_"] * len(own) + ["fc_2"]
+    sizes = [n for part in own for n in (part.weight.numel() + part.out_channels, 2 * part.out_channels)]
+    sizes.append(net.head.weight.numel())
+    if [(layer.name, layer.values.numel()) for layer in layers] != list(zip(names, sizes, strict=True)):
+        raise WeightsError(
+            f"{path}: expected the {len(names)} layers of dlib's face recognition ResNet v1, received {len(layers)} "
+            "layers that differ; take dlib_face_recognition_resnet_model_v1.dat as published"
+        )
+    with torch.no_grad():
+        for part, conv, affine in zip(own, layers[0:-1:2], layers[1:-1:2], strict=True):
+            filters, bias = conv.values.double().flatten().split([part.weight.numel(), part.out_channels])
+            scale, shift = affine.values.double().flatten().chunk(2)
+            filters = filters.view_as(part.weight)
+            if part is net.trunk.stem:  # it sees (255 x - mean) / 256
+                bias = bias - (filters.sum((2, 3)) @ filters.new_tensor(MEAN_RGB)) / 256.0
+                filters = filters * (255.0 / 256.0)
+            part.weight.copy_(filters * scale[:, None, None, None])
+            part.bias.copy_(scale * bias + shift)  # pyright: ignore[reportOptionalMemberAccess] - all have one
+        net.head.weight.copy_(layers[-1].values[:, :, 0, 0].T)
+    return net.eval()
 
 
 def read_dlib_layers(path: Path) -> list[DlibLayer]:

@@ -8,13 +8,19 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jaxtyping
 import numpy as np
 import pytest
+
+from tests.shapes import jaxtyped
 
 if TYPE_CHECKING:  # what takes seconds to load is loaded where tests run: the process that hands them out runs none
     import torch
 
     from facewright.morphable.linear import FaceModel
+
+
+jaxtyping.jaxtyped = jaxtyped  # what ``--jaxtyping-packages`` puts around all functions, before any is imported
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,6 +36,7 @@ NOT_GIVEN = {
     "facewright model import gnm": "from the network: tests/morphable/readers makes such files",
 }
 QUICK = {
+    "facewright reconstruct photos --album": ("--formats", "json", "glb", "--texture-size", "64", "--refine", "0"),
     "facewright reconstruct": ("--formats", "json"),
     "facewright swap": ("--texture-size", "256"),
     "facewright train synthesize": ("--count", "1", "--workers", "1"),

@@ -49,13 +49,15 @@ def trained(net: RNet) -> RNet:
     return net.eval()
 
 
-def short_net(trunk: str, *, landmark_head: bool = False) -> RNet:
-    net = RNet(LAYOUT, architecture="resnet18", width=0.125, crop_size=64, landmark_head=landmark_head)
+def short_net(trunk: str, *, landmark_head: bool = False, points: torch.Tensor | None = None) -> RNet:
+    net = RNet(LAYOUT, architecture="resnet18", width=0.125, crop_size=64, landmark_head=landmark_head, points=points)
     net.backbone = SHORT_TRUNKS[trunk]()
     features = net.backbone.num_features
     net.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in head_sizes(LAYOUT).items()})
     if landmark_head:
         net.landmark_head = nn.Linear(features, 3 * 68)
+    if net.neck is not None:
+        net.neck = nn.Linear(features, net.neck.out_features)
     return trained(net)
 
 
@@ -72,15 +74,22 @@ def exported(net: RNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("trunk", ["mobilenet", "dlib_resnet29"])
-def test_every_kind_of_trunk_answers_as_in_torch_and_is_left_as_it_is(trunk: str, tmp_path: Path) -> None:
-    net = short_net(trunk).double().train()
+@pytest.mark.parametrize(("trunk", "points"), [("mobilenet", None), ("dlib_resnet29", torch.arange(70))])
+def test_every_kind_of_trunk_answers_as_in_torch_and_is_left_as_it_is(
+    trunk: str, points: torch.Tensor | None, tmp_path: Path
+) -> None:
+    """With the names of dense points, depths and doubts where there are any."""
+    net = short_net(trunk, points=points).double().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     export_onnx(net, CARD, tmp_path / "net.onnx", opset=20)
     assert net.training
     torch.testing.assert_close(dict(net.state_dict()), before, rtol=0, atol=0)
     assert onnx_difference(net.float().eval(), tmp_path / "net.onnx", torch.rand(3, 3, 64, 64)) < 1e-4
-    assert onnx.load(tmp_path / "net.onnx").opset_import[0].version == 20
+    written = onnx.load(tmp_path / "net.onnx")
+    assert written.opset_import[0].version == 20
+    dense = {"points", "point_sigma", "depth", "depth_sigma", "id_sigma", "exp_sigma", "tex_sigma"}
+    expected = {*COEFFICIENTS} if points is None else {*COEFFICIENTS, *LANDMARKS, *dense}
+    assert {output.name for output in written.graph.output} == expected
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -168,12 +177,3 @@ def test_every_architecture_answers_as_in_torch(architecture: str, width: float,
     export_onnx(net, CARD, tmp_path / "net.onnx")
     for batch in (1, 3):
         assert onnx_difference(net, tmp_path / "net.onnx", torch.rand(batch, 3, 112, 112)) < 1e-4
-
-
-def test_dense_points_depths_and_doubts_have_names(tmp_path: Path) -> None:
-    net = trained(RNet(LAYOUT, architecture="resnet18", width=0.0625, crop_size=32, points=torch.arange(70)))
-    export_onnx(net, CARD, tmp_path / "dense.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "dense.onnx", providers=["CPUExecutionProvider"])
-    names = {"points", "point_sigma", "depth", "depth_sigma", "id_sigma", "exp_sigma", "tex_sigma"}
-    assert {output.name for output in session.get_outputs()} == {*COEFFICIENTS, *LANDMARKS, *names}
-    assert onnx_difference(net, tmp_path / "dense.onnx", torch.rand(2, 3, 32, 32)) < 1e-4

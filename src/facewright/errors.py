@@ -15,6 +15,10 @@ class PhotoError(FacewrightError):
     """A photo file cannot be read: missing, empty, truncated, not a picture, too large, or unsupported."""
 
 
+class ClipError(PhotoError):
+    """A clip cannot be read: missing, empty, damaged, cut short, no clip, without pictures, or too large."""
+
+
 class NoFaceFoundError(FacewrightError):
     """The photo was read, and no face was found in it."""
 

@@ -33,7 +33,7 @@ LAYOUT = CoefficientLayout(5, 4, 3)
 CARD = WeightsCard(face_model="toy", recipe="none", seed=3, figures={"nme": 0.05}, licence="CC0-1.0")
 # Every kind of layer of every trunk, in fewer units: exporting takes a second per thirty layers.
 SHORT_TRUNKS: dict[str, Callable[[], Backbone]] = {
-    "resnet_v1_50_slim": lambda: ResNet(BottleneckUnit, (2, 1, 1, 1), width=0.125, slim=True),
+    "resnet_v1_50_slim": lambda: ResNet(BottleneckUnit, (2, 1, 1, 1), width=0.125, layout="slim"),
     "mobilenet": lambda: MobileNetV3([TABLES["small"][i] for i in (0, 2, 3, 4)], width=0.25),
     "dlib_resnet29": lambda: DlibTrunk(4, width=0.25),
 }

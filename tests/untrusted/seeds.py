@@ -44,6 +44,7 @@ from facewright.train.shards import load_data
 from tests.morphable.readers import test_bfm_h5, test_flame, test_gnm, test_ict, test_own_npz
 from tests.morphable.readers.synthetic_bfm import front_variables, small_bfm, write_bfm2009
 from tests.morphable.readers.synthetic_head import synthetic_head
+from tests.regress.caffe_files import blob, random_blobs, write_caffemodel
 from tests.regress.references import SLIM_HEADS, random_official_state
 from tests.regress.resfcn_reference import resfcn_variables, write_resfcn_checkpoint
 from tests.regress.tensorflow_files import frozen_graph, slim_strides, slim_variables, write_checkpoint
@@ -75,6 +76,11 @@ def _photo(kind: str, **options: Any) -> Format:
         Image.fromarray(picture).save(folder / f"photo.{kind}", **options)
 
     return Format(write, lambda folder: read_photo(folder / f"photo.{kind}"))
+
+
+def _write_caffe(folder: Path) -> None:
+    write_caffemodel(folder / "net.caffemodel", random_blobs(2, width=0.015625, depth=50, codes=4))
+    (folder / "mean.binaryproto").write_bytes(blob(np.full((3, 224, 224), 100.0)))
 
 
 def _write_own_model(folder: Path) -> None:
@@ -285,6 +291,7 @@ FORMATS: Mapping[str, Format] = {
         lambda folder: import_weights(folder / "Data/net-data/256_256_resfcn256_weight.index"),
         "**/*.*",
     ),
+    "weights-caffe": Format(_write_caffe, lambda folder: import_weights(folder / "net.caffemodel")),
     "weights-onnx": Format(_write_onnx, lambda folder: read_onnx_network(folder / "net.onnx")),
     "embedder-pth": Format(
         lambda folder: torch.save(IResNet((1, 1, 1, 1), (2, 2, 2, 2, 2), 4).state_dict(), folder / "net.pth"),

@@ -31,10 +31,11 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class WeightsImport:
-    """Convert the network of another project (Deep3D, SadTalker, 3DDFA-V3, ..., PRNet) into a weights file."""
+    """Convert the network of another project (Deep3D, SadTalker, 3DDFA-V3, ..., PRNet, 3DMM-CNN) into a weights file."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """epoch_20.pth, net_recon.pth, a state dict, a safetensors bundle, FaceReconModel.pb or a checkpoint's .index."""
+    """epoch_20.pth, net_recon.pth, a state dict, a safetensors bundle, FaceReconModel.pb, a checkpoint's .index or a
+    .caffemodel."""
     out: Path
     """Weights file to write (.safetensors)."""
     face_model: str = OFFICIAL_FACE_MODEL
@@ -44,11 +45,19 @@ class WeightsImport:
     uv_data: Path | None = None
     """Folder of PRNet's tables (Data/uv-data); found by itself where the checkpoint lies in Data/net-data."""
 
+    mean: Path | None = None
+    """Mean picture of 3DMM-CNN (mean.binaryproto, or .npy); found by itself where it lies beside the weights."""
+
     def run(self) -> int:
         """Import, report, write."""
         with error_console.status("importing"):
             report = convert_weights(
-                self.file, self.out, face_model=self.face_model, half=self.half, uv_data=self.uv_data
+                self.file,
+                self.out,
+                face_model=self.face_model,
+                half=self.half,
+                uv_data=self.uv_data,
+                mean=self.mean,
             )
         for line in report.lines():
             say(line)

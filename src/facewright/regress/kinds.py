@@ -6,6 +6,7 @@ from facewright.errors import WeightsError
 from facewright.regress.cards import Kind
 from facewright.regress.cnet import CNET
 from facewright.regress.identity import IDENTITY
+from facewright.regress.morphable_cnn import MORPHABLE_CNN
 from facewright.regress.prnet import PRNET
 from facewright.regress.rnet import RNET
 
@@ -13,6 +14,7 @@ KINDS: dict[str, Kind] = {
     "rnet": RNET,
     "prnet": PRNET,
     "cnet": CNET,
+    "3dmm-cnn": MORPHABLE_CNN,
     "identity": IDENTITY,
 }
 """By the name that cards have. A new network is a file in this folder that ends in a ``Kind``, and a line here."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from facewright.regress.backbones.dlib import SHORT_BLOCKS, DlibTrunk
 from facewright.regress.backbones.mobilenet import MobileNetV3, mobilenet_v3
-from facewright.regress.backbones.resnet import ResNet, resnet, resnet_v1_50_slim
+from facewright.regress.backbones.resnet import ResNet, resnet, resnet_caffe, resnet_v1_50_slim
 
 Backbone = ResNet | MobileNetV3 | DlibTrunk
 """A trunk: called with pictures it gives pooled features, ``num_features`` wide; ``stages`` gives the maps before."""
@@ -15,6 +15,8 @@ BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "resnet50": lambda width: resnet(50, width),
     "resnet101": lambda width: resnet(101, width),
     "resnet_v1_50_slim": resnet_v1_50_slim,
+    "resnet50_caffe": lambda width: resnet_caffe(50, width),
+    "resnet101_caffe": lambda width: resnet_caffe(101, width),
     "mobilenet_v3_small": lambda width: mobilenet_v3("small", width),
     "mobilenet_v3_large": lambda width: mobilenet_v3("large", width),
     "dlib_resnet29": lambda width: DlibTrunk(width=width),

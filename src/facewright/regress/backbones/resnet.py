@@ -1,16 +1,20 @@
-"""Residual networks in two layouts, with one set of key names (conv1, bn1, layer1.0.conv1, ..., layer1.0.downsample.0).
+"""Residual networks in three layouts, with one set of names (conv1, bn1, layer1.0.conv1, ..., layer1.0.downsample.0).
 
 ``resnet``: He et al. 2016 with the stride in the 3x3 of a stage's first unit ("v1.5"), as torchvision and the PyTorch
 release of Deep3D have it. ``resnet_v1_50_slim``: TF-slim's ``resnet_v1_50``, as the TensorFlow release has it: stages
 1-3 stride in the 3x3 of their *last* unit and subsample its identity shortcut; stage 4 does not stride
-(docs/deep3d.md section 2.2).
+(docs/deep3d.md section 2.2). ``resnet_caffe``: the first release in Caffe, of which 3DMM-CNN is made: the stride is in
+the first 1x1 of a stage's first unit, and the stem pools without padding, counting a last window that is cut off.
 """
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+Layout = Literal["torchvision", "slim", "caffe"]
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -19,8 +23,10 @@ class BasicUnit(nn.Module):
 
     expansion = 1
 
-    def __init__(self, channels_in: int, channels: int, stride: int, *, project: bool) -> None:
-        super().__init__()
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, *, project: bool, stride_first: bool = False
+    ) -> None:
+        super().__init__()  # its first convolution strides anyway
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -34,16 +40,19 @@ class BasicUnit(nn.Module):
 
 
 class BottleneckUnit(nn.Module):
-    """1x1, 3x3 (strided), 1x1 convolutions beside a shortcut."""
+    """1x1, 3x3, 1x1 convolutions beside a shortcut; the 3x3 strides, or the first one."""
 
     expansion = 4
 
-    def __init__(self, channels_in: int, channels: int, stride: int, *, project: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, *, project: bool, stride_first: bool = False
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=False)
+        first, second = (stride, 1) if stride_first else (1, stride)
+        self.conv1 = nn.Conv2d(channels_in, channels, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         # Padding 1 on both sides is also what slim does here: its strided convolutions pad explicitly, not "SAME".
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, second, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * channels)
@@ -82,7 +91,7 @@ class ResNet(nn.Module):
         unit: kind of residual unit.
         depths: units per stage.
         width: factor on all channel counts.
-        slim: TF-slim's strides and stem pooling instead of torchvision's.
+        layout: whose strides and stem pooling.
     """
 
     def __init__(
@@ -91,10 +100,10 @@ class ResNet(nn.Module):
         depths: tuple[int, int, int, int],
         *,
         width: float = 1.0,
-        slim: bool = False,
+        layout: Layout = "torchvision",
     ) -> None:
         super().__init__()
-        self.slim = slim
+        self.layout, slim = layout, layout == "slim"
         stem = round(64 * width)
         self.conv1 = nn.Conv2d(3, stem, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
@@ -110,7 +119,7 @@ class ResNet(nn.Module):
             for stride in strides:
                 wide = channels * unit.expansion
                 project = channels_in != wide or (stride > 1 and not slim)
-                units.append(unit(channels_in, channels, stride, project=project))
+                units.append(unit(channels_in, channels, stride, project=project, stride_first=layout == "caffe"))
                 channels_in = wide
             self.add_module(f"layer{i + 1}", nn.Sequential(*units))
         self.num_features = channels_in
@@ -119,14 +128,21 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stages(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        """Maps after each of the four stages (strides 4, 8, 16, 32; slim: 8, 16, 32, 32)."""
+        """Maps after each of the four stages (strides 4, 8, 16, 32; of slim 8, 16, 32, 32)."""
         x = F.relu(self.bn1(self.conv1(images)))
-        x = F.max_pool2d(_pad_same(x, 3, 2), 3, 2) if self.slim else F.max_pool2d(x, 3, 2, padding=1)
+        x = self._stem_pooled(x)
         maps = []
         for i in range(4):
             x = self.get_submodule(f"layer{i + 1}")(x)
             maps.append(x)
         return maps
+
+    def _stem_pooled(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        if self.layout == "slim":
+            return F.max_pool2d(_pad_same(x, 3, 2), 3, 2)
+        if self.layout == "caffe":
+            return F.max_pool2d(x, 3, 2, ceil_mode=True)
+        return F.max_pool2d(x, 3, 2, padding=1)
 
     def pooled(self, last: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C"]:
         """Features out of the last map: its global average."""
@@ -151,4 +167,9 @@ def resnet(depth: int, width: float = 1.0) -> ResNet:
 
 def resnet_v1_50_slim(width: float = 1.0) -> ResNet:
     """TF-slim's ResNet-50."""
-    return ResNet(BottleneckUnit, DEPTHS[50], width=width, slim=True)
+    return ResNet(BottleneckUnit, DEPTHS[50], width=width, layout="slim")
+
+
+def resnet_caffe(depth: int, width: float = 1.0) -> ResNet:
+    """ResNet-50 or -101 as first released."""
+    return ResNet(BottleneckUnit, DEPTHS[depth], width=width, layout="caffe")

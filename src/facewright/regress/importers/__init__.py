@@ -1,4 +1,4 @@
-"""Other people's weights into ours: R-Nets of PyTorch and TensorFlow and their descendants, and the published PRNet.
+"""Other people's weights into ours: R-Nets of PyTorch and TensorFlow and their descendants, PRNet and 3DMM-CNN.
 
 Nothing that a file holds is run: pickles give tensors and plain values only, graphs and checkpoints are read as bytes.
 """
@@ -14,7 +14,8 @@ import torch
 
 from facewright.errors import AssetNotFoundError, WeightsError
 from facewright.records import CoefficientLayout
-from facewright.regress.importers import resfcn_names, slim_names, torch_names
+from facewright.regress.importers import caffe_names, resfcn_names, slim_names, torch_names
+from facewright.regress.importers.caffe import is_caffe, read_caffemodel, read_mean_picture
 from facewright.regress.importers.heads import ImportedNetwork
 from facewright.regress.importers.lazy import TensorFile
 from facewright.regress.importers.protobuf import MalformedMessageError
@@ -22,6 +23,7 @@ from facewright.regress.importers.tf_checkpoint import TABLE_MAGIC, read_checkpo
 from facewright.regress.importers.tf_graph import constants_of, read_graph
 from facewright.regress.importers.torch_files import read_pickled, read_safetensors
 from facewright.regress.importers.uv_data import find_uv_data, read_uv_data
+from facewright.regress.morphable_cnn import MORPHABLE_CNN, TRAN_LANDMARK_CROPS, MorphableCNN, plain_mean
 from facewright.regress.official import OFFICIAL_FACE_MODEL, OFFICIAL_LAYOUT
 from facewright.regress.prnet import PRNET, SQUARE_CROPS, PRNet
 from facewright.regress.rnet import RNET, RNet
@@ -30,6 +32,10 @@ from facewright.untrusted import is_zip
 
 PRNET_MAP = 256
 """Side of the published PRNet's crops and maps, px."""
+TRAN_CROP = 224
+"""Side of the published 3DMM-CNN's crops, px."""
+MEAN_PICTURE = "mean.binaryproto"
+"""What is taken off its crops, beside its weights."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ def convert_weights(
     face_model: str = OFFICIAL_FACE_MODEL,
     half: bool = False,
     uv_data: str | os.PathLike[str] | None = None,
+    mean: str | os.PathLike[str] | None = None,
 ) -> WeightsReport:
     """Import a network (``import_weights``) and write it as a weights file of ours.
 
@@ -71,13 +78,14 @@ def convert_weights(
         face_model: name of the face model that its coefficients belong to.
         half: store convolutions and heads as float16.
         uv_data: see ``import_weights``.
+        mean: see ``import_weights``.
 
     Raises:
         AssetNotFoundError: no such file.
         WeightsError: truncated, unsafe, or not such a network.
         ExportError: ``out`` cannot be written.
     """
-    net, report = import_weights(path, face_model=face_model, uv_data=uv_data)
+    net, report = import_weights(path, face_model=face_model, uv_data=uv_data, mean=mean)
     save_weights(net, report.card, out, half=half)
     return report
 
@@ -88,18 +96,20 @@ def import_weights(
     face_model: str = OFFICIAL_FACE_MODEL,
     layout: CoefficientLayout = OFFICIAL_LAYOUT,
     uv_data: str | os.PathLike[str] | None = None,
+    mean: str | os.PathLike[str] | None = None,
 ) -> tuple[Any, WeightsReport]:
     """Read another project's reconstruction network. The kind of file is told by its content, not its name.
 
     Args:
         path: a PyTorch checkpoint (``epoch_20.pth``, ``net_recon.pth``, a bare state dict), a safetensors bundle, a
-            frozen graph (``FaceReconModel.pb``) or a file of a TensorFlow checkpoint.
+            frozen graph (``FaceReconModel.pb``), a file of a TensorFlow checkpoint, or a ``.caffemodel``.
         face_model: name of the face model that its coefficients belong to.
         layout: its numbers of coefficients, used where one output layer predicts them all.
         uv_data: folder of the tables of a PRNet's maps; None: as they lie beside the checkpoint in its repository.
+        mean: mean picture of a 3DMM-CNN; None: the one beside its weights, or else the averages of the published one.
 
     Returns:
-        An ``RNet`` or a ``PRNet``, and what was found.
+        An ``RNet``, a ``PRNet`` or a ``MorphableCNN``, and what was found.
 
     Raises:
         AssetNotFoundError: no such file.
@@ -108,6 +118,12 @@ def import_weights(
     kind = _kind(path)
     if kind != "checkpoint":
         _refuse_tables(path, uv_data)
+    if kind == "caffemodel":
+        return _morphable_cnn(path, face_model, mean)
+    if mean is not None:
+        raise WeightsError(
+            f"expected --mean only beside a .caffemodel; {os.fspath(path)} is a {kind}: it would be ignored"
+        )
     if kind == "frozen graph":
         return _finish(path, "frozen TensorFlow graph", *_read_graph(path, layout), face_model)
     if kind == "checkpoint":
@@ -159,6 +175,47 @@ def _prnet(
         source=Path(path).name,
     )
     return net, WeightsReport("TensorFlow checkpoint", card, notes, PRNET.label)
+
+
+def _morphable_cnn(
+    path: str | os.PathLike[str], face_model: str, mean: str | os.PathLike[str] | None
+) -> tuple[MorphableCNN, WeightsReport]:
+    state, trunk, width = caffe_names.read_network(read_caffemodel(path))
+    codes = len(state["codes.bias"])
+    if state["codes.weight"].dim() != 2 or codes % 2 or not codes:
+        raise WeightsError(f"{path}: expected as many shape as albedo codes, received {codes}; it is another network")
+    beside = Path(path).with_name(MEAN_PICTURE)
+    mean = beside if mean is None and beside.is_file() else mean
+    notes = "BatchNorm and Scale layers became one norm each"
+    state["mean_bgr"] = plain_mean(TRAN_CROP)
+    if mean is not None:
+        if not Path(mean).is_file():
+            raise AssetNotFoundError(f"expected a mean picture at {mean}, found no such file")
+        state["mean_bgr"] = torch.from_numpy(np.array(read_mean_picture(mean, TRAN_CROP)))
+    found = f"mean picture {Path(mean).name}" if mean is not None else "no mean picture: averages of the published one"
+    net: MorphableCNN = filled(
+        os.fspath(path),
+        MORPHABLE_CNN.label,
+        lambda: MorphableCNN(
+            codes // 2,
+            codes // 2,
+            architecture=trunk,
+            width=width,
+            crop_size=TRAN_CROP,
+            input_coding="bgr_less_mean",
+        ),
+        {name: tuple(value.shape) for name, value in state.items()},
+        lambda name: state[name],
+    )
+    card = WeightsCard(
+        face_model=face_model,
+        template=TRAN_LANDMARK_CROPS,
+        training_data="CASIA-WebFace with pooled fits, as published",
+        recipe="imported from a .caffemodel",
+        licence="that of the source: for research, not for commercial use",
+        source=Path(path).name,
+    )
+    return net, WeightsReport("Caffe model", card, (notes, found), MORPHABLE_CNN.label)
 
 
 def _read_graph(path: str | os.PathLike[str], layout: CoefficientLayout) -> tuple[ImportedNetwork, tuple[str, ...]]:
@@ -224,9 +281,9 @@ def _kind(path: str | os.PathLike[str]) -> str:
         return "pickle"
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size:
         return "safetensors"
-    if head[:1] == b"\x0a":
-        return "frozen graph"
+    if head[:1] in (b"\x0a", b"\xa2"):
+        return "caffemodel" if is_caffe(file) else "frozen graph"
     raise WeightsError(
-        f"{file}: expected a PyTorch checkpoint, a safetensors file, a frozen TensorFlow graph or a checkpoint, "
-        f"received {size} bytes that begin with {head[:4]!r}; fetch it again"
+        f"{file}: expected a PyTorch checkpoint, a safetensors file, a frozen TensorFlow graph, a checkpoint or a "
+        f".caffemodel, received {size} bytes that begin with {head[:4]!r}; fetch it again"
     )

@@ -24,14 +24,15 @@ SOURCE = ROOT / "src" / "facewright"
 FLOORS = (
     ("errors",),
     ("records", "bounds"),
-    ("files", "provenance", "untrusted", "compiled"),
+    ("files", "provenance", "untrusted", "compiled", "workers"),
     ("geometry", "photo", "assets", "inference"),
     ("detect", "align", "regress", "morphable", "render", "export"),
     ("fit",),
     ("pipeline",),
     ("synthetic",),
     ("evaluate",),
-    ("train", "viewer", "serve", "apps", "scale"),
+    ("train", "apps"),
+    ("viewer", "serve", "scale"),
     ("cli",),
     ("__main__",),
 )
@@ -348,7 +349,7 @@ PROCESS_WIDE = {
     "warnings.simplefilter",
     "warnings.filterwarnings",
 }
-STARTS_PROCESSES = "train/processes.py"  # whose first deeds in a process of its own are as a door's
+START_PROCESSES = {"train/processes.py", "workers.py"}  # whose first deeds in processes of their own are as a door's
 
 
 def test_only_doors_change_the_whole_process() -> None:
@@ -358,7 +359,7 @@ def test_only_doors_change_the_whole_process() -> None:
     """
 
     def meddling(path: Path) -> Iterator[str]:
-        if room_of(path) in PRINTING_ROOMS or path == SOURCE / STARTS_PROCESSES:
+        if room_of(path) in PRINTING_ROOMS or path.relative_to(SOURCE).as_posix() in START_PROCESSES:
             return
         calls = {call.lineno: name for name, call in calls_in(path) if name in PROCESS_WIDE}
         for node in ast.walk(parsed(path)):

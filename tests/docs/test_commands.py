@@ -17,10 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:facewright|pip|python|make) [^`\n]*)`")
-PROGRAM = re.compile(r"(facewright|torchrun|pip|python|make|git|npm) ")
+PROGRAM = re.compile(r"(facewright|torchrun|pip|python|make|git|npm|curl) ")
 
 # What a command begins with -> why it is not given here. Its options are still those that the program has.
 NOT_GIVEN = {
+    "facewright serve": "it answers until it is ended: tests/serve/test_end_to_end.py gives it, and what asks it",
     "facewright evaluate": "licensed data, or minutes: tests/evaluate gives them small data",
     "facewright train rnet": "hours: tests/train/test_smoke.py trains a small one",
     "facewright train prnet": "hours: tests/train/test_prnet_training.py trains a small one",
@@ -166,6 +167,8 @@ def test_other_programs_are_given_what_is_there(line: str) -> None:
         assert script_is_there(words), COMMANDS[line]
     elif program == "make":
         assert target_is_there(words), COMMANDS[line]
+    elif program == "curl":
+        assert COMMANDS[line] == ["service.md"], COMMANDS[line]  # whose lines tests/serve/test_end_to_end.py gives
     else:
         assert program in ("git", "cd", "npm"), COMMANDS[line]
 

@@ -46,12 +46,33 @@ def write_edited(
         ExportError: the suffix is unknown, a number is not finite, or the file cannot be written.
     """
     file_format = format_of(path, EDITED_FORMATS)
+    content = edited_content(
+        file_format.content, model, coefficients, name=path.stem, camera=camera, photo=photo, size_px=size_px
+    )
+    file_format.write(content, path)
+
+
+def edited_content(
+    kind: Content,
+    model: FaceModel,
+    coefficients: FaceCoefficients,
+    *,
+    name: str = "face",
+    camera: Camera | None = None,
+    photo: Photo | None = None,
+    size_px: int = 512,
+) -> Any:
+    """What the format of a file of one edited face takes; arguments as ``write_edited``.
+
+    Raises:
+        ExportError: as ``picture``.
+    """
     makers: dict[Content, Callable[[], Any]] = {
-        **dict.fromkeys(MESH_CONTENTS, lambda: lit_asset(model, coefficients, name=path.stem)),
+        **dict.fromkeys(MESH_CONTENTS, lambda: lit_asset(model, coefficients, name=name)),
         "document": lambda: _document(model, coefficients, camera, photo),
         "picture": lambda: picture(model, coefficients, camera=camera, photo=photo, size_px=size_px),
     }
-    file_format.write(makers[file_format.content](), path)
+    return makers[kind]()
 
 
 def lit_asset(model: FaceModel, coefficients: FaceCoefficients, *, name: str) -> MeshAsset:

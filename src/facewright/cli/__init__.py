@@ -70,6 +70,12 @@ def _evaluate(given: Sequence[str]) -> Any:
     return Evaluate
 
 
+def _serve(given: Sequence[str]) -> Any:
+    from facewright.cli.serve import Serve
+
+    return Serve
+
+
 def _train(given: Sequence[str]) -> Any:
     from facewright.cli.train import train_command
 
@@ -102,6 +108,7 @@ COMMANDS: dict[str, Command] = {
         "Measure a method as the benchmarks do, with intervals, the mean head and published figures beside it.",
         _evaluate,
     ),
+    "serve": Command("Answer pictures with 3D faces over HTTP.", _serve),
     "train": Command("Make training data, train networks on it.", _train),
     "model": Command("Face models: import them, look inside, draw samples, fit them to scans.", _model),
     "weights": Command("Network weights: import them, look inside, export them.", _weights),

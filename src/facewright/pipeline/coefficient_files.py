@@ -51,6 +51,22 @@ def read_coefficients(path: Path, model: FaceModel, *, face: int = 0) -> FaceCoe
         return reader(path, model, face)
 
 
+def coefficients_of_document(content: Any, model: FaceModel, *, face: int = 0, name: str = "it") -> FaceCoefficients:
+    """The coefficients of one face in the content of our ``.json``, that came as no file.
+
+    Args:
+        content: of the document.
+        model: fixes how many coefficients there must be.
+        face: which one.
+        name: what messages call the document.
+
+    Raises:
+        CoefficientsError: malformed, not finite, or of another model.
+    """
+    with reading(name, CoefficientsError, "a result of a reconstruction", "reconstruct the photo again"):
+        return _from_document(content, model, face, Path(name))
+
+
 def read_trans_params(path: Path, *, face: int = 0) -> Float[Tensor, "5"]:
     """Crop parameters W, H, s, tx, ty of one face, out of a ``.json``, ``.npz`` or ``.mat``; float64.
 
@@ -137,7 +153,11 @@ def _reading(path: Path, readers: Mapping[str, Reader]) -> Iterator[Reader]:
 
 
 def _from_json(path: Path, model: FaceModel, face: int) -> FaceCoefficients:
-    entry = _json_face(read_json(path), face, path)
+    return _from_document(read_json(path), model, face, path)
+
+
+def _from_document(content: Any, model: FaceModel, face: int, path: Path) -> FaceCoefficients:
+    entry = _json_face(content, face, path)
     made_for = entry.get("face_model")
     if made_for is not None and not model.takes_coefficients_of(str(made_for)):
         raise CoefficientsError(

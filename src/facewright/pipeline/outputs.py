@@ -1,7 +1,7 @@
 """One reconstruction becomes files: textured meshes, coefficients, pictures."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -129,22 +129,32 @@ def write_outputs(
     Raises:
         ExportError: the content is not finite, or a file cannot be written, or may not be replaced.
     """
+    with FileSet(may_replace) as files:
+        for name, blob in encoded_outputs(faces, stem, options):
+            files.write(folder / name, blob)
+    return files.paths
+
+
+def encoded_outputs(faces: Sequence[FaceInPhoto], stem: str, options: OutputOptions) -> Iterator[tuple[str, bytes]]:
+    """The files that ``write_outputs`` writes, as names and bytes, each made when it is asked for.
+
+    Raises:
+        ExportError: the content is not finite, or a face cannot be written in a format.
+    """
     of_photo: dict[Content, Callable[[], Any]] = {
         "document": lambda: document(faces),
         "overlay picture": lambda: overlay_of_faces(faces),
     }
     chosen = [FORMATS[name] for name in options.formats]
-    with FileSet(may_replace) as files:
-        for k, face in enumerate(faces):
-            name = stem if len(faces) == 1 else f"{stem}_{k}"
-            of_face = FaceFiles(face, texture_px=options.texture_px, posed=options.posed, complete=options.complete)
-            for each in chosen:
-                if "faces" not in each.holds:
-                    each.add(files, of_face.content(each.content), folder / f"{name}{each.suffix}")
+    for k, face in enumerate(faces):
+        name = stem if len(faces) == 1 else f"{stem}_{k}"
+        of_face = FaceFiles(face, texture_px=options.texture_px, posed=options.posed, complete=options.complete)
         for each in chosen:
-            if "faces" in each.holds:
-                each.add(files, of_photo[each.content](), folder / f"{stem}{each.suffix}")
-    return files.paths
+            if "faces" not in each.holds:
+                yield from each.encode(of_face.content(each.content), f"{name}{each.suffix}").items()
+    for each in chosen:
+        if "faces" in each.holds:
+            yield from each.encode(of_photo[each.content](), f"{stem}{each.suffix}").items()
 
 
 def save_face(face: FaceInPhoto, path: str | os.PathLike[str], *, texture_px: int = 1024) -> list[Path]:

@@ -256,16 +256,14 @@ def report(seen: Seen, seconds: float) -> None:
     answered = np.sort(seen.seconds)
     if len(answered):
         p50, p99 = np.quantile(answered, [0.5, 0.99])
-        print(
-            f"{len(answered)} pictures answered, {len(answered) / seconds:.2f} a second, p50 {p50:.2f} s, p99 {p99:.2f} s"
-        )
+        print(f"{len(answered)} pictures answered, {len(answered) / seconds:.2f} a second")
+        print(f"seconds to an answer: p50 {p50:.2f}, p99 {p99:.2f}")
     print(f"largest difference of a landmark from its reference: {seen.largest_px:.2g} px")
     fifth = len(seen.memory) // 5
     if fifth:
         before, after = np.mean(seen.memory[fifth : 2 * fifth]), np.mean(seen.memory[-fifth:])
-        print(
-            f"memory {before:.0f} MiB, at the end {after:.0f} MiB: drift {after / before - 1.0:+.1%}; peak {max(seen.memory):.0f}"
-        )
+        drift, peak = after / before - 1.0, max(seen.memory)
+        print(f"memory {before:.0f} MiB, at the end {after:.0f} MiB: drift {drift:+.1%}; peak {peak:.0f}")
     print(f"wrong answers: {len(seen.wrong)}")
     for line in seen.wrong[:10]:
         print(f"  {line}")
@@ -289,9 +287,7 @@ def main(arguments: Arguments) -> int:
         assert service.stdout is not None
         line = service.stdout.readline()
         address = line.split()[2].rstrip(";")
-        print(
-            f"{arguments.clients} clients for {arguments.seconds:g} s, {arguments.workers} workers: {json.dumps(options)}"
-        )
+        print(f"{arguments.clients} clients for {arguments.seconds:g} s: {json.dumps(options)}")
         seen = asyncio.run(load(address, arguments, known, service.pid))
     finally:
         service.terminate()

@@ -1,7 +1,7 @@
 """R-Net: one crop -> all coefficients of a face (Deng et al. 2019, section 3; docs/deep3d.md section 2)."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,8 +12,8 @@ from facewright.inference import Inference
 from facewright.records import CoefficientLayout, FaceCoefficients, TensorRecord
 from facewright.regress.backbones import BACKBONES, build_backbone
 from facewright.regress.cards import Card, Entry, Kind, flag, one_of, width
+from facewright.regress.glance import GLANCED, LANDMARKS, Correction, Glance
 
-LANDMARKS = 68
 LEAST_DOUBT = 1e-3
 """Least deviation of a predicted point, as a share of the crop."""
 LEAST_COEFFICIENT_DOUBT = 0.02
@@ -74,6 +74,8 @@ class RNetPrediction(TensorRecord):
 class RNet(nn.Module):
     """A trunk and seven linear heads on its pooled features; on request an eighth that sees points of the face.
 
+    A second glance, on request, corrects the answer by the trunk's first maps at the landmarks of that answer.
+
     The heads start at zero: an untrained R-Net answers with the mean face, looking at the camera.
 
     Args:
@@ -86,9 +88,10 @@ class RNet(nn.Module):
         points: vertices of the face model to see instead of those alone (dense landmarks: Wood et al. 2022), iBUG-68
             first; with the depth of each, and with the uncertainty of points, depths and coefficients. They are kept
             with the weights: the same numbers are other places on another edition of the head.
+        glance: look a second time, at the landmarks; for nets that see ``points``.
 
     Raises:
-        ValueError: an unknown coding, or fewer points than landmarks.
+        ValueError: an unknown coding, fewer points than landmarks, or a second glance without points.
     """
 
     point_ids: Int[Tensor, " N"] | None
@@ -103,8 +106,11 @@ class RNet(nn.Module):
         input_coding: InputCoding = "rgb_0_1",
         landmark_head: bool = False,
         points: Int[Tensor, " N"] | None = None,
+        glance: bool = False,
     ) -> None:
         super().__init__()
+        if glance and points is None:
+            raise ValueError("expected points for a second glance, received none; it looks where they are")
         if input_coding not in get_args(InputCoding):
             raise ValueError(f"expected an input coding of {get_args(InputCoding)}, received {input_coding!r}")
         if points is not None and len(points) < LANDMARKS:
@@ -130,6 +136,10 @@ class RNet(nn.Module):
         for name, parameter in self.named_parameters():
             if not name.startswith(("backbone.", "neck.")):
                 nn.init.zeros_(parameter)
+        self.glance: Glance | None = None
+        if glance and points is not None:
+            channels = sum(self._widths()[:GLANCED])
+            self.glance = Glance(layout, channels=channels, points=len(points))
         facts = json.dumps(_describe(self), sort_keys=True)
         self._inference = Inference(self, self._answers, side=crop_size, facts=facts, least=LEAST_EXPORTED)
 
@@ -146,8 +156,21 @@ class RNet(nn.Module):
 
     def shallow_and_pooled(self, crops: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C h w"], Tensor]:
         """Maps of the trunk's first stage, and ``features``: what a C-Net reads; arguments and errors likewise."""
-        maps = self.backbone.stages(self._encoded(crops))
+        maps = self.maps(crops)
         return maps[0], self.backbone.pooled(maps[-1])
+
+    def maps(self, crops: Float[Tensor, "B 3 S S"]) -> list[Tensor]:
+        """The last map of each stage of the trunk, sharpest first; arguments and errors as ``features``."""
+        return self.backbone.stages(self._encoded(crops))
+
+    @torch.no_grad()
+    def _widths(self) -> list[int]:
+        """Channels of ``maps``, by a look at nothing that leaves the statistics of norms alone."""
+        learns = self.backbone.training
+        nothing = torch.zeros(1, 3, self.crop_size, self.crop_size)
+        widths = [stage.shape[1] for stage in self.backbone.eval().stages(nothing)]
+        self.backbone.train(learns)
+        return widths
 
     def _encoded(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
         self._require_size(crops)
@@ -155,18 +178,26 @@ class RNet(nn.Module):
 
     def forward_vector(self, crops: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B K"]:
         """Packed coefficients, in the published order (``CoefficientLayout``); arguments and errors as ``features``."""
-        return self._vector(self.features(crops))
+        return self.layout.pack(self(crops))
 
     def forward(self, crops: Float[Tensor, "B 3 S S"]) -> FaceCoefficients:
         """Coefficients of each crop; arguments and errors as ``features``."""
-        return self.layout.unpack(self.forward_vector(crops))
+        return self.predict(crops).coefficients
 
     def predict(self, crops: Float[Tensor, "B 3 S S"]) -> RNetPrediction:
         """All that the net has heads for; arguments and errors as ``features``."""
-        return self.predict_from(self.features(crops))
+        return self.predict_from(self.features(crops)) if self.glance is None else self.predict_by(self.maps(crops))
+
+    def predict_by(self, maps: list[Tensor]) -> RNetPrediction:
+        """What ``predict`` says, from ``maps``."""
+        first = self.predict_from(self.backbone.pooled(maps[-1]))
+        if self.glance is None or first.points_px is None:
+            return first
+        seen = self.glance.features(maps, first.points_px[:, :LANDMARKS], self.crop_size)
+        return corrected(first, self.glance(seen), self.crop_size / 2.0)
 
     def predict_from(self, features: Float[Tensor, "B C"]) -> RNetPrediction:
-        """All that the net has heads for, from ``features``."""
+        """All that the net has heads for, from ``features``: its first answer, without a second glance."""
         coefficients = self.layout.unpack(self._vector(features))
         if self.landmark_head is None:
             return RNetPrediction(coefficients)
@@ -213,6 +244,47 @@ class RNet(nn.Module):
         return torch.cat([head(features) for head in self.heads.values()], dim=-1)
 
 
+def corrected(first: RNetPrediction, by: Correction, half: float) -> RNetPrediction:
+    """A first answer after the second glance.
+
+    Args:
+        first: of a net that sees dense points.
+        by: what the second glance says.
+        half: a crop, px: the unit of corrections of points.
+
+    Raises:
+        ValueError: an answer without dense points.
+    """
+    c = first.coefficients
+    return replace(
+        first,
+        coefficients=replace(
+            c,
+            id=c.id + by.id,
+            exp=c.exp + by.exp,
+            angles=c.angles + by.angles,
+            translation=c.translation + by.translation,
+        ),
+        points_px=said(first.points_px) + half * by.points,
+        points_sigma_px=said(first.points_sigma_px) * by.points_factor,
+        depth_px=said(first.depth_px) + half * by.depth,
+        depth_sigma_px=said(first.depth_sigma_px) * by.depth_factor,
+        id_sigma=said(first.id_sigma) * by.id_factor,
+        exp_sigma=said(first.exp_sigma) * by.exp_factor,
+    )
+
+
+def said(part: Tensor | None) -> Tensor:
+    """A part of an answer that must be there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if part is None:
+        raise ValueError("expected an answer of a net that sees dense points, received one without")
+    return part
+
+
 def _encode_input(srgb: Float[Tensor, "B 3 S S"], coding: InputCoding) -> Float[Tensor, "B 3 S S"]:
     return srgb.flip(1) * 255.0 if coding == "bgr_0_255" else srgb
 
@@ -227,6 +299,7 @@ def _build(card: Card) -> RNet:
         input_coding=card["input_coding"],
         landmark_head=card.get("landmark_head", False),
         points=torch.zeros(count, dtype=torch.long) if count else None,
+        glance=card.get("glance", False),
     )
 
 
@@ -238,6 +311,7 @@ def _describe(net: RNet) -> dict[str, Any]:
         "input_coding": net.input_coding,
         "landmark_head": net.landmark_head is not None,
         "points": 0 if net.point_ids is None else len(net.point_ids),
+        "glance": net.glance is not None,
         "layout": asdict(net.layout),
     }
 
@@ -273,6 +347,7 @@ RNET = Kind(
             lambda value: type(value) is int and (value == 0 or LANDMARKS <= value <= MOST_POINTS),
             needed=False,
         ),
+        "glance": flag(),
     },
     build=_build,
     describe=_describe,

@@ -126,8 +126,9 @@ class FeatureMemory:
     def _looked(self, crops: Float[Tensor, "B 3 S S"]) -> tuple[Tensor, Tensor, Tensor]:
         count = len(crops)
         both = crops if self.mirror is None else torch.cat([crops, crops.flip(-1)])
-        shallow, pooled = self.rnet.shallow_and_pooled(both)
-        answer = self.rnet.predict_from(pooled)
+        maps = self.rnet.maps(both)
+        shallow, pooled = maps[0], self.rnet.backbone.pooled(maps[-1])
+        answer = self.rnet.predict_by(maps)
         if self.mirror is not None:
             answer = symmetric(answer, self.mirror, self.rnet.crop_size)
         vector = self.rnet.layout.pack(answer.coefficients)

@@ -33,6 +33,7 @@ class NetSettings:
         landmark_head: also predict the 68 points directly, with their uncertainty.
         dense_points: predict some 500 points of the face directly instead, with depths, and with the uncertainty of
             points, depths and coefficients.
+        glance: look a second time, where the first answer saw the landmarks.
         init: weights file to start from; ``dlib``: the trunk of dlib's face recognition network, which has seen real
             faces; ``auto``: that one where it is the trunk of dlib's network; empty: random. Heads start at zero but
             from a file.
@@ -43,6 +44,7 @@ class NetSettings:
     crop_size: int = bounded(224, least=32, most=CROP_SIZES[1])
     landmark_head: bool = only(Use("without --dense-points", lambda o: not o["dense_points"]), False)
     dense_points: bool = False
+    glance: bool = only(Use("with --dense-points", lambda o: o["dense_points"]), False)
     init: str = ""
 
 
@@ -165,7 +167,7 @@ _LIKENESS = SupervisedWeights(
 _OPEN = TrainSettings(
     RNetSettings(
         ObjectiveSettings(replace(PRESETS["open"], perceptual=0.0), _LIKENESS),
-        net=NetSettings("dlib_resnet29", crop_size=112, dense_points=True, init=AUTOMATIC),
+        net=NetSettings("dlib_resnet29", crop_size=112, dense_points=True, glance=True, init=AUTOMATIC),
     ),
     trainee="rnet",
     preset="open",

@@ -93,6 +93,7 @@ def begin_rnet(settings: RNetSettings, seed: int, device: torch.device) -> RNetC
         crop_size=net.crop_size,
         landmark_head=net.landmark_head,
         dense_points=net.dense_points,
+        glance=net.glance,
         init=net.init,
         seed=seed,
     )

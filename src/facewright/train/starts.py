@@ -28,6 +28,7 @@ def start_net(
     crop_size: int,
     landmark_head: bool = False,
     dense_points: bool = False,
+    glance: bool = False,
     init: str = "",
     seed: int = 0,
 ) -> RNet:
@@ -40,6 +41,7 @@ def start_net(
         crop_size: px.
         landmark_head: see the landmarks directly too.
         dense_points: see the points of ``seen_points`` instead, with depths and doubts.
+        glance: look a second time, at the landmarks.
         init: weights of an R-Net (.safetensors), of the same trunk or a longer one of dlib's; a torchvision
             classifier's (.pth), whose trunk is taken; ``dlib``; or empty for a random trunk.
         seed: of what is random.
@@ -57,6 +59,7 @@ def start_net(
             crop_size=crop_size,
             landmark_head=landmark_head,
             points=seen_points(model) if dense_points else None,
+            glance=glance,
         )
         if dense_points:
             start_points(net, model)

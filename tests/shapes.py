@@ -6,24 +6,29 @@ never called is never made ready. The rules are jaxtyping's and beartype's own: 
 """
 
 import inspect
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import is_dataclass
 from functools import partial, wraps
 from types import FunctionType
 from typing import Any, get_type_hints
 
 import jaxtyping
-from beartype import beartype
-from beartype.roar import BeartypeCallHintViolation
+from beartype import BeartypeConf, beartype
 
-_one_call = jaxtyping.jaxtyped("context")
+_of_jaxtyping = jaxtyping.jaxtyped
+_one_call = _of_jaxtyping("context")
 """Within it, an axis that was named keeps its size."""
+_looked_at = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
 
 
 def jaxtyped(target: Any = None, *, typechecker: Any = None) -> Any:
     """Stands in for ``jaxtyping.jaxtyped``, with beartype: checks functions, and what dataclasses are made of."""
     if target is None:
         return partial(jaxtyped, typechecker=typechecker)
+    if inspect.isgeneratorfunction(target):  # what it is given is to be looked at before its first step
+        return _of_jaxtyping(target, typechecker=beartype)
     if isinstance(target, FunctionType):
         return checked(target)
     if inspect.isclass(target):
@@ -47,17 +52,25 @@ def checked(function: FunctionType) -> Callable[..., Any]:
         if checks is None:
             hints = hints_of(function)
             of_arrays = any("jaxtyping." in repr(hint) for hint in hints.values())
-            checks = beartype(with_hints(function, hints))
+            checks = _looked_at(with_hints(function, hints))
         if not of_arrays:
             return checks(*args, **kwargs)
         with _one_call:
             try:
                 return checks(*args, **kwargs)
-            except BeartypeCallHintViolation:
-                jaxtyping.print_bindings()  # the sizes of the axes so far; pytest shows them with the failure
+            except jaxtyping.TypeCheckError as error:
+                if not getattr(error, "__notes__", None):
+                    error.add_note(sizes())
                 raise
 
     return call
+
+
+def sizes() -> str:
+    """Of the axes that have one so far, in words."""
+    with redirect_stdout(io.StringIO()) as said:
+        jaxtyping.print_bindings()
+    return said.getvalue()
 
 
 def hints_of(function: FunctionType) -> dict[str, Any]:

@@ -51,8 +51,17 @@ def test_every_target_is_listed_with_its_purpose() -> None:
     assert {"demo", "test", "lint", "docs", "bench"} <= set(listed)
 
 
-def test_the_gate_runs_what_it_names() -> None:
+@pytest.mark.parametrize(("lint", "test"), [("true", "true"), ("false", "true"), ("true", "false")])
+def test_the_gate_runs_the_linters_and_the_tests_and_both_count(tmp_path: Path, lint: str, test: str) -> None:
     gate = ROOT / ".ci" / "run"
     assert os.access(gate, os.X_OK)
-    lines = gate.read_text(encoding="utf-8").splitlines()
-    assert {"set -euo pipefail", "make lint", "make test"} <= set(lines)
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(gate, tmp_path / ".ci")
+    rules = f".venv/.dev:\n\t@echo installs\nlint:\n\t@echo lints; {lint}\ntest:\n\t@echo tests; {test}\n"
+    (tmp_path / "Makefile").write_text(".PHONY: .venv/.dev lint test\n" + rules)
+    alone = {name: value for name, value in os.environ.items() if name not in ("VENV", "MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run([tmp_path / ".ci" / "run"], env=alone, capture_output=True, text=True)
+    assert (done.returncode == 0) == (lint == test == "true")
+    said = done.stdout.splitlines()
+    assert said[0] == "installs"
+    assert said.index("tests") < said.index("lints")  # what the linters say is not mixed with the tests

@@ -4,8 +4,8 @@
     python benchmarks/accuracy_refusals.py --photos FOLDER [--sweep]
 
 People are the hard scenes that the networks are measured on; animals are heads with a muzzle, a dark nose and fur;
-cartoons are flat drawings. ``--sweep`` prints what other limits than those of ``pipeline/answers.py`` would refuse: the
-limits were chosen on none of these pictures.
+cartoons are flat drawings. ``--sweep`` prints what other limits than those of ``pipeline/answers.py`` would refuse: of
+the network's doubt about the identity, and of the confidence of the detector's mesh network.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from torch import Tensor
 from facewright.detect import detect_faces
 from facewright.errors import NoFaceFoundError, ReconstructionError
 from facewright.photo import photo_from_array, read_photo
-from facewright.pipeline.answers import FRONT_PRESENCE, FRONT_YAW, speaks_against
+from facewright.pipeline.answers import FRONT_PRESENCE, FRONT_YAW, IDENTITY_DOUBT, speaks_against
 from facewright.pipeline.batch import photo_paths
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.records import Photo
@@ -34,6 +34,7 @@ from facewright.synthetic import HELD_OUT_SEED, Studio, open_studio, photograph,
 FIRST_SEED = HELD_OUT_SEED + 50_000
 """Of the scenes: none that other figures are of."""
 FURS = ((0.25, 0.14, 0.06), (0.5, 0.45, 0.38), (0.08, 0.07, 0.06), (0.55, 0.35, 0.15), (0.75, 0.72, 0.68))
+DOUBTS = (0.972, 0.974, 0.975, 0.976, 0.978)
 PRESENCES = (0.9, 0.95, 0.98, 0.99, 0.999, 0.9999)
 YAWS_DEG = (20, 30, 35, 40, 50)
 KINDS = ("people", "animals", "cartoons")
@@ -44,6 +45,7 @@ class Seen:
     """The largest face of a picture."""
 
     presence: float
+    doubt: float
     yaw: float
     reason: str | None
 
@@ -69,29 +71,30 @@ def main() -> int:
         faces = [face for face in found if face is not None]
         refused = sum(face.reason is not None for face in faces)
         print(f"{kind:12} {len(found)} pictures, {len(faces)} faces found, {refused} refused", flush=True)
+        for doubt in DOUBTS if arguments.sweep else ():
+            print(f"    identity doubted above {doubt}: {sum(face.doubt > doubt for face in faces)}")
         for presence in PRESENCES if arguments.sweep else ():
             counts = [sum(f.presence < presence and f.yaw < math.radians(yaw) for f in faces) for yaw in YAWS_DEG]
             said = ", ".join(f"{count} within {yaw} degrees" for count, yaw in zip(counts, YAWS_DEG, strict=True))
             print(f"    presence below {presence}: {said}")
-    print(f"limits: presence {FRONT_PRESENCE}, {math.degrees(FRONT_YAW):.0f} degrees of yaw")
+    print(
+        f"limits: identity {IDENTITY_DOUBT[flow.weights]}; presence {FRONT_PRESENCE}, "
+        f"{math.degrees(FRONT_YAW):.0f} degrees of yaw, where no identity is doubted"
+    )
     return 0
 
 
 def looked_at(flow: Reconstructor, photos: Iterator[Photo]) -> Iterator[Seen | None]:
-    """What the flow makes of each; the method answers only where the mesh network is not sure."""
+    """What the flow makes of each."""
     for photo in photos:
         detections = detect_faces(photo, flow.detector, max_faces=1)
-        if not detections:
+        try:
+            (face,) = flow.faces_in(photo, detections=detections)
+        except (NoFaceFoundError, ReconstructionError):
             yield None
-        elif detections[0].mesh_score >= max(PRESENCES):
-            yield Seen(detections[0].mesh_score, 0.0, None)
-        else:
-            try:
-                (face,) = flow.faces_in(photo, detections=detections)
-            except (NoFaceFoundError, ReconstructionError):
-                yield None
-                continue
-            yield Seen(detections[0].mesh_score, abs(float(face.pose.angles[0, 1])), speaks_against(face))
+            continue
+        doubt = math.nan if face.dense is None else float(face.dense.id_sigma.mean())
+        yield Seen(detections[0].mesh_score, doubt, abs(float(face.pose.angles[0, 1])), speaks_against(face))
 
 
 def picture(kind: str, studio: Studio, number: int) -> Photo:

@@ -11,16 +11,18 @@ from facewright.geometry.rotations import rotation_from_angles
 from facewright.pipeline.answers import (
     FRONT_PRESENCE,
     FRONT_YAW,
+    IDENTITY_DOUBT,
     MOST_ANSWER_DOUBT,
     MOST_POINT_ERROR,
     SURE_DOUBT,
     SURE_PRESENCE,
     SURE_SCORE,
     contradiction,
+    no_person,
     point_error,
     speaks_against,
 )
-from facewright.records import FaceDetection, LandmarkBelief
+from facewright.records import DenseBelief, FaceDetection, LandmarkBelief
 from tests.pipeline.known_faces import looking
 
 
@@ -105,6 +107,24 @@ def test_what_looks_here_and_is_hardly_a_face_is_no_person(yaw_deg: float) -> No
                 assert "--landmarks" in against
         points_of_a_person = replace(seen, mesh=None, mesh_score=0.0)
         assert speaks_against(replace(known, detection=points_of_a_person, belief=belief)) is None
+
+
+def test_a_network_that_read_nobody_says_that_nobody_is_there() -> None:
+    """Of weights whose doubts are known, and instead of the detector's; not where a person marked the points."""
+    known = looking(0.0, 25.0)
+    seen = FaceDetection(known.detection.box, 0.9, known.five_points, torch.zeros(468, 3), 0.5 * FRONT_PRESENCE)
+    marks, many = torch.zeros(68, 2), torch.zeros(70, 2)
+    for change in (-0.01, 0.01):
+        sigma = torch.full((8,), IDENTITY_DOUBT["open"] + change)
+        dense = DenseBelief(many, many[:, 0] + 1, many[:, 0], many[:, 0] + 1, sigma, sigma, sigma)
+        face = replace(known, detection=seen, belief=LandmarkBelief(marks, torch.ones(68)), dense=dense, weights="open")
+        said = no_person(face)
+        assert (said is not None) == (change > 0)
+        assert speaks_against(face) == said
+        assert no_person(replace(face, detection=replace(seen, mesh=None, mesh_score=0.0))) is None
+        other = no_person(replace(face, weights="mine.safetensors"))
+        assert other is not None
+        assert "mesh network is sure" in other
 
 
 def test_a_profile_may_be_read_less_surely() -> None:

@@ -32,14 +32,20 @@ method's own: nobody else says whether a face is there, and which way up. On 120
 by 70 of the scenes; on the 50 others no right one is refused and 3 of 7 wrong ones. The fit's answers lie within 4.5 %
 of what was seen whether right (37 scenes) or wrong (3, one turned): its five points tell nothing."""
 
+IDENTITY_DOUBT = {"open": 0.975}
+"""Doubt about the coefficients of the identity, on average, above which what was seen is no person's face, by the name
+of the weights. They are in units of the population's deviation: a network that doubts them as much as that has read
+nobody, and its answer is a mean face. Chosen on drawings: 2 of 263 right readings are refused (125 in hard scenes, 138
+in 40 more scenes, each in four orientations), 7 of 8 that are off by more than half the face's size (in the eighth, a
+profile, the network is right and the detector is not), 14 of 45 animals that the detector finds and 54 of 55 cartoons.
+On others: see docs/flow.md. Of 15 photographs the most doubted is at 0.969."""
 FRONT_PRESENCE, FRONT_YAW = 0.95, 0.6
-"""Confidence of the detector's mesh network below which what looks into the camera, to so many radians of yaw, is no
-person's face: it is read surely from there, and less surely only in profile. Chosen on drawings: 0 of 148 people (108
-in hard scenes) are refused, 11 of 27 animals that the detector finds, 12 of 47 cartoons; with a limit of 0.99 it would
-be 1, 11 and 14, with 0.999 5, 14 and 21. On others: 4 of 22 cartoons; 2 of 136 people in hard scenes; of 15
-photographs none, all that look here are read to 99.99 %. A portrait that was cut by its border, darkened, made noisy or
-small, or had a mask or sunglasses painted on, is read to 99.9 % and more, half covered to 98.0 %, and blurred by an
-eighth of the eye distance it is refused (59 %). ``benchmarks/accuracy_refusals.py`` measures this, other limits too."""
+"""Of methods that doubt no identity: confidence of the detector's mesh network below which what looks into the camera,
+to so many radians of yaw, is no person's face: it is read surely from there, and less surely only in profile. On the
+same drawings 11 of 263 right readings are refused, 12 of 45 animals, 12 of 55 cartoons. A portrait that was cut by its
+border, darkened, made noisy or small, or had a mask or sunglasses painted on, is read to 99.9 % and more, half covered
+to 98.0 %, and blurred by an eighth of the eye distance it is refused (59 %). ``benchmarks/accuracy_refusals.py``
+measures both, other limits too."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +105,36 @@ def speaks_against(face: FaceInPhoto) -> str | None:
             "expected a face that one of the detector's networks is sure of, to "
             f"{SURE_PRESENCE:.0%} or {SURE_SCORE:.0%}, received {seen.mesh_score:.0%} and {seen.score:.0%}; {REMEDY}"
         )
-    if seen.mesh is not None and seen.mesh_score < FRONT_PRESENCE and abs(float(face.pose.angles[0, 1])) < FRONT_YAW:
-        return (
-            f"expected a person's face, which the detector's mesh network is sure of to {FRONT_PRESENCE:.0%} "
-            f"unless it is turned away, received {seen.mesh_score:.1%}: an animal, a drawing, or much covered or "
-            f"blurred; {REMEDY}"
-        )
+    nobody = no_person(face)
+    if nobody is not None:
+        return nobody
     if face.topology.annotations.ibug68 is None:
         return None
     doubt = None if face.belief is None else float(face.belief.sigma_px.mean()) / face.aligned.camera_crop.width
     five_seen = face.five_points if seen.score == GUESSED else seen.five  # nobody has seen any
     found = contradiction(face.five_points, five_seen, doubt=doubt)
     return None if found is None else found.reason
+
+
+def no_person(face: FaceInPhoto) -> str | None:
+    """Why what was seen is no person's face, for people; None if it may be one, or somebody said so.
+
+    No other method would do better with it: they would make a person of an animal.
+    """
+    seen = face.detection
+    if seen.mesh is None:  # its points are somebody's, or of a network that was sure of them
+        return None
+    limit = IDENTITY_DOUBT.get(face.weights)
+    if limit is not None and face.dense is not None:
+        doubt = float(face.dense.id_sigma.mean())
+        if doubt <= limit:
+            return None
+        found = f"whose identity the network doubts to at most {limit:.1%} of people's spread, received {doubt:.1%}"
+    elif seen.mesh_score < FRONT_PRESENCE and abs(float(face.pose.angles[0, 1])) < FRONT_YAW:
+        found = (
+            f"which the detector's mesh network is sure of to {FRONT_PRESENCE:.0%} unless it is turned away, received "
+            f"{seen.mesh_score:.1%}"
+        )
+    else:
+        return None
+    return f"expected a person's face, {found}: an animal, a drawing, or much covered or blurred; {REMEDY}"

@@ -21,7 +21,7 @@ from facewright.geometry.frames import apply_homogeneous
 from facewright.geometry.turning import quarter_turned
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
-from facewright.pipeline.answers import speaks_against
+from facewright.pipeline.answers import no_person, speaks_against
 from facewright.pipeline.attempts import attempt, timed
 from facewright.pipeline.estimator import Candidate, Estimate, Estimator
 from facewright.pipeline.methods import FALLBACK, METHODS, MethodParts, load_estimator
@@ -238,7 +238,7 @@ class Reconstructor:
         against = None if self.check is None else self.check(found)
         if against is None:
             return found
-        if self.fallback is None or found.detection.score == GUESSED:
+        if self.fallback is None or found.detection.score == GUESSED or no_person(found) is not None:
             raise ReconstructionError(f"an answer that contradicts what was seen: {against}")
         other = replace(self, estimator=self.fallback, fallback=None)
         (second,) = other.faces_in_batch([found.photo], detections=[[found.detection]])

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import pytest
@@ -11,22 +12,26 @@ import torch
 from facewright.cli import main, reconstruct
 from facewright.errors import ExportError, PhotoError, ReconstructionError, SettingsError, WeightsError
 from facewright.photo import read_photo
-from facewright.pipeline.album import AlbumOptions, Weighing, load_weighing, reconstruct_album, reconstruct_albums
+from facewright.pipeline import album as album_flow
+from facewright.pipeline.album import AlbumOptions, Weighing, load_weighing
 from facewright.pipeline.album.flow import OBSERVATIONS, album_folders
 from facewright.pipeline.album.merged_texture import TextureMerger
 from facewright.pipeline.album.observations import crop_of, read_observations, sharpness, write_observations
 from facewright.pipeline.album.observing import observed
-from facewright.pipeline.album.people import copies, doubtful, grouped
+from facewright.pipeline.album.people import copies, doubtful, grouped, in_doubt
 from facewright.pipeline.album.person import AlbumMethod, face_in_photo, joined, person_of
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.regress.cnet import CNet, check_trunk, trunk_fingerprint
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
-from tests.pipeline.albums import draw, known_flow, photos_of
+from tests.pipeline.albums import draw, known_flow, photos_of, recognised
 from tests.pipeline.flows import rnet_estimator
 
 YAWS = (0.0, 35.0, -35.0)
 OPTIONS = AlbumOptions(("ply", "json"), texture_px=64, sheet=False)
+
+reconstruct_album = partial(album_flow.reconstruct_album, recognise=recognised)
+reconstruct_albums = partial(album_flow.reconstruct_albums, recognise=recognised)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def seen(toy_model, anna, pictures, tmp_path_factory):
     """What is said of Anna's photos."""
     flow = known_flow(toy_model, {name: [face] for name, face in anna.items()})
     paths = [pictures / name for name in anna]
-    return observed(paths, tmp_path_factory.mktemp("store"), flow, Weighing()).faces
+    return observed(paths, tmp_path_factory.mktemp("store"), flow, Weighing(), recognise=recognised).faces
 
 
 def flow_of(model, *people):
@@ -141,8 +146,9 @@ def test_two_people_are_split_and_never_merged(toy_model, album, pictures, anna,
     found = document_of(tmp_path / "ben")
     assert {name for name, status in statuses(found).items() if status == "used"} == set(ben)
     assert "does not look like the one in" in next(e["reason"] for e in found["photos"] if e["status"] == "stranger")
-    lone = replace(asked, same_person=100.0)
-    with pytest.raises(ReconstructionError, match=r"expected the person in .*b2\.png among 5 in the album"):
+    (album / "b2.png").unlink()
+    lone = replace(asked, same_person=0.001)
+    with pytest.raises(ReconstructionError, match=r"expected the person in .*b2\.png among 4 in the album"):
         reconstruct_albums([album], tmp_path / "nobody", flow, Weighing(), options=lone)
 
 
@@ -151,6 +157,33 @@ def test_faces_of_one_photo_are_not_of_one_person(toy_model, seen):
     assert [len(group) for group in grouped(both)] == [2, 1]
     assert grouped(seen) == [[0, 1, 2]]
     assert grouped([]) == []
+
+
+def test_both_who_say_who_is_seen_must_agree_and_doubts_are_told(seen):
+    """Faces on a line: their distances are those of their places; codes of the C-Net at right angles, or alike."""
+
+    def faces(places, codes=()):
+        found = []
+        for k, place in enumerate(places):
+            code = None if not codes else torch.tensor([*codes[k], 1.0, 1.0])
+            found.append(replace(seen[0], photo=f"{k}.png", descriptor=torch.tensor([place, 0.0]), who=code))
+        return found
+
+    assert grouped(faces([0.0, 0.3, 0.95])) == [[0, 1], [2]]
+    assert grouped(faces([0.0, 0.3, 0.95]), 0.9) == [[0, 1, 2]]
+    alike, unlike = [(1.0, 0.0), (1.0, 0.0)], [(1.0, 0.0), (0.0, 1.0)]
+    assert grouped(faces([0.0, 0.5], alike)) == [[0, 1]]
+    assert grouped(faces([0.0, 0.5], unlike)) == [[0], [1]]  # the C-Net speaks against
+    assert grouped(faces([0.0, 0.7], alike)) == [[0], [1]]  # the other does
+    assert grouped(faces([0.0, 0.3], unlike)) == [[0, 1]]  # who is certain asks nobody
+    assert in_doubt(faces([0.0, 0.3, 1.2]), [[0, 1], [2]], 0.6) == []
+    (joined_words,) = in_doubt(faces([0.0, 0.55]), [[0, 1]], 0.6)
+    assert "joined as person 1 though far from the others" in joined_words
+    assert "0.png (0.55), 1.png (0.55)" in joined_words
+    (apart,) = in_doubt(faces([0.0, 0.1, 0.67]), [[0, 1], [2]], 0.6)
+    assert apart.startswith("kept apart though they may be one person (distance): 0.png with 1 more and 2.png (0.62);")
+    with pytest.raises(ValueError, match="expected descriptors of all faces"):
+        grouped([replace(seen[0], descriptor=None), seen[1]])
 
 
 def test_a_stranger_is_left_out_and_named(toy_model, album, pictures, anna, ben, tmp_path):
@@ -362,6 +395,7 @@ def replace_trunk(net):
 def test_the_command_says_what_became_of_each_photo(toy_model, album, anna, tmp_path, capsys, monkeypatch):
     (album / "broken.png").write_bytes(b"no")
     monkeypatch.setattr(reconstruct, "load_reconstructor", lambda **_: flow_of(toy_model, anna))
+    monkeypatch.setattr(reconstruct, "reconstruct_albums", reconstruct_albums)
     line = ["reconstruct", str(album), "--album", "--out", str(tmp_path / "out"), "--formats", "ply"]
     assert main([*line]) == 1
     shown = capsys.readouterr()

@@ -66,9 +66,9 @@ class Reconstruct:
     weigh: str = only(WITH_ALBUM, "auto")
     """How much each photo counts: by ``cnet``, by the network's own ``doubts``, or ``alike``; or the file of a C-Net.
     ``auto``: the C-Net of the package where it fits the network."""
-    same_person: float = bounded(SAME_PERSON, least=-1000.0, most=1000.0, use=WITH_ALBUM)
-    """Least likeness of two faces that are taken for one person's: evidence for it over evidence against, as a
-    logarithm."""
+    same_person: float = bounded(SAME_PERSON, least=0.0, most=2.0, use=WITH_ALBUM)
+    """Largest mean distance of the identity network's descriptors at which groups of faces are taken for one
+    person's."""
     faces: FacesChoice = only(WITHOUT_ALBUM, "all")
     """All faces of a photo, or only the largest."""
     formats: tuple[FormatName, ...] = ALL_FORMATS
@@ -156,6 +156,8 @@ class Reconstruct:
             task = progress.add_task("looking at photos", total=None)
 
             def done(report: AlbumReport) -> None:
+                for doubt in report.doubts:
+                    complain("in doubt:", doubt)
                 for verdict in report.failed:
                     complain("failed", f"{verdict.photo}: {verdict.reason}")
 
@@ -217,9 +219,3 @@ def _print_albums(reports: list[AlbumReport]) -> None:
     for report in reports:
         people = "1 person" if report.people == 1 else f"{report.people} people"
         say(f"{people} written to {report.folder}; what became of each photo is in album.json")
-    if any(sum(verdict.status == "used" for verdict in report.verdicts) > report.people for report in reports):
-        complain(
-            "warning:",
-            "who is who is often told wrongly; look at the sheets, and where one shows several people give "
-            "--reference, or a folder for each",
-        )

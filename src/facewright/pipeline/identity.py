@@ -1,6 +1,6 @@
 """Who is seen in a photo: 128 numbers a face by the identity network in the package."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -12,6 +12,9 @@ from facewright.align.chips import identity_chips
 from facewright.pipeline.face import FaceInPhoto
 from facewright.regress.identity import DESCRIPTOR, IdentityNet
 from facewright.regress.weights import EMBEDDED_IDENTITY, load_weights
+
+Recogniser = Callable[[Sequence[FaceInPhoto]], Tensor]
+"""Says who is seen: a descriptor for each face, of one person where they are at most ``SAME_PERSON_DISTANCE`` apart."""
 
 
 @cache

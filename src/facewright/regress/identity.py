@@ -52,7 +52,7 @@ class IdentityNet(nn.Module):
         return {"descriptor": self(chips)}
 
 
-def descriptor_distances(first: Float[Tensor, "N 128"], second: Float[Tensor, "M 128"]) -> Float[Tensor, "N M"]:
+def descriptor_distances(first: Float[Tensor, "N D"], second: Float[Tensor, "M D"]) -> Float[Tensor, "N M"]:
     """Euclidean distances of descriptors: below ``SAME_PERSON_DISTANCE`` it is one person.
 
     Args:

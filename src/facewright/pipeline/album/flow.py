@@ -30,11 +30,20 @@ from facewright.pipeline.album.outputs import (
     regions_document,
     tile_side,
 )
-from facewright.pipeline.album.people import SAME_PERSON, copies, doubtful, grouped, likeness_to_others, likest
+from facewright.pipeline.album.people import (
+    SAME_PERSON,
+    copies,
+    distances_to_others,
+    doubtful,
+    grouped,
+    in_doubt,
+    likest,
+)
 from facewright.pipeline.album.person import AlbumMethod, Person, face_in_photo, person_of
 from facewright.pipeline.album.weighing import Weighing
 from facewright.pipeline.batch import photo_paths
 from facewright.pipeline.flow import Reconstructor
+from facewright.pipeline.identity import Recogniser, identity_descriptors
 from facewright.pipeline.report import input_sha256
 from facewright.pipeline.views import overlay_tile
 from facewright.provenance import VERSION
@@ -54,7 +63,7 @@ class AlbumOptions:
         formats: files of each person; those that hold no mesh are of single photos, and left out.
         texture_px: side of the texture.
         rounds: of the joint refinement; None: as suits the method.
-        same_person: least likeness (``people.pairs``) of two faces of one person.
+        same_person: largest mean distance of the descriptors of two groups of faces of one person.
         reference: a photo of the one who is wanted; None: everybody.
         max_pixels: refuse larger photos; the photo door's own limits if None.
         sheet: draw the sheet of all photos.
@@ -80,7 +89,7 @@ class Verdict:
         face: number of the face in its photo; None: the photo itself.
         person: number of the person; None: of nobody who is written.
         weight: share of the photo in the identity.
-        likeness: mean evidence that it shows the same person as the others of its group, nats.
+        distance: mean distance of its descriptor to those of the others of its group.
         yaw_deg: of the head.
         sharpness: see ``Observation``.
     """
@@ -91,7 +100,7 @@ class Verdict:
     face: int | None = None
     person: int | None = None
     weight: float | None = None
-    likeness: float | None = None
+    distance: float | None = None
     yaw_deg: float | None = None
     sharpness: float | None = None
 
@@ -105,6 +114,7 @@ class AlbumReport:
         verdicts: of all faces and photos.
         people: how many were written.
         outputs: names of the files.
+        doubts: what of who is who is no more than likely, in words.
         resumed: whether all was there already.
     """
 
@@ -112,6 +122,7 @@ class AlbumReport:
     verdicts: tuple[Verdict, ...]
     people: int
     outputs: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     resumed: bool = False
 
     @property
@@ -152,6 +163,7 @@ def reconstruct_albums(
     *,
     options: AlbumOptions | None = None,
     resume: bool = False,
+    recognise: Recogniser = identity_descriptors,
     on_photo: Callable[[Path], None] | None = None,
     on_album: Callable[[AlbumReport], None] | None = None,
 ) -> list[AlbumReport]:
@@ -164,6 +176,7 @@ def reconstruct_albums(
         weighing: of the photos.
         options: what is done.
         resume: keep what a run before has done with the same settings.
+        recognise: says who is seen.
         on_photo: called after each photo.
         on_album: called after each album.
 
@@ -180,7 +193,14 @@ def reconstruct_albums(
         number = names[name] = names.get(name, 0) + 1
         folder = Path(out) if len(albums) == 1 else Path(out) / (name if number == 1 else f"{name}-{number}")
         report = reconstruct_album(
-            paths, folder, reconstructor, weighing, options=options, resume=resume, on_photo=on_photo
+            paths,
+            folder,
+            reconstructor,
+            weighing,
+            options=options,
+            resume=resume,
+            recognise=recognise,
+            on_photo=on_photo,
         )
         reports.append(report)
         if on_album is not None:
@@ -196,10 +216,11 @@ def reconstruct_album(
     *,
     options: AlbumOptions | None = None,
     resume: bool = False,
+    recognise: Recogniser = identity_descriptors,
     on_photo: Callable[[Path], None] | None = None,
 ) -> AlbumReport:
     """One album; arguments and errors as ``reconstruct_albums``."""
-    work = _AlbumWork(out, reconstructor, weighing, options or AlbumOptions())
+    work = _AlbumWork(out, reconstructor, weighing, options or AlbumOptions(), recognise)
     before = work.document()
     if resume and before is not None and work.is_done(paths, before):
         for path in paths:
@@ -215,6 +236,7 @@ def reconstruct_album(
         settings=work.digest(),
         max_pixels=work.options.max_pixels,
         resume=resume,
+        recognise=recognise,
         on_photo=on_photo,
     )
     observations = seen.faces
@@ -235,6 +257,7 @@ class _AlbumWork:
     reconstructor: Reconstructor
     weighing: Weighing
     options: AlbumOptions
+    recognise: Recogniser
 
     @property
     def store(self) -> Path:
@@ -242,7 +265,7 @@ class _AlbumWork:
 
     def digest(self) -> str:
         """Of all but the photos that decides what is said about each."""
-        return digest_of(self.reconstructor, self.weighing, self.options.max_pixels)
+        return digest_of(self.reconstructor, self.weighing, self.options.max_pixels, self.recognise)
 
     def settings(self, paths: Sequence[Path]) -> str:
         """Of everything that decides the results."""
@@ -289,7 +312,7 @@ class _AlbumWork:
         before: dict[str, Any] | None,
     ) -> AlbumReport:
         """Say who is who, join what belongs together, write all files."""
-        verdicts, people = self._people(observations)
+        verdicts, people, doubts = self._people(observations)
         method = AlbumMethod.of(self.reconstructor.estimator, self.options.rounds)
         own = before.get("outputs") if before is not None else None
         ours = {name for name in own if isinstance(name, str)} if isinstance(own, list) else set[str]()
@@ -316,16 +339,17 @@ class _AlbumWork:
                     "joint_rounds": method.rounds,
                     "same_person": self.options.same_person,
                     "people": documents,
+                    "doubts": doubts,
                     "photos": [asdict(verdict) for verdict in every],
                     "outputs": names,
                     "settings": self.settings(paths),
                 },
             )
         shutil.rmtree(self.store, ignore_errors=True)
-        return AlbumReport(self.out, every, len(people), (*names, ALBUM))
+        return AlbumReport(self.out, every, len(people), (*names, ALBUM), tuple(doubts))
 
-    def _people(self, observations: list[Observation]) -> tuple[list[Verdict], list[list[int]]]:
-        """A verdict for each face, and the faces of each person, who has most photos first."""
+    def _people(self, observations: list[Observation]) -> tuple[list[Verdict], list[list[int]], list[str]]:
+        """A verdict for each face; the faces of each person, who has most photos first; what of that is doubtful."""
         verdicts = [
             Verdict(
                 one.photo,
@@ -346,8 +370,8 @@ class _AlbumWork:
             [left[k] for k in group] for group in grouped([observations[k] for k in left], self.options.same_person)
         ]
         for group in (group for group in groups if len(group) > 1):
-            for k, own in zip(group, likeness_to_others([observations[k] for k in group]), strict=True):
-                verdicts[k] = replace(verdicts[k], likeness=round(own, 2))
+            for k, own in zip(group, distances_to_others([observations[k] for k in group]), strict=True):
+                verdicts[k] = replace(verdicts[k], distance=round(own, 3))
         wanted = self._wanted(observations, groups)
         for group in groups:
             if group not in wanted:
@@ -358,7 +382,8 @@ class _AlbumWork:
                 )
                 for k in group:
                     verdicts[k] = replace(verdicts[k], status="stranger", reason=reason)
-        return verdicts, wanted
+        order = wanted + [group for group in groups if group not in wanted]
+        return verdicts, wanted, in_doubt(observations, order, self.options.same_person)
 
     def _wanted(self, observations: list[Observation], groups: list[list[int]]) -> list[list[int]]:
         """Who is written: the one asked for; else all of whom there are several photos; else everybody."""
@@ -367,13 +392,15 @@ class _AlbumWork:
             return several or groups
         photo = read_within(self.options.reference, self.options.max_pixels)
         face = self.reconstructor.faces_in(photo, faces="largest")[0]
-        asked = observe(face, self.weighing.weighed([face])[0]).to("cpu")
-        best, alike = likest(asked, [[observations[k] for k in group] for group in groups])
-        if alike < self.options.same_person:
+        asked = observe(face, self.weighing.weighed([face])[0], self.recognise([face])[0]).to("cpu")
+        people = [[observations[k] for k in group] for group in groups]
+        best, alike = likest(asked, people, self.options.same_person)
+        if alike < 0.0:
+            away = distances_to_others([asked, *people[best]])[0]
             raise ReconstructionError(
                 f"expected the person in {self.options.reference} among {len(groups)} in the album, found nobody with "
-                f"a likeness of at least {self.options.same_person:g} (the nearest: {alike:.2f}); lower --same-person, "
-                "or give another --reference"
+                f"a distance of at most {self.options.same_person:g} (the likest: {away:.2f}, evidence {alike:.1f}); "
+                "raise --same-person, or give another --reference"
             )
         return [groups[best]]
 
@@ -442,4 +469,5 @@ def _foreign(path: Path) -> ExportError:
 
 def _reported(out: Path, document: dict[str, Any]) -> AlbumReport:
     verdicts = tuple(Verdict(**entry) for entry in document["photos"])
-    return AlbumReport(out, verdicts, len(document["people"]), (*document["outputs"], ALBUM), resumed=True)
+    outputs, doubts = (*document["outputs"], ALBUM), tuple(document["doubts"])
+    return AlbumReport(out, verdicts, len(document["people"]), outputs, doubts, resumed=True)

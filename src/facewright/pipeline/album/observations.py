@@ -28,7 +28,7 @@ from facewright.records import (
     TensorRecord,
 )
 
-FORMAT = "facewright-observation/1"
+FORMAT = "facewright-observation/2"
 THUMBNAIL_PX = 32
 MOST_HEADER = 10_000_000
 SHARP_SIGMA_PX = 1.0
@@ -49,7 +49,8 @@ class Observation(TensorRecord):
         belief: where a network saw the landmarks; None if it does not say.
         dense: what it saw besides; None likewise.
         confidence: of each identity coefficient, above 0.
-        who: code of who is seen; None where nobody says.
+        who: code of who is seen, by the C-Net; None where it does not say.
+        descriptor: of who is seen, by the identity network; None where nobody asked it.
         thumbnail: brightness of the crop, small, of mean 0 and deviation 1.
         sharpness: how much fine detail the crop shows of its contrast; of blurred and of small faces little.
         photo: path.
@@ -70,6 +71,7 @@ class Observation(TensorRecord):
     dense: DenseBelief | None
     confidence: Float[Tensor, " Kid"]
     who: Float[Tensor, " D"] | None
+    descriptor: Float[Tensor, " E"] | None
     thumbnail: Float[Tensor, " P"]
     sharpness: float
     photo: str = ""
@@ -105,12 +107,13 @@ _RECORDS: dict[str, type[TensorRecord]] = {
 """Records in an observation, by dotted name."""
 
 
-def observe(face: FaceInPhoto, weighed: Weighed) -> Observation:
+def observe(face: FaceInPhoto, weighed: Weighed, descriptor: Float[Tensor, " E"] | None = None) -> Observation:
     """Keep what a reconstruction says, without its photo.
 
     Args:
         face: with coefficients.
         weighed: what it counts for.
+        descriptor: of who is seen (``pipeline.identity``); not needed where all are known to be one person.
 
     Raises:
         ReconstructionError: the method found a mesh alone.
@@ -125,6 +128,7 @@ def observe(face: FaceInPhoto, weighed: Weighed) -> Observation:
         face.dense,
         weighed.confidence,
         weighed.who,
+        descriptor,
         thumbnail(face.aligned.crop),
         sharpness(face.aligned.crop),
         photo.path,

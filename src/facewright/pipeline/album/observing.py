@@ -22,6 +22,7 @@ from facewright.pipeline.album.weighing import Weighing
 from facewright.pipeline.attempts import attempt
 from facewright.pipeline.batch import BATCH_PIXELS
 from facewright.pipeline.flow import Failure, Reconstructor
+from facewright.pipeline.identity import Recogniser, identity_descriptors
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.pipeline.report import input_sha256
 from facewright.provenance import VERSION
@@ -45,7 +46,12 @@ class Observed:
     failures: list[tuple[Path, str]]
 
 
-def digest_of(reconstructor: Reconstructor, weighing: Weighing, max_pixels: int | None) -> str:
+def digest_of(
+    reconstructor: Reconstructor,
+    weighing: Weighing,
+    max_pixels: int | None,
+    recognise: Recogniser = identity_descriptors,
+) -> str:
     """Of all but the photo that decides what is said about it."""
     estimator, model = reconstructor.estimator, reconstructor.face_model
     facts = {
@@ -56,6 +62,7 @@ def digest_of(reconstructor: Reconstructor, weighing: Weighing, max_pixels: int 
         "face_model": None if model is None else [model.name, model.metadata.get("sha256", ""), model.edition],
         "weighing": [weighing.name, weighing.weights],
         "max_pixels": max_pixels,
+        "recognise": getattr(recognise, "__qualname__", repr(recognise)),
     }
     return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()
 
@@ -69,6 +76,7 @@ def observed(
     settings: str = "",
     max_pixels: int | None = None,
     resume: bool = False,
+    recognise: Recogniser = identity_descriptors,
     on_photo: Callable[[Path], None] | None = None,
 ) -> Observed:
     """Look at all photos, a few at a time.
@@ -81,6 +89,7 @@ def observed(
         settings: what is stored by other settings is made again.
         max_pixels: refuse larger photos; the photo door's own limits if None.
         resume: use what is stored; else it is removed first.
+        recognise: says who is seen.
         on_photo: called after each photo.
 
     Raises:
@@ -99,7 +108,7 @@ def observed(
         if path not in dict(todo):
             tell(path)
     for group in _in_groups(todo, max_pixels, reconstructor.estimator.photos_together):
-        for path, found, error in _looked(group, reconstructor, weighing):
+        for path, found, error in _looked(group, reconstructor, weighing, recognise):
             write_observations(ready[path], found, {"settings": settings, "error": error})
             tell(path)
     faces, failures = list[Observation](), list[tuple[Path, str]]()
@@ -154,7 +163,7 @@ def _in_groups(todo: list[tuple[Path, Path]], max_pixels: int | None, most: int)
 
 
 def _looked(
-    group: list[_Opened], reconstructor: Reconstructor, weighing: Weighing
+    group: list[_Opened], reconstructor: Reconstructor, weighing: Weighing, recognise: Recogniser
 ) -> Iterator[tuple[Path, list[Observation], str]]:
     """Faces of some photos; and why there are none, or not all."""
     results = iter(_faces([photo for _, photo in group if isinstance(photo, Photo)], reconstructor))
@@ -166,7 +175,8 @@ def _looked(
         faces = [result for result in of_photo if isinstance(result, Reconstruction)]
         errors = [result.error for result in of_photo if isinstance(result, Failure)]
         weighed = weighing.weighed(faces)
-        found = [observe(face, one).to("cpu") for face, one in zip(faces, weighed, strict=True)]
+        said = zip(faces, weighed, recognise(faces), strict=True)
+        found = [observe(face, one, who).to("cpu") for face, one, who in said]
         yield path, found, f"{type(errors[0]).__name__}: {errors[0]}" if errors else ""
 
 

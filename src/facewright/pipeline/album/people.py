@@ -1,6 +1,7 @@
 """Who is who in an album: copies of one picture, faces that say too little, and which faces are of one person."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,14 +10,19 @@ from torch import Tensor
 from facewright.geometry.frames import scale_of
 from facewright.pipeline.album.observations import Observation
 from facewright.regress.cnet import likeness
+from facewright.regress.identity import SAME_PERSON_DISTANCE, descriptor_distances
 
-SAME_PERSON = -0.5
-"""Likeness from which two groups of faces are taken for one person's, nats: a little evidence against it is borne, as
-albums are mostly of one person. On drawn albums of two people, four photos each, it sorts pairs best."""
-CODE_LINE = (0.38, 0.17)
-"""Of the evidence by the cosine of two identity codes, where no C-Net was taught to tell people apart: fitted to the
-answers of an R-Net about 1,536 drawn people. Crude (of pairs 31 % are told wrongly): name a --reference, or keep people
-in folders of their own."""
+SAME_PERSON = SAME_PERSON_DISTANCE
+"""Largest mean distance of two groups of faces that are taken for one person's: the identity network's threshold."""
+STEEPNESS = 25.0
+"""Evidence by a step of distance, nats: only how it compares with the C-Net's matters, where both are near 0."""
+CERTAIN = 0.4
+"""Distance of two faces from which on nobody else is asked."""
+SURELY, NEAR = 0.5, 0.05
+"""Mean distance to the others of its group up to which a face is surely one of them; how far beyond the threshold
+groups are that may be one person all the same."""
+MOST_NAMED = 5
+"""Cases of doubt that are told one by one."""
 COPY_LIKENESS = 0.995
 """Least correlation of the brightness of two crops that are one picture: saved again they stay above, frames of a clip
 in which the head moves fall below."""
@@ -56,60 +62,124 @@ def doubtful(observations: Sequence[Observation]) -> dict[int, str]:
     return {} if len(found) == len(observations) else found
 
 
-def pairs(observations: Sequence[Observation]) -> Float[Tensor, "N N"]:
-    """Evidence, of all pairs of faces, for one person over that for two, nats."""
-    codes = [seen.who for seen in observations]
-    if all(code is not None for code in codes):
-        return likeness(torch.stack([code for code in codes if code is not None]))
-    directions = torch.nn.functional.normalize(torch.stack([seen.start.id[0] for seen in observations]), dim=-1)
-    return likeness(torch.cat([directions, directions.new_tensor(CODE_LINE).expand(len(directions), 2)], -1))
+def distances(observations: Sequence[Observation]) -> Float[Tensor, "N N"]:
+    """Of all pairs of faces by the identity network: below ``SAME_PERSON`` it is one person.
+
+    Raises:
+        ValueError: a face without a descriptor.
+    """
+    found = [seen.descriptor for seen in observations]
+    if any(descriptor is None for descriptor in found):
+        raise ValueError("expected descriptors of all faces, received a face without; look at it with a recogniser")
+    known = torch.stack([descriptor for descriptor in found if descriptor is not None])
+    return descriptor_distances(known, known)
 
 
-def likeness_to_others(observations: Sequence[Observation]) -> list[float]:
-    """Mean evidence of each face with the others of its group, nats; below 0 it may well be of somebody else."""
-    evidence = pairs(observations)
-    others = max(1, len(observations) - 1)
-    return ((evidence.sum(1) - evidence.diagonal()) / others).tolist()
+def evidence(observations: Sequence[Observation], most: float = SAME_PERSON) -> Float[Tensor, "E N N"]:
+    """Of all pairs of faces for one person over two: above 0 where they are likelier one's than two people's.
+
+    First by the identity network, which has seen photographs alone; then by the C-Net's codes where there are some,
+    which have seen drawings alone. Each knows people whom the other mixes up, so both must agree, but where the first
+    is sure (``CERTAIN``).
+
+    Args:
+        observations: with descriptors.
+        most: distance of two descriptors at which the first is 0.
+    """
+    away = distances(observations)
+    found = [STEEPNESS * (most - away)]
+    codes = [seen.who for seen in observations if seen.who is not None]
+    if len(codes) == len(observations):
+        found.append(torch.maximum(likeness(torch.stack(codes)), STEEPNESS * (CERTAIN - away)))
+    return torch.stack(found)
 
 
-def likest(reference: Observation, groups: Sequence[Sequence[Observation]]) -> tuple[int, float]:
-    """The group that a face is likest to, and the mean evidence for that, nats."""
-    evidence = [float(pairs([reference, *group])[0, 1:].mean()) for group in groups]
-    best = max(range(len(groups)), key=lambda k: evidence[k])
-    return best, evidence[best]
+def distances_to_others(observations: Sequence[Observation]) -> list[float]:
+    """Mean distance of each face to the others of its group."""
+    found = distances(observations)
+    return ((found.sum(1) - found.diagonal()) / max(1, len(observations) - 1)).tolist()
 
 
-def grouped(observations: Sequence[Observation], least: float = SAME_PERSON) -> list[list[int]]:
+def likest(
+    reference: Observation, groups: Sequence[Sequence[Observation]], most: float = SAME_PERSON
+) -> tuple[int, float]:
+    """The group that a face is likest to, and the evidence for that: joined from 0 on."""
+    found = [float(evidence([reference, *group], most)[:, 0, 1:].mean(-1).amin()) for group in groups]
+    best = max(range(len(groups)), key=lambda k: found[k])
+    return best, found[best]
+
+
+def grouped(observations: Sequence[Observation], most: float = SAME_PERSON) -> list[list[int]]:
     """Faces by person, the most photos first: the two likest groups are joined as long as they are alike enough.
 
-    Groups are as alike as their faces are on average (average linkage). Faces of one photo are never of one person.
+    Groups are as alike as their faces are on average (average linkage), by the evidence that says so least. Faces of
+    one photo are never of one person.
 
     Args:
         observations: faces.
-        least: likeness from which groups are joined.
+        most: largest mean distance of the descriptors of two groups that are joined.
     """
     if not observations:
         return []
     photos = [seen.photo for seen in observations]
-    evidence, apart = pairs(observations).double(), _of_one_photo(photos)
-    sizes = torch.ones(len(photos)).to(evidence)
+    sums, apart = evidence(observations, most).double(), _of_one_photo(photos)
+    sizes = torch.ones(len(photos)).to(sums)
     groups: dict[int, list[int]] = {k: [k] for k in range(len(photos))}
     gone = torch.eye(len(photos), dtype=torch.bool)
     while len(groups) > 1:
-        mean = evidence / (sizes[:, None] * sizes[None])
-        mean = torch.where((apart | gone).to(mean.device), -torch.inf, mean)
-        best = int(mean.argmax())
-        if not float(mean.flatten()[best]) >= least:
+        alike = (sums / (sizes[:, None] * sizes[None])).amin(0)
+        alike = torch.where((apart | gone).to(alike.device), -torch.inf, alike)
+        best = int(alike.argmax())
+        if not float(alike.flatten()[best]) >= 0.0:
             break
         first, second = sorted(divmod(best, len(photos)))
         groups[first] += groups.pop(second)
-        evidence[first] += evidence[second]
-        evidence[:, first] += evidence[:, second]
+        sums[:, first] += sums[:, second]
+        sums[:, :, first] += sums[:, :, second]
         sizes[first] += sizes[second]
         apart[first] |= apart[second]
         apart[:, first] |= apart[:, second]
         gone[second], gone[:, second] = True, True
     return sorted((sorted(group) for group in groups.values()), key=lambda group: (-len(group), group[0]))
+
+
+def in_doubt(observations: Sequence[Observation], groups: Sequence[Sequence[int]], most: float) -> list[str]:
+    """What of a sorting is no more than likely, in words: faces far from the others of their group, groups near by.
+
+    Args:
+        observations: faces.
+        groups: of ``grouped``.
+        most: as there.
+    """
+    found, far = list[str](), distances(observations)
+    for number, group in enumerate(groups):
+        own = distances_to_others([observations[k] for k in group]) if len(group) > 1 else []
+        unsure = [f"{observations[k].photo} ({away:.2f})" for k, away in zip(group, own, strict=False) if away > SURELY]
+        if unsure:
+            more = f" and {len(unsure) - MOST_NAMED} more" if len(unsure) > MOST_NAMED else ""
+            found.append(
+                f"joined as person {number + 1} though far from the others (distance; surely one person below "
+                f"{SURELY:g}): {', '.join(unsure[:MOST_NAMED])}{more}; look at the sheet; if it shows several people, "
+                "give --reference, a lower --same-person, or a folder for each"
+            )
+    near = []
+    for i, j in combinations(range(len(groups)), 2):
+        away = float(far[list(groups[i])][:, list(groups[j])].mean())
+        first, second = ([observations[k].photo for k in groups[n]] for n in (i, j))
+        if away < most + NEAR and not set(first) & set(second):  # those of one photo are two people
+            near.append((away, f"{_some(first)} and {_some(second)} ({away:.2f})"))
+    named = [words for _, words in sorted(near)[:MOST_NAMED]]
+    if named:
+        more = f"; and {len(near) - len(named)} more pairs" if len(near) > len(named) else ""
+        found.append(
+            f"kept apart though they may be one person (distance): {'; '.join(named)}{more}; if they are, give them a "
+            "folder of their own, or a higher --same-person"
+        )
+    return found
+
+
+def _some(photos: Sequence[str]) -> str:
+    return photos[0] if len(photos) == 1 else f"{photos[0]} with {len(photos) - 1} more"
 
 
 def _of_one_photo(photos: Sequence[str]) -> Bool[Tensor, "N N"]:

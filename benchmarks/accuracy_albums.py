@@ -12,7 +12,6 @@ Errors are root-mean-square distances over points of the face after the best rig
 coefficients can be blamed for. Intervals are 95 % bootstrap intervals over people.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,20 +31,23 @@ from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.album.merged_texture import MergedTexture, TextureMerger
-from facewright.pipeline.album.observations import Observation, sharpness
+from facewright.pipeline.album.observations import Observation, crop_of, sharpness
 from facewright.pipeline.album.observing import digest_of, observed
-from facewright.pipeline.album.people import grouped, pairs
+from facewright.pipeline.album.people import SAME_PERSON, distances, evidence, grouped, in_doubt
 from facewright.pipeline.album.person import AlbumMethod, face_in_photo, person_of
-from facewright.pipeline.album.weighing import load_weighing
-from facewright.pipeline.flow import load_reconstructor
+from facewright.pipeline.album.weighing import Weighing, load_weighing
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.mirrored import Mirror, predicted
 from facewright.pipeline.rnet_estimator import RNetEstimator
 from facewright.regress.cnet import CNet, aggregated, check_trunk, likeness
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import load_weights
 from facewright.render.texture import bake_vertex_attribute
-from facewright.synthetic import HELD_OUT_SEED, open_studio, photograph
-from facewright.synthetic.albums import plan_album
+from facewright.synthetic import HELD_OUT_SEED, ScenePlan, Studio, open_studio, photograph, plan_scene
+from facewright.synthetic.albums import plan_album, scene_seed
+from facewright.synthetic.light import LightKind
+from facewright.synthetic.plan import MEAN_EYE_DISTANCE_DM
+from facewright.synthetic.props import PropKind
 from facewright.train.jitter import NO_JITTER
 from facewright.train.loader import BatchStream
 from facewright.train.losses.likeness import FaceSample, sample_face
@@ -54,6 +56,10 @@ from facewright.train.shards import load_data
 BATCH = 64
 PROFILE_DEG, DARK, BLURRED = 50.0, 0.2, 0.12
 """A photo is called so from this yaw on, up to this mean brightness of its crop, up to this sharpness."""
+PORTRAIT, OTHERS = 900, 4
+"""Number of the picture that is drawn in several ways (``ways_to_spoil``); ordinary photos beside it."""
+TURNED_DEG, BLUR_SHARE = 75.0, 0.1
+"""Yaw of a profile; sigma of a blur, as a share of the distance between the eyes."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +262,7 @@ def measure_drawn(arguments: Drawn) -> None:
     errors: dict[int, dict[str, list[float]]] = {}
     textures: list[dict[str, float]] = []
     everybody: list[tuple[int, list[Observation]]] = []
+    spoiled: dict[str, list[float]] = {}
     for number in range(arguments.people):
         person = arguments.first_person + number
         plans = plan_album(studio, person, arguments.photos, size=arguments.size)
@@ -271,11 +278,9 @@ def measure_drawn(arguments: Drawn) -> None:
         largest = {one.photo: one for one in reversed(seen)}
         seen = [largest[str(path)] for path in paths if str(path) in largest]
         everybody.append((person, seen))
-        other = (
-            []
-            if scalar is None
-            else [one.confidence for one in observed(paths, store.with_name("scalar"), flow, scalar).faces]
-        )
+        other = [] if scalar is None else confidences(seen, flow, scalar)
+        for name, share in spoiled_shares(studio, flow, weighing, person, seen[:OTHERS], arguments).items():
+            spoiled.setdefault(name, []).append(share)
         truth = plans[0].coefficients
         for count in (size for size in arguments.sizes if size <= len(seen)):
             found = album_errors(seen[:count], other[:count], method, truth.id[0], sample)
@@ -286,11 +291,89 @@ def measure_drawn(arguments: Drawn) -> None:
         print(f"person {number + 1} of {arguments.people}: {len(seen)} photos", flush=True)
     for count, found in errors.items():
         table(f"{count} photos", found)
+    spoiled_table(spoiled)
     if textures:
         print("\ntexture of 5 photos against the best of them")
         for name in textures[0]:
             print(f"  {name:36s} {shown(bootstrap_interval(np.array([one[name] for one in textures])))}")
     two_people(everybody)
+
+
+def confidences(seen: list[Observation], flow: Reconstructor, weighing: Weighing) -> list[Float[Tensor, " Kid"]]:
+    """What another C-Net says of the same crops."""
+    assert weighing.cnet is not None
+    assert isinstance(flow.estimator, RNetEstimator)
+    rnet, found = flow.estimator.rnet, []
+    for one in seen:
+        crop = crop_of(one)[None]
+        picture = torch.nn.functional.avg_pool2d(crop, crop.shape[-1] // rnet.crop_size)
+        found.append(weighing.cnet(*rnet.shallow_and_pooled(picture))[0])
+    return found
+
+
+def ways_to_spoil(studio: Studio, person: int, size: int) -> dict[str, ScenePlan]:
+    """A portrait of somebody, and the same with one thing changed: its seed is the same, so all else is."""
+
+    def portrait(yaw_deg: float = 0.0, light: LightKind = "even", prop: PropKind = "none") -> ScenePlan:
+        return plan_scene(
+            studio,
+            scene_seed(person, PORTRAIT),
+            person=person,
+            width=size,
+            height=size,
+            eye_px=(0.12 * size, 0.2 * size),
+            yaw_deg=yaw_deg,
+            light=light,
+            prop=prop,
+        )
+
+    plain = portrait()
+    eyes_px = float(plain.camera.focal_px[0]) * MEAN_EYE_DISTANCE_DM / plain.camera.distance_dm
+    return {
+        "as it is": plain,
+        "profile": portrait(TURNED_DEG),
+        "dark": portrait(light="dark"),
+        "mask": portrait(prop="mask"),
+        "sunglasses": portrait(prop="sunglasses"),
+        "blurred": replace(plain, lens=replace(plain.lens, blur_px=BLUR_SHARE * eyes_px)),
+    }
+
+
+def spoiled_shares(
+    studio: Studio,
+    flow: Reconstructor,
+    weighing: Weighing,
+    person: int,
+    others: list[Observation],
+    arguments: Drawn,
+) -> dict[str, float]:
+    """Share of a portrait in the identity beside ordinary photos, over an equal share, spoiled in all ways."""
+    paths = {}
+    for name, plan in ways_to_spoil(studio, person, arguments.size).items():
+        paths[name] = arguments.out / f"{person}" / "spoiled" / f"{name.replace(' ', '-')}.png"
+        if not paths[name].is_file():
+            paths[name].parent.mkdir(parents=True, exist_ok=True)
+            write_png(paths[name], photograph(studio, plan).photo.srgb)
+    store = arguments.out / f"{person}" / f"spoiled-{weighing.name}"
+    settings = digest_of(flow, weighing, None)
+    faces = observed(list(paths.values()), store, flow, weighing, settings=settings, resume=True).faces
+    found = {}
+    for name, path in paths.items():
+        own = next((one for one in faces if one.photo == str(path) and one.face == 0), None)
+        if own is None or len(others) < OTHERS:
+            continue
+        weights = torch.stack([own.confidence, *(one.confidence for one in others)])
+        found[name] = float((weights[0] / weights.sum(0)).mean()) * len(weights)
+    return found if "as it is" in found else {}
+
+
+def spoiled_table(spoiled: dict[str, list[float]]) -> None:
+    """Mean shares."""
+    if not spoiled:
+        return
+    print(f"\nshare of one portrait beside {OTHERS} ordinary photos, over an equal share")
+    for name, shares in spoiled.items():
+        print(f"  {name:24s} {shown(bootstrap_interval(np.array(shares)))}  of {len(shares)} people")
 
 
 def album_errors(
@@ -372,21 +455,30 @@ def detail(texture: MergedTexture) -> float:
 
 
 def two_people(everybody: list[tuple[int, list[Observation]]]) -> None:
-    """Albums of two people, five photos each: are they split?"""
-    scores, evidence, same = [], [], []
-    for (one, first), (other, second) in zip(everybody[::2], everybody[1::2], strict=False):
+    """Albums of two people, five photos each, neighbours in a ring: are they split?"""
+    scores, wrong, told, alike, away, same = [], [], [], [], [], []
+    for (one, first), (other, second) in zip(everybody, everybody[1:] + everybody[:1], strict=True):
         both = [*first[:5], *second[:5]]
         people = [one] * len(first[:5]) + [other] * len(second[:5])
-        scores.append(pair_f1(grouped(both), people))
-        table_of = pairs(both)
+        groups = grouped(both)
+        scores.append(pair_f1(groups, people))
+        merged = any(len({people[k] for k in group}) > 1 for group in groups)
+        wrong.append(float(merged))
+        told += [bool(in_doubt(both, groups, SAME_PERSON))] if merged else []
+        by_all, far = evidence(both).amin(0), distances(both)
         for i in range(len(both)):
             for j in range(i):
-                evidence.append(float(table_of[i, j]))
+                alike.append(float(by_all[i, j]))
+                away.append(-float(far[i, j]))
                 same.append(people[i] == people[j])
-    if len(scores) > 1:
-        auc = roc_curve(np.array(evidence), np.array(same)).auc
-        print(f"\nalbums of two people: pairwise F1 {shown(bootstrap_interval(np.array(scores)))}; area {auc:.4f}")
-        print(json.dumps({"f1": [round(score, 3) for score in scores]}))
+    if len(scores) > 2:
+        areas = [roc_curve(np.array(values), np.array(same)).auc for values in (alike, away)]
+        print(f"\nalbums of two people: pairwise F1 {shown(bootstrap_interval(np.array(scores)))}")
+        print(
+            f"  groups that mix people in {np.mean(wrong):.0%} of the albums; told to be in doubt: {sum(told)} of "
+            f"{len(told)}"
+        )
+        print(f"  pairs of photos: area {areas[0]:.3f}, by the identity network alone {areas[1]:.3f}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.cli.threads import MOST_THREADS
 from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, MESH_CONTENTS, FormatName
+from facewright.photo.frames import is_clip
 from facewright.pipeline.album import AlbumOptions, AlbumReport, load_weighing, reconstruct_albums
+from facewright.pipeline.album.flow import USUAL_FRAMES
 from facewright.pipeline.album.people import SAME_PERSON
 from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
 from facewright.pipeline.flow import FacesChoice, Reconstructor, load_reconstructor
@@ -37,6 +39,7 @@ OF_MESHES = Use(
     lambda options: not options["album"] and any(FORMATS[name].content in MESH_CONTENTS for name in options["formats"]),
 )
 WITH_ALBUM = Use("with --album", lambda options: options["album"])
+WITH_CLIPS = Use("with --album and a clip", lambda options: options["album"] and any(map(is_clip, options["photos"])))
 WITHOUT_ALBUM = Use("without --album", lambda options: not options["album"])
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
@@ -46,7 +49,7 @@ class Reconstruct:
     """Turn photographs into 3D faces."""
 
     photos: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, or folders of pictures."""
+    """Pictures, or folders of pictures; with --album clips too (.mp4, .mov, ...)."""
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
     method: str = "auto"
@@ -69,6 +72,8 @@ class Reconstruct:
     same_person: float = bounded(SAME_PERSON, least=0.0, most=2.0, use=WITH_ALBUM)
     """Largest mean distance of the identity network's descriptors at which groups of faces are taken for one
     person's."""
+    frames: int = bounded(USUAL_FRAMES, least=1, most=1000, use=WITH_CLIPS)
+    """Most frames that are taken of a clip: sharp ones that differ."""
     faces: FacesChoice = only(WITHOUT_ALBUM, "all")
     """All faces of a photo, or only the largest."""
     formats: tuple[FormatName, ...] = ALL_FORMATS
@@ -151,6 +156,7 @@ class Reconstruct:
             self.same_person,
             self.reference,
             int(self.max_megapixels * 1e6),
+            frames=self.frames,
         )
         with transient_progress(quiet=self.quiet) as progress:
             task = progress.add_task("looking at photos", total=None)

@@ -1,4 +1,4 @@
-"""The flow of an album: photos to observations, observations to people, people to files.
+"""The flow of an album: photos, or frames of a clip, to observations, observations to people, people to files.
 
 What is said about each photo is kept in a folder beside the results until all is written, so that a run that was
 killed goes on where it was; photos are read again one by one, so that hundreds take the memory of a few.
@@ -18,6 +18,8 @@ from facewright.export.formats import ALL_FORMATS, FormatName
 from facewright.export.json import plain
 from facewright.export.png import is_own_picture
 from facewright.files import FileSet, natural_order, remove_leftovers
+from facewright.photo.frames import is_clip
+from facewright.pipeline.album.clips import clip_frames
 from facewright.pipeline.album.merged_texture import MergedTexture, TextureMerger
 from facewright.pipeline.album.observations import Observation, observe
 from facewright.pipeline.album.observing import digest_of, observed, read_within
@@ -51,6 +53,7 @@ from facewright.provenance import VERSION
 Status = Literal["used", "copy", "doubtful", "stranger", "failed"]
 """What became of a face or a photo: ``stranger``: of somebody of whom there is no other photo, or not the one asked
 for."""
+USUAL_FRAMES = 20
 OBSERVATIONS = ".facewright-album"
 """Folder beside the results, until all are written."""
 
@@ -67,6 +70,7 @@ class AlbumOptions:
         reference: a photo of the one who is wanted; None: everybody.
         max_pixels: refuse larger photos; the photo door's own limits if None.
         sheet: draw the sheet of all photos.
+        frames: taken of a clip, at most.
     """
 
     formats: tuple[FormatName, ...] = ALL_FORMATS
@@ -76,6 +80,7 @@ class AlbumOptions:
     reference: Path | None = None
     max_pixels: int | None = None
     sheet: bool = True
+    frames: int = USUAL_FRAMES
 
 
 @dataclass(frozen=True)
@@ -228,25 +233,27 @@ def reconstruct_album(
                 on_photo(path)
         return _reported(out, before)
     remove_leftovers(out)
+    if not resume:
+        shutil.rmtree(work.store, ignore_errors=True)
+    photos, names, failures = work.photos(paths)
     seen = observed(
-        paths,
+        photos,
         work.store,
         reconstructor,
         weighing,
         settings=work.digest(),
         max_pixels=work.options.max_pixels,
-        resume=resume,
+        resume=True,
         recognise=recognise,
         on_photo=on_photo,
     )
-    observations = seen.faces
-    failures = [Verdict(str(path), "copy", f"the same file as {first}") for path, first in seen.copies]
-    failures += [Verdict(str(path), "failed", reason) for path, reason in seen.failures]
-    if not observations:
-        raise NoFaceFoundError(
-            f"expected a face in at least one of {len(paths)} photos, found none: {failures[0].reason}"
-        )
-    return work.write(paths, observations, failures, before)
+    failures += [Verdict(str(path), "copy", f"the same file as {first}") for path, first in seen.copies]
+    for path, reason in seen.failures:  # a clip is not to show its person all the time
+        failures.append(Verdict(str(path), "doubtful" if str(path) in names else "failed", reason))
+    if not seen.faces:
+        reason = _spelled(failures[0].reason, names) if failures else "there are no photos"
+        raise NoFaceFoundError(f"expected a face in at least one of {len(photos)} photos, found none: {reason}")
+    return work.write(paths, photos, names, seen.faces, failures, before)
 
 
 @dataclass(frozen=True)
@@ -274,6 +281,21 @@ class _AlbumWork:
         }
         facts = [self.digest(), options, sorted(input_sha256(path) for path in paths)]
         return hashlib.sha256(json.dumps(plain(facts), sort_keys=True, default=str).encode()).hexdigest()
+
+    def photos(self, paths: Sequence[Path]) -> tuple[list[Path], dict[str, str], list[Verdict]]:
+        """Photos, and frames of clips; what the latter are called; clips of which something cannot be read."""
+        photos, names, failures = list[Path](), dict[str, str](), list[Verdict]()
+        for path in paths:
+            if not is_clip(path):
+                photos.append(path)
+                continue
+            folder = self.store / f"clip-{input_sha256(path) or 'gone'}-{self.options.frames}"
+            taken = clip_frames(path, folder, self.options.frames, self.options.max_pixels)
+            photos += taken.paths
+            names |= {str(picture): name for picture, name in zip(taken.paths, taken.names, strict=True)}
+            if taken.error:
+                failures.append(Verdict(str(path), "failed", taken.error))
+        return photos, names, failures
 
     def document(self) -> dict[str, Any] | None:
         """``album.json`` of a run before.
@@ -307,6 +329,8 @@ class _AlbumWork:
     def write(
         self,
         paths: Sequence[Path],
+        photos: Sequence[Path],
+        names_of: dict[str, str],
         observations: list[Observation],
         failures: list[Verdict],
         before: dict[str, Any] | None,
@@ -327,7 +351,9 @@ class _AlbumWork:
                 document = self._add_person(files, stem, seen, person, method)
                 documents.append(document)
             names = [path.name for path in files.paths]
-            every = tuple(sorted([*verdicts, *failures], key=lambda v: (_place(paths, v.photo), v.face or 0)))
+            every = sorted([*verdicts, *failures], key=lambda v: (_place(photos, v.photo), v.face or 0))
+            every = tuple(_named(verdict, names_of) for verdict in every)
+            doubts = [_spelled(doubt, names_of) for doubt in doubts]
             add_document(
                 files,
                 self.out,
@@ -457,6 +483,17 @@ def _shrunk(picture: Any, side: int) -> Any:
     if picture.shape[-1] <= side:
         return picture
     return interpolate(picture[None], size=(side, side), mode="area")[0].cpu()
+
+
+def _named(verdict: Verdict, names: dict[str, str]) -> Verdict:
+    """With frames by clip and time, instead of by the picture that is kept of them for a while."""
+    return replace(verdict, photo=names.get(verdict.photo, verdict.photo), reason=_spelled(verdict.reason, names))
+
+
+def _spelled(words: str, names: dict[str, str]) -> str:
+    for picture, name in names.items():
+        words = words.replace(picture, name)
+    return words
 
 
 def _place(paths: Sequence[Path], photo: str) -> int:

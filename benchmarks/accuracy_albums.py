@@ -12,10 +12,11 @@ Errors are root-mean-square distances over points of the face after the best rig
 coefficients can be blamed for. Intervals are 95 % bootstrap intervals over people.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -256,9 +257,6 @@ def measure_drawn(arguments: Drawn) -> None:
     flow = load_reconstructor(weights=arguments.weights)
     weighing = load_weighing(flow.estimator, arguments.cnet)
     scalar = None if arguments.scalar is None else load_weighing(flow.estimator, arguments.scalar)
-    estimator = flow.estimator
-    assert isinstance(estimator, RNetEstimator)
-    method, sample = AlbumMethod.of(estimator), sample_face(studio.model)
     errors: dict[int, dict[str, list[float]]] = {}
     textures: list[dict[str, float]] = []
     everybody: list[tuple[int, list[Observation]]] = []
@@ -266,37 +264,68 @@ def measure_drawn(arguments: Drawn) -> None:
     for number in range(arguments.people):
         person = arguments.first_person + number
         plans = plan_album(studio, person, arguments.photos, size=arguments.size)
-        paths = []
-        for k, plan in enumerate(plans):
-            path = arguments.out / f"{person}" / f"{k:03d}.png"
-            if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_png(path, photograph(studio, plan).photo.srgb)
-            paths.append(path)
+        paths = drawn(studio, {f"{k:03d}": plan for k, plan in enumerate(plans)}, arguments.out / f"{person}")
         store = arguments.out / f"{person}" / weighing.name
-        seen = observed(paths, store, flow, weighing, settings=digest_of(flow, weighing, None), resume=True).faces
+        settings = digest_of(flow, weighing, None)
+        seen = observed(paths, store, flow, weighing, settings=settings, resume=True).faces
         largest = {one.photo: one for one in reversed(seen)}
         seen = [largest[str(path)] for path in paths if str(path) in largest]
         everybody.append((person, seen))
-        other = [] if scalar is None else confidences(seen, flow, scalar)
-        for name, share in spoiled_shares(studio, flow, weighing, person, seen[:OTHERS], arguments).items():
-            spoiled.setdefault(name, []).append(share)
-        truth = plans[0].coefficients
-        for count in (size for size in arguments.sizes if size <= len(seen)):
-            found = album_errors(seen[:count], other[:count], method, truth.id[0], sample)
+        kept = store.with_name(f"figures-{weighing.name}.json")
+        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+        asked = [settings, arguments.scalar, arguments.photos, list(arguments.sizes)]
+        if known.get("asked") != asked:
+            known = {"asked": asked} | figures_of(studio, flow, weighing, scalar, plans[0], seen, arguments)
+            kept.write_text(json.dumps(known), encoding="utf-8")
+        for count, found in known["errors"].items():
             for name, value in found.items():
-                errors.setdefault(count, {}).setdefault(name, []).append(value)
-        if len(seen) >= 5:
-            textures.append(texture_figures(seen[:5], method, studio.model, truth.tex))
+                errors.setdefault(int(count), {}).setdefault(name, []).append(value)
+        textures += [known["texture"]] if known["texture"] else []
+        for name, share in known["spoiled"].items():
+            spoiled.setdefault(name, []).append(share)
         print(f"person {number + 1} of {arguments.people}: {len(seen)} photos", flush=True)
     for count, found in errors.items():
         table(f"{count} photos", found)
     spoiled_table(spoiled)
     if textures:
-        print("\ntexture of 5 photos against the best of them")
+        print(f"\ntexture of {OTHERS + 1} photos against the best of them")
         for name in textures[0]:
             print(f"  {name:36s} {shown(bootstrap_interval(np.array([one[name] for one in textures])))}")
     two_people(everybody)
+
+
+def drawn(studio: Studio, plans: dict[str, ScenePlan], folder: Path) -> list[Path]:
+    """Pictures by name; those that are there already are not drawn again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png" for name in plans]
+    for path, plan in zip(paths, plans.values(), strict=True):
+        if not path.is_file():
+            write_png(path, photograph(studio, plan).photo.srgb)
+    return paths
+
+
+def figures_of(
+    studio: Studio,
+    flow: Reconstructor,
+    weighing: Weighing,
+    scalar: Weighing | None,
+    plan: ScenePlan,
+    seen: list[Observation],
+    arguments: Drawn,
+) -> dict[str, Any]:
+    """All figures of one person, JSON-able."""
+    method, sample = AlbumMethod.of(flow.estimator), sample_face(studio.model)
+    other = [] if scalar is None else confidences(seen, flow, scalar)
+    truth = plan.coefficients
+    return {
+        "errors": {
+            count: album_errors(seen[:count], other[:count], method, truth.id[0], sample)
+            for count in arguments.sizes
+            if count <= len(seen)
+        },
+        "texture": texture_figures(seen[: OTHERS + 1], method, studio.model, truth.tex) if len(seen) > OTHERS else {},
+        "spoiled": spoiled_shares(studio, flow, weighing, plan.person, seen[:OTHERS], arguments),
+    }
 
 
 def confidences(seen: list[Observation], flow: Reconstructor, weighing: Weighing) -> list[Float[Tensor, " Kid"]]:
@@ -330,7 +359,7 @@ def ways_to_spoil(studio: Studio, person: int, size: int) -> dict[str, ScenePlan
     plain = portrait()
     eyes_px = float(plain.camera.focal_px[0]) * MEAN_EYE_DISTANCE_DM / plain.camera.distance_dm
     return {
-        "as it is": plain,
+        "as-it-is": plain,
         "profile": portrait(TURNED_DEG),
         "dark": portrait(light="dark"),
         "mask": portrait(prop="mask"),
@@ -348,12 +377,8 @@ def spoiled_shares(
     arguments: Drawn,
 ) -> dict[str, float]:
     """Share of a portrait in the identity beside ordinary photos, over an equal share, spoiled in all ways."""
-    paths = {}
-    for name, plan in ways_to_spoil(studio, person, arguments.size).items():
-        paths[name] = arguments.out / f"{person}" / "spoiled" / f"{name.replace(' ', '-')}.png"
-        if not paths[name].is_file():
-            paths[name].parent.mkdir(parents=True, exist_ok=True)
-            write_png(paths[name], photograph(studio, plan).photo.srgb)
+    plans = ways_to_spoil(studio, person, arguments.size)
+    paths = dict(zip(plans, drawn(studio, plans, arguments.out / f"{person}" / "spoiled"), strict=True))
     store = arguments.out / f"{person}" / f"spoiled-{weighing.name}"
     settings = digest_of(flow, weighing, None)
     faces = observed(list(paths.values()), store, flow, weighing, settings=settings, resume=True).faces
@@ -364,7 +389,7 @@ def spoiled_shares(
             continue
         weights = torch.stack([own.confidence, *(one.confidence for one in others)])
         found[name] = float((weights[0] / weights.sum(0)).mean()) * len(weights)
-    return found if "as it is" in found else {}
+    return found if "as-it-is" in found else {}
 
 
 def spoiled_table(spoiled: dict[str, list[float]]) -> None:
@@ -399,8 +424,6 @@ def album_errors(
     for name, rounds in (("C-Net", 0), ("C-Net, refined together", 2)):
         identity = person_of(seen, replace(method, rounds=rounds)).identity.id
         found[name] = float(error_mm(identity, truth, sample))
-    alike = [replace(one, confidence=torch.ones_like(one.confidence)) for one in seen]
-    found["average, refined together"] = float(error_mm(person_of(alike, method).identity.id, truth, sample))
     return found
 
 

@@ -1,5 +1,6 @@
 """The joint fit: several photos of one toy person give one identity that no photo alone can give."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -80,15 +81,14 @@ def test_more_photos_of_more_sides_give_a_better_identity(plan, toy_model, setti
 def test_the_order_does_not_matter_and_each_photo_is_asked_in_its_turn(plan, toy_model, settings):
     faces = person(toy_model, (0.0, 30.0, -30.0), seed=4)
     photos = evidence_of_person(plan, toy_model, settings, faces)
-    open_now, most = 0, 0
+    looks, alive = [], []
 
     def watched(photo):
         def look():
-            nonlocal open_now, most
-            open_now += 1
-            most = max(most, open_now)
-            open_now -= 1
-            return photo.look()
+            alive.append(sum(look() is not None for look in looks))  # of all photos before
+            found = replace(photo.look())
+            looks.append(weakref.ref(found))
+            return found
 
         return replace(photo, look=look)
 
@@ -97,7 +97,8 @@ def test_the_order_does_not_matter_and_each_photo_is_asked_in_its_turn(plan, toy
     turned = fit_together(photos[::-1], plan, shared, settings)
     torch.testing.assert_close(straight[0].coefficients.id, turned[0].coefficients.id, atol=1e-4, rtol=0)
     torch.testing.assert_close(straight[0].coefficients.exp, turned[2].coefficients.exp, atol=1e-4, rtol=0)
-    assert most == 1
+    assert len(alive) == 9
+    assert max(alive) == 0  # what one photo shows is gone before the next is asked
 
 
 def test_a_photo_twice_is_a_photo_of_twice_the_say(plan, toy_model, settings):

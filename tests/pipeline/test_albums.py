@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import cv2
@@ -21,6 +21,7 @@ from facewright.pipeline.album.observing import observed
 from facewright.pipeline.album.people import copies, doubtful, grouped, in_doubt
 from facewright.pipeline.album.person import AlbumMethod, face_in_photo, joined, person_of
 from facewright.pipeline.reconstruction import Reconstruction
+from facewright.records import TensorRecord
 from facewright.regress.cnet import CNet, check_trunk, trunk_fingerprint
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
@@ -330,6 +331,20 @@ def test_what_is_said_of_a_photo_is_kept_whole(seen, tmp_path):
     assert read_observations(tmp_path / "none") is None
     path.write_bytes(path.read_bytes()[:-100])
     assert read_observations(path) is None
+
+
+def test_what_is_kept_of_a_photo_is_small_whatever_its_size(seen):
+    """Of hundreds of photos everything but this is on disk: tensors that are no views of something larger."""
+
+    def parts(record):
+        values = [getattr(record, entry.name) for entry in fields(record)]
+        found = [value for value in values if isinstance(value, torch.Tensor)]
+        return found + [part for value in values if isinstance(value, TensorRecord) for part in parts(value)]
+
+    for one in seen:
+        kept = sum(part.untyped_storage().nbytes() for part in parts(one))
+        assert kept < 50_000 < crop_of(one).nbytes
+        assert 4 * len(one.thumbnail) < kept
 
 
 def test_faces_that_say_little_are_left_out_but_never_all(seen):

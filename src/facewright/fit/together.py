@@ -1,8 +1,9 @@
 """Several photos of one person: one identity and one albedo, with a pose, an expression and a light for each photo.
 
 The energy is the sum of what ``fit_face`` minimises for each photo alone, with shared unknowns. Photos are visited one
-after the other, so that two hundred take the memory of one: each settles on its own with the shared unknowns held, and
-leaves what it has to say about those (its own ones eliminated, by the Schur complement); then all step together.
+after the other, and what one shows is let go before the next is asked: each settles on its own with the shared unknowns
+held, and leaves what it has to say about those (its own ones eliminated, by the Schur complement); then all step
+together. What grows with their number are coefficients.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,6 +80,7 @@ def fit_together(
             states[k] = _settled(evidence, photo, plan, states[k], values, settings).coefficients
             says, pulls = _about_common(evidence, photo.prior, plan, states[k], common, settings)
             hessian, gradient = hessian + says, gradient + pulls
+            del evidence  # before the next photo is asked for its own
         free = ~torch.stack([photo.prior.precision[common].isinf() for photo in photos]).any(0)
         step = torch.zeros_like(values)
         inner = hessian[free][:, free]

@@ -35,7 +35,6 @@ class Correction(TensorRecord):
         depth: half crops.
         points_factor: of the points' deviations.
         depth_factor: of the depths'.
-        id_factor: of the identity coefficients'.
         exp_factor: of the expression coefficients'.
     """
 
@@ -47,7 +46,6 @@ class Correction(TensorRecord):
     depth: Float[Tensor, "B N"]
     points_factor: Float[Tensor, "B N"]
     depth_factor: Float[Tensor, "B N"]
-    id_factor: Float[Tensor, "B Kid"]
     exp_factor: Float[Tensor, "B Kexp"]
 
 
@@ -64,7 +62,7 @@ class Glance(nn.Module):
         super().__init__()
         self.layout, self.points = layout, points
         self.see = nn.Linear(LANDMARKS * channels, WIDTH)
-        self.say = nn.Linear(WIDTH, 2 * (layout.id + layout.exp) + 6 + 5 * points)
+        self.say = nn.Linear(WIDTH, layout.id + 2 * layout.exp + 6 + 5 * points)
         nn.init.zeros_(self.say.weight)
         nn.init.zeros_(self.say.bias)
 
@@ -92,8 +90,8 @@ class Glance(nn.Module):
         """
         said = self.say(torch.relu(self.see(features)))
         count, kinds = self.points, self.layout
-        exp, angles, translation, identity, seen, exp_doubt, id_doubt = said.split(
-            [kinds.exp, 3, 3, kinds.id, 5 * count, kinds.exp, kinds.id], -1
+        exp, angles, translation, identity, seen, exp_doubt = said.split(
+            [kinds.exp, 3, 3, kinds.id, 5 * count, kinds.exp], -1
         )
         points = seen.unflatten(-1, (count, 5))
         return Correction(
@@ -105,7 +103,6 @@ class Glance(nn.Module):
             depth=_POINT_STEP * points[..., 3],
             points_factor=_factor(points[..., 2]),
             depth_factor=_factor(points[..., 4]),
-            id_factor=_factor(id_doubt),
             exp_factor=_factor(exp_doubt),
         )
 

@@ -269,7 +269,6 @@ def corrected(first: RNetPrediction, by: Correction, half: float) -> RNetPredict
         points_sigma_px=said(first.points_sigma_px) * by.points_factor,
         depth_px=said(first.depth_px) + half * by.depth,
         depth_sigma_px=said(first.depth_sigma_px) * by.depth_factor,
-        id_sigma=said(first.id_sigma) * by.id_factor,
         exp_sigma=said(first.exp_sigma) * by.exp_factor,
     )
 

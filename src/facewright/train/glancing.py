@@ -183,7 +183,6 @@ def glance_loss(
         (0.3, point_likelihood(points, sigma, seen.points[..., :2], seen.weights, crop_size)),
         (0.3, depth_likelihood(depth, depth_sigma, seen.points[..., 2], seen.weights, crop_size)),
         (1.0, coefficient_likelihood(found.exp - truth.exp, said(answer.exp_sigma), every).mean()),
-        (1.0, coefficient_likelihood(found.id - truth.id, said(answer.id_sigma), torch.ones_like(found.id[0])).mean()),
     )
     return torch.stack([weight * value for weight, value in terms]).sum()
 

@@ -20,6 +20,10 @@ AlbedoSpace = Literal["linear", "display"]
 """How albedo numbers are coded: ``linear`` RGB (shaded, then sRGB-encoded) or ``display`` (BFM: shaded as it is)."""
 
 
+PARTS = ("other", "head", "hair", "thing")
+"""What a pixel of a portrait may show: neither of the others; the head's own surface (skin, eyes, mouth, beard, brows);
+hair of the scalp; what a person wears or what stands before them: glasses, hats, hands, masks, collars."""
+
 # Not typing.Self: the runtime checks of the tests decorate methods one by one, where Self has no meaning.
 Record = TypeVar("Record", bound="TensorRecord")
 Made = TypeVar("Made")
@@ -170,6 +174,19 @@ class AlignedFace(TensorRecord):
     camera_photo: Camera
     five_crop: Float[Tensor, "5 2"]
     roll: float = 0.0
+
+
+@dataclass(frozen=True)
+class FaceParts(TensorRecord):
+    """What the pixels around a face show.
+
+    Attributes:
+        shares: of ``PARTS`` in the pixels of a crop, 0..1; they sum to 1.
+        T_crop_photo: homogeneous map of photo pixels to the crop's.
+    """
+
+    shares: Float[Tensor, "4 S S"]
+    T_crop_photo: Float[Tensor, "3 3"]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ class TrainSynthesize:
     """Side of the stored crops, px; 128 if nothing is said."""
     preset: Annotated[str | None, tyro.conf.arg(name="for")] = None
     """Store crops as large as this preset of ``facewright train`` wants them."""
+    parts: bool = False
+    """Store what each pixel shows too (head, hair, things), which ``facewright train parsing`` learns."""
 
     def run(self) -> int:
         """Make the data."""
@@ -55,8 +57,8 @@ class TrainSynthesize:
                 f"--first-seed {self.first_seed} --count {self.count}"
             )
         crop_size = stored_crop_size(self.crop_size, self.preset)
-        card = data_card(crop_size, per_person=self.per_person)
-        sampler = SceneSampler(crop_size, per_person=self.per_person)
+        card = data_card(crop_size, per_person=self.per_person, parts=self.parts)
+        sampler = SceneSampler(crop_size, per_person=self.per_person, parts=self.parts)
         with progress_bar("synthesize") as progress:
             report = make_data(self.out, card, seeds, sampler, workers=self.workers, progress=progress)
         return _finish(report, self.out)

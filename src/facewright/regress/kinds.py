@@ -7,6 +7,7 @@ from facewright.regress.cards import Kind
 from facewright.regress.cnet import CNET
 from facewright.regress.identity import IDENTITY
 from facewright.regress.morphable_cnn import MORPHABLE_CNN
+from facewright.regress.parsing import PARSING
 from facewright.regress.prnet import PRNET
 from facewright.regress.rnet import RNET
 
@@ -16,6 +17,7 @@ KINDS: dict[str, Kind] = {
     "cnet": CNET,
     "3dmm-cnn": MORPHABLE_CNN,
     "identity": IDENTITY,
+    "parsing": PARSING,
 }
 """By the name that cards have. A new network is a file in this folder that ends in a ``Kind``, and a line here."""
 

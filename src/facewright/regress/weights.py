@@ -36,17 +36,18 @@ from facewright.regress.kinds import KINDS, kind_of
 FORMAT = "facewright-weights/1"
 """Value of ``format`` in the file's metadata; ``card`` beside it is JSON."""
 
-EMBEDDED_CNET, EMBEDDED_IDENTITY = "cnet", "identity"
+EMBEDDED_CNET, EMBEDDED_IDENTITY, EMBEDDED_PARSING = "cnet", "identity", "parsing"
 EMBEDDED_WEIGHTS = {
     "open": "rnet_open.safetensors",
     "fast": "rnet_fast.safetensors",
     "prnet": "prnet_open.safetensors",
     EMBEDDED_CNET: "cnet_open.safetensors",
     EMBEDDED_IDENTITY: "identity.safetensors",
+    EMBEDDED_PARSING: "parsing_open.safetensors",
 }
 """Weights in the package, for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; the
-light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person. ``identity``
-says who is seen, and knows no head."""
+light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person. Without a head:
+``identity`` says who is seen, ``parsing`` tells a head's own surface from hair and things."""
 
 _FIND_WEIGHTS = "bring one made by `facewright weights import FILE --out F.safetensors` or by training"
 

@@ -9,6 +9,7 @@ Seeds from ``HELD_OUT_SEED`` on are for measuring: training never sees them nor 
 
 from facewright.synthetic.albums import plan_album, plan_clip, plan_expressions, plan_turns
 from facewright.synthetic.engine import Snapshots, draw_pictures, take_snapshots
+from facewright.synthetic.parts import draw_parts
 from facewright.synthetic.plan import (
     HELD_OUT_SEED,
     ScenePlan,
@@ -30,6 +31,7 @@ __all__ = [
     "Stage",
     "Studio",
     "Wish",
+    "draw_parts",
     "draw_pictures",
     "open_studio",
     "photograph",

@@ -140,7 +140,7 @@ def beard_shell(beard: Beard, rig: HairyRig, vertices: Float[ndarray, "V 3"]) ->
     standing = growth > 0.45 + 0.12 * noise
     faces = rig.faces[standing[rig.faces].all(1)]
     streaks = beard.color * np.exp(0.2 * noise)[:, None]
-    return make_shell(hair, faces, streaks, places=9.0 * skin, grain=0.3, gloss=0.3)
+    return make_shell(hair, faces, streaks, places=9.0 * skin, grain=0.3, gloss=0.3, part="head")
 
 
 def lash_shell(length_dm: float, rig: HairyRig, vertices: Float[ndarray, "V 3"]) -> Shell:
@@ -161,7 +161,7 @@ def lash_shell(length_dm: float, rig: HairyRig, vertices: Float[ndarray, "V 3"])
     tip = root + reach * (outward + _BEND - 0.25 * along * np.linspace(1.0, -1.0, LASHES)[:, None])
     base, width = root + 0.004 * outward, 0.005 * along
     corners = np.stack([base - width, base + width, tip], -2).reshape(-1, 3)
-    return make_shell(corners, np.arange(len(corners)).reshape(-1, 3), LASH_COLOR)
+    return make_shell(corners, np.arange(len(corners)).reshape(-1, 3), LASH_COLOR, part="head")
 
 
 def _roots(rim: Int[ndarray, " R"]) -> tuple[Int[ndarray, "2 L"], Float[ndarray, " L"]]:

@@ -155,6 +155,12 @@ def _drawn_compiled(stage: Stage, index: int, camera: Camera, oversampling: int)
     return take_picture(linear, plan.lens, stream(plan.seed, NOISE_STREAM))
 
 
+def held_cover(stage: Stage, index: int, camera: Camera) -> Float[ndarray, "H W"] | None:
+    """Where something flat is held before a face, 0..1; None where nothing is."""
+    held = _held(stage, index, camera)
+    return None if held is None else held[1]
+
+
 def _held(stage: Stage, index: int, camera: Camera) -> tuple[ndarray, ndarray] | None:
     """What is held before a face: paint and cover."""
     plan = stage.plans[index]

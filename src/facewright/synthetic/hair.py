@@ -181,8 +181,9 @@ def hair_shell(style: HairStyle, outline: Outline) -> Shell:
     along = 0.1 * rows * np.linspace(0.0, 1.0, rows)[:, None]
     strand = np.broadcast_to(np.arange(COLUMNS) * 0.5, (rows, COLUMNS)) + rng.uniform(0, 50)
     places = np.stack([strand, np.broadcast_to(along, strand.shape), np.full(strand.shape, rng.uniform())], -1)
+    look = {"grain": 0.4, "gloss": 0.9}
     return make_shell(
-        sheet.reshape(-1, 3), faces, color.reshape(-1, 3), places=places.reshape(-1, 3), grain=0.4, gloss=0.9
+        sheet.reshape(-1, 3), faces, color.reshape(-1, 3), places=places.reshape(-1, 3), **look, part="hair"
     )
 
 
@@ -238,7 +239,7 @@ def _with_knot(
     ball = middle + radius * (1.0 + 0.08 * rng.standard_normal(turn.shape))[..., None] * _directions(turn, tilt)
     vertices, all_faces = joined([(sheet.reshape(-1, 3), faces), (ball.reshape(-1, 3), grid_faces(8, 12, closed=True))])
     colors = np.concatenate([color.reshape(-1, 3), np.broadcast_to(style.color, (ball[..., 0].size, 3))])
-    return make_shell(vertices, all_faces, colors, places=4.0 * vertices, grain=0.35, gloss=0.8)
+    return make_shell(vertices, all_faces, colors, places=4.0 * vertices, grain=0.35, gloss=0.8, part="hair")
 
 
 def _with_hanging(sheet: ndarray, faces: ndarray, style: HairStyle) -> tuple[ndarray, ndarray]:

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
+
+Part = Literal["head", "hair", "thing"]
+"""What a shell is for those who tell a picture's parts apart (``records.PARTS``); beards and lashes are of the head."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Shell:
         places: where solid noise is read.
         grain: how much it changes the albedo (log scale).
         gloss: share of the sun that is mirrored, relative to skin.
+        part: of the picture.
     """
 
     vertices: Float[Tensor, "N 3"]
@@ -29,6 +34,7 @@ class Shell:
     places: Float[Tensor, "N 3"]
     grain: Float[Tensor, " N"]
     gloss: Float[Tensor, " N"]
+    part: Part = "thing"
 
 
 def make_shell(
@@ -39,6 +45,7 @@ def make_shell(
     places: Float[ndarray, "N 3"] | None = None,
     grain: float = 0.0,
     gloss: float = 0.0,
+    part: Part = "thing",
 ) -> Shell:
     """A shell from arrays; noise is read at the vertices' own places unless others are given."""
     count = len(vertices)
@@ -49,6 +56,7 @@ def make_shell(
         torch.from_numpy(np.asarray(vertices if places is None else places, np.float32)),
         torch.full((count,), float(grain)),
         torch.full((count,), float(gloss)),
+        part,
     )
 
 

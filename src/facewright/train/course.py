@@ -42,12 +42,16 @@ class BatchNeeds:
         face_model: that truth must belong to; empty where none is looked at.
         face_model_edition: of its coefficients.
         layout: of that truth.
+        view: how much more than the stored crop it shows, as a factor on its side.
+        parts: what the pixels show must be known.
     """
 
     crop_size: int
     face_model: str = ""
     face_model_edition: int = 1
     layout: CoefficientLayout | None = None
+    view: float = 1.0
+    parts: bool = False
 
 
 class Course(ABC):

@@ -102,7 +102,12 @@ class CropPlace:
 
 
 def place_crop(
-    card: DataCard, crop_size: int, jitter: CropJitter, normals: Float[ndarray, "4"], uniform: float
+    card: DataCard,
+    crop_size: int,
+    jitter: CropJitter,
+    normals: Float[ndarray, "4"],
+    uniform: float,
+    view: float = 1.0,
 ) -> CropPlace:
     """The place of one crop: jittered, but inside the stored window unless it is black beyond the crop.
 
@@ -112,6 +117,7 @@ def place_crop(
         jitter: how far.
         normals: standard-normal numbers for x, y, size and turn.
         uniform: number in 0..1 that decides on mirroring.
+        view: how much more than the crop is seen, as a factor on its side; beyond the window it is black then.
     """
     photograph = card.kind == "photographs"
     if jitter.draw == "even":
@@ -122,8 +128,8 @@ def place_crop(
         size, turn = (min(max(number, -_FARTHEST), _FARTHEST) for number in (size, turn))
         grown = math.exp(jitter.scale * size)
     angle = math.radians(jitter.turn * turn) if photograph else 0.0
-    pitch, move = card.crop_size / (grown * crop_size), jitter.shift * card.crop_size * np.array([x, y])
-    if jitter.beyond == "photo":
+    pitch, move = view * card.crop_size / (grown * crop_size), jitter.shift * card.crop_size * np.array([x, y])
+    if jitter.beyond == "photo" and view == 1.0:
         reach = (
             card.crop_size - 1
         ) / 2 + card.margin  # from the middle to the centres of the window's outermost pixels

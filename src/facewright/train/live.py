@@ -17,13 +17,13 @@ from torch import Tensor
 
 from facewright.errors import TrainingDataError
 from facewright.geometry.ibug68 import MIRROR_68
-from facewright.records import FaceCoefficients
+from facewright.records import PARTS, FaceCoefficients
 from facewright.synthetic.plan import LIVE_SEED
 from facewright.train.jitter import USUAL_JITTER, CropJitter, place_crop
 from facewright.train.loop import BatchSource
 from facewright.train.processes import take_one_thread
 from facewright.train.samples import TrainingBatch, empty_points
-from facewright.train.synthetic import Window, data_card, draw_windows, frame_people, open_cached_studio
+from facewright.train.synthetic import Window, data_card, draw_windows, frame_people, open_cached_studio, window_parts
 
 SCENES_PER_RUN = 2**40
 """Seeds that a run may use before it meets those of the next run seed."""
@@ -46,6 +46,8 @@ class LiveStream:
         rank: number of this process; it gets the rank-th part of every batch.
         world: number of processes.
         device: where to draw.
+        view: how much more than its crops a net sees, as a factor on their sides.
+        parts: say what the pixels show.
         workers: on the CPU, processes that draw ahead; 1: a thread; 0: none. On a GPU never more than a thread.
 
     Raises:
@@ -62,6 +64,8 @@ class LiveStream:
     world: int = 1
     device: str = "cpu"
     workers: int = 0
+    view: float = 1.0
+    parts: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size % (self.world * self.per_person) or not 0 <= self.rank < self.world:
@@ -109,7 +113,7 @@ class LiveStream:
         framed = frame_people(studio, seeds, self.crop_size, per_person=self.per_person, device=self.device)
         rng = np.random.default_rng((self.seed, _JITTER, step))
         normals, uniforms = rng.standard_normal((self.batch_size, 4)), rng.random(self.batch_size)
-        places = [place_crop(card, self.crop_size, self.jitter, normals[i], uniforms[i]) for i in mine]
+        places = [place_crop(card, self.crop_size, self.jitter, normals[i], uniforms[i], self.view) for i in mine]
         half = (self.crop_size - 1) / 2
         windows = [
             Window(
@@ -117,7 +121,8 @@ class LiveStream:
             )
             for place in places
         ]
-        levels = np.stack(draw_windows(framed, windows)).transpose(0, 3, 1, 2)
+        pictures = draw_windows(framed, windows)
+        levels = np.stack(pictures).transpose(0, 3, 1, 2)
         marks = np.stack(
             [place.points(points, MIRROR_68) for place, points in zip(places, framed.landmarks, strict=True)]
         )
@@ -125,6 +130,7 @@ class LiveStream:
         if framed.points is not None:
             own = np.arange(468)  # nobody is mirrored
             dense = [place.points(points, own) for place, points in zip(places, framed.points, strict=True)]
+        shown = np.stack(window_parts(framed, windows, pictures)).transpose(0, 3, 1, 2) if self.parts else None
         return TrainingBatch(
             crops=torch.from_numpy(np.ascontiguousarray(levels)),
             skin=torch.zeros(part, self.crop_size, self.crop_size, dtype=torch.uint8),
@@ -136,6 +142,7 @@ class LiveStream:
             truth_known=torch.ones(part, dtype=torch.bool),
             keys=[f"scene-{seed}" for seed in seeds],
             persons=torch.tensor([plan.person for plan in framed.stage.plans]),
+            parts=None if shown is None else torch.from_numpy(np.ascontiguousarray(shown)),
         )
 
 
@@ -160,12 +167,23 @@ def joined_batch(*batches: TrainingBatch) -> TrainingBatch:
     parts: dict[str, object] = {}
     for entry in fields(TrainingBatch):
         values = [getattr(batch, entry.name) for batch in batches]
+        if entry.name == "parts" and any(value is None for value in values):
+            values = [_parts_or_none(batch, values) for batch in batches]
         if isinstance(values[0], Tensor):
             parts[entry.name] = torch.cat(values)
         elif isinstance(values[0], FaceCoefficients):
             parts[entry.name] = FaceCoefficients(
                 *(torch.cat([getattr(value, part.name) for value in values]) for part in fields(FaceCoefficients))
             )
+        elif values[0] is None:
+            parts[entry.name] = None
         else:
             parts[entry.name] = [key for value in values for key in value]
     return TrainingBatch(**parts)  # pyright: ignore[reportArgumentType] - its own fields
+
+
+def _parts_or_none(batch: TrainingBatch, others: list[Tensor | None]) -> Tensor | None:
+    """What a batch's pixels show: unknown (zeros) where others say it and it does not; None where nobody does."""
+    if batch.parts is not None or all(other is None for other in others):
+        return batch.parts
+    return batch.crops.new_zeros(len(batch), len(PARTS), *batch.crops.shape[2:])

@@ -125,6 +125,7 @@ class BatchStream:
         world: number of processes; divides ``batch_size``.
         workers: processes that make batches ahead; 1: a thread; 0 makes them when asked for.
         together: neighbouring rows of a data set that stay neighbours, in one process' share too.
+        view: how much more than its crops a net sees, as a factor on their sides.
 
     Raises:
         TrainingDataError: data sets that cannot be mixed, are empty, or get no row of a batch.
@@ -145,6 +146,7 @@ class BatchStream:
         world: int = 1,
         workers: int = 0,
         together: int = 1,
+        view: float = 1.0,
     ) -> None:
         _check_kinds(datasets)
         known = layout or next((data.card.layout for data in datasets if data.card.layout), None)
@@ -162,6 +164,7 @@ class BatchStream:
         ]
         self.batch_size, self.crop_size, self.seed, self.jitter = batch_size, crop_size, seed, jitter
         self.rank, self.world, self.workers, self.together = rank, world, workers, together
+        self.view = view
 
     def batches(self, from_step: int = 0) -> Iterator[TrainingBatch]:
         """Batches of this process from a step on, without end; pictures are bytes until they are ``to`` a device."""
@@ -204,7 +207,7 @@ class BatchStream:
         each = self.together if self.batch_size % (self.world * self.together) == 0 else 1
         mine = [i for i in range(self.batch_size) if i // each % self.world == self.rank]
         rows = self._rows(step)
-        places = [place_crop(rows[i][2], self.crop_size, self.jitter, normals[i], uniforms[i]) for i in mine]
+        places = [place_crop(rows[i][2], self.crop_size, self.jitter, normals[i], uniforms[i], self.view) for i in mine]
         return _collated([rows[i] for i in mine], places, self.layout)
 
     def _rows(self, step: int) -> _Rows:
@@ -265,11 +268,14 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
     landmarks, points = np.zeros((number, 68, 2), np.float32), np.zeros((number, 468, 2), np.float32)
     weights_68, weights_468 = np.zeros((number, 68), np.float32), np.zeros((number, 468), np.float32)
     truth, known = np.zeros((number, layout.size), np.float32), np.zeros(number, bool)
+    parts = np.zeros((number, size, size, 4), np.uint8) if any(card.parts for _, _, card in rows) else None
     for i, ((stored, row, card), place) in enumerate(zip(rows, places, strict=True)):
         side, key = card.crop_size + 2 * card.margin, stored.keys[row]
         crops[i] = place.picture(decoded(stored.windows[row], side, key), card.margin)
         if stored.skins[row]:
-            skin[i] = place.picture(decoded(stored.skins[row], side, key, grey=True), card.margin)
+            skin[i] = place.picture(decoded(stored.skins[row], side, key, channels=1), card.margin)
+        if parts is not None and stored.parts is not None:
+            parts[i] = place.picture(decoded(stored.parts[row], side, key, channels=4), card.margin)
         landmarks[i] = place.points(stored.landmarks[row], MIRROR_68)
         points[i] = place.points(stored.points[row], _MESH_MIRROR)
         weights_68[i] = stored.landmark_weights[row][MIRROR_68] if place.mirrored else stored.landmark_weights[row]
@@ -287,6 +293,7 @@ def _collated(rows: _Rows, places: list[CropPlace], layout: CoefficientLayout) -
         truth_known=torch.from_numpy(known),
         keys=[stored.keys[row] for stored, row, _ in rows],
         persons=torch.tensor([int(stored.persons[row]) for stored, row, _ in rows]),
+        parts=None if parts is None else torch.from_numpy(np.ascontiguousarray(parts.transpose(0, 3, 1, 2))),
     )
 
 

@@ -152,7 +152,8 @@ def live_card(course: Course, together: int) -> DataCard:
     """
     from facewright.train.synthetic import data_card  # takes its time to load
 
-    needs, drawn = course.needs, data_card(course.needs.crop_size, per_person=together)
+    needs = course.needs
+    drawn = data_card(needs.crop_size, per_person=together, parts=needs.parts)
     if needs.layout and needs.face_model != drawn.face_model:
         raise TrainingError(
             f"expected --source live with the face model {drawn.face_model!r}, whose people are drawn; received "
@@ -185,6 +186,8 @@ def open_source(
         world=fabric.world_size,
         device="cpu" if fabric.device.type == "cpu" else str(fabric.device),
         workers=data.workers,
+        view=needs.view,
+        parts=needs.parts,
     )
     if not sets:
         return live
@@ -215,6 +218,7 @@ def open_stream(
         world=fabric.world_size,
         workers=data.workers,
         together=data.together,
+        view=needs.view,
     )
 
 
@@ -269,6 +273,11 @@ def check_cards(cards: Sequence[DataCard], course: Course, folders: Sequence[str
                 f"{folder} stores crops of {card.crop_size} px, and the network sees {needs.crop_size} px: enlarged "
                 f"pictures lack half of what it should learn from. Make the data again with --crop-size "
                 f"{needs.crop_size}, or train with --crop-size {card.crop_size}"
+            )
+        if needs.parts and not card.parts:
+            raise TrainingError(
+                f"{folder} does not say what its pictures' pixels show, and that is what is to be learnt; make it with "
+                "facewright train synthesize --parts, or draw with --source live"
             )
         found = card.face_model, card.face_model_edition, card.layout
         wanted = needs.face_model, needs.face_model_edition, needs.layout

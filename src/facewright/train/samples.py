@@ -35,6 +35,7 @@ class TrainingSample:
         point_weights: 0 (unknown) .. 1.
         truth: packed coefficients, posed before the crop's own camera; None for photographs.
         person: number of who it is; samples with the same number show the same person. None where unknown.
+        parts: shares, 0..255, of ``records.PARTS`` in the window's pixels; zeros where unknown, None where all are.
     """
 
     key: str
@@ -47,6 +48,7 @@ class TrainingSample:
     point_weights: Float[ndarray, "468"]
     truth: Float[ndarray, " K"] | None = None
     person: int | None = None
+    parts: UInt8[ndarray, "W W 4"] | None = None
 
     @property
     def crop_size(self) -> int:
@@ -67,6 +69,7 @@ class DataCard:
         face_model_edition: of its coefficients; data that do not say are of the first.
         layout: of the truth; None without.
         source: what it was made from, for weight cards.
+        parts: whether samples say what their pixels show.
     """
 
     kind: str
@@ -77,6 +80,7 @@ class DataCard:
     face_model_edition: int = 1
     layout: CoefficientLayout | None = None
     source: str = ""
+    parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class TrainingBatch(TensorRecord):
         truth_known: whether there is any truth.
         keys: of the samples.
         persons: number of who each is; -1 where unknown. None: all unknown.
+        parts: shares of ``records.PARTS``, 0..1; 0 where unknown; as bytes like the crops. None: all unknown.
     """
 
     crops: Float[Tensor, "B 3 S S"] | UInt8[Tensor, "B 3 S S"]
@@ -106,6 +111,7 @@ class TrainingBatch(TensorRecord):
     truth_known: Bool[Tensor, " B"]
     keys: list[str] = field(default_factory=list)
     persons: Int[Tensor, " B"] | None = None
+    parts: Float[Tensor, "B 4 S S"] | UInt8[Tensor, "B 4 S S"] | None = None
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -121,7 +127,8 @@ class TrainingBatch(TensorRecord):
         if self.crops.is_floating_point():
             return self
         crops, skin = (levels.float().mul_(1.0 / 255.0) for levels in (self.crops, self.skin))
-        return replace(self, crops=crops, skin=skin)
+        parts = None if self.parts is None else self.parts.float().mul_(1.0 / 255.0)
+        return replace(self, crops=crops, skin=skin, parts=parts)
 
 
 def empty_points(count: int) -> tuple[Float[ndarray, "N 2"], Float[ndarray, " N"]]:

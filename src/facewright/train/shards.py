@@ -1,8 +1,8 @@
 """Training data on disk: Parquet shards in small row groups, and a manifest that knows their hashes.
 
 ``manifest.json`` (format, card, shards with rows and SHA-256) and ``shards/*.parquet``, a row per face: ``window``
-(JPEG), ``skin`` (PNG; empty where unknown) and points, weights and truth as flat lists of fixed length
-(docs/training-data.md).
+(JPEG), ``skin`` (PNG; empty where unknown), ``parts`` (PNG, where the card has them) and points, weights and truth as
+flat lists of fixed length (docs/training-data.md).
 """
 
 import os
@@ -68,6 +68,7 @@ class StoredGroup:
         point_weights: 0..1.
         truth: packed coefficients; None for photographs.
         persons: number of who each is; -1 where unknown.
+        parts: PNG files; None where the card has none.
     """
 
     keys: list[str]
@@ -79,6 +80,7 @@ class StoredGroup:
     point_weights: Float[ndarray, "N 468"]
     truth: Float[ndarray, "N K"] | None
     persons: Int[ndarray, " N"]
+    parts: list[bytes] | None = None
 
     def __len__(self) -> int:
         """Number of faces."""
@@ -312,7 +314,7 @@ def sample_of_row(stored: StoredGroup, row: int, card: DataCard) -> TrainingSamp
     return TrainingSample(
         stored.keys[row],
         decoded(stored.windows[row], side, stored.keys[row]),
-        decoded(skin, side, stored.keys[row], grey=True) if skin else np.zeros((side, side), np.uint8),
+        decoded(skin, side, stored.keys[row], channels=1) if skin else np.zeros((side, side), np.uint8),
         card.margin,
         stored.landmarks[row],
         stored.landmark_weights[row],
@@ -320,18 +322,22 @@ def sample_of_row(stored: StoredGroup, row: int, card: DataCard) -> TrainingSamp
         stored.point_weights[row],
         None if stored.truth is None else stored.truth[row],
         None if stored.persons[row] < 0 else int(stored.persons[row]),
+        None if stored.parts is None else decoded(stored.parts[row], side, stored.keys[row], channels=4),
     )
 
 
-def decoded(blob: bytes, side: int, key: str, *, grey: bool = False) -> UInt8[ndarray, "W W *C"]:
-    """Pixels of a stored picture: RGB, or one channel.
+_READ_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR_RGB, 4: cv2.IMREAD_UNCHANGED}
+
+
+def decoded(blob: bytes, side: int, key: str, *, channels: int = 3) -> UInt8[ndarray, "W W *C"]:
+    """Pixels of a stored picture: one channel, RGB, or the four shares of parts.
 
     Raises:
         TrainingDataError: it is no picture of this size.
     """
-    flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
-    picture = cv2.imdecode(np.frombuffer(blob, np.uint8), flags) if blob else None
-    if picture is None or picture.shape[:2] != (side, side):
+    shape = (side, side) if channels == 1 else (side, side, channels)
+    picture = cv2.imdecode(np.frombuffer(blob, np.uint8), _READ_AS[channels]) if blob else None
+    if picture is None or picture.shape != shape or picture.dtype != np.uint8:
         received = "no picture" if picture is None else f"{picture.shape[1]} x {picture.shape[0]} px"
         raise TrainingDataError(
             f"expected a picture of {side} x {side} px for {key!r}, received {received}; "
@@ -358,6 +364,10 @@ def _row_of(sample: TrainingSample, card: DataCard) -> dict[str, Any]:
     full_chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     bgr = np.ascontiguousarray(sample.window_srgb[..., ::-1])
     row["window"] = cv2.imencode(".jpg", bgr, [*quality, *full_chroma])[1].tobytes()
+    if card.parts:
+        if sample.parts is None:
+            raise TrainingDataError(f"expected the parts of {sample.key!r}, as the card says, received none")
+        row["parts"] = cv2.imencode(".png", sample.parts, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
     row["skin"] = cv2.imencode(".png", sample.skin)[1].tobytes() if sample.skin.any() else b""
     return row
 
@@ -372,6 +382,7 @@ def _group_from(columns: Mapping[str, Any], card: DataCard) -> StoredGroup:
         **{name: _numbers(columns[name], shape) for name, shape in POINT_COLUMNS.items()},
         truth=None if card.layout is None else _numbers(columns["truth"], (card.layout.size,)),
         persons=columns["person"].to_numpy().astype(np.int64),
+        parts=columns["parts"].to_pylist() if card.parts else None,
     )
 
 
@@ -383,6 +394,8 @@ def _numbers(column: Any, shape: tuple[int, ...]) -> ndarray:
 def _schema(card: DataCard) -> Any:
     arrow = _arrow()
     fields = [("key", arrow.string()), ("person", arrow.int64()), ("window", arrow.binary()), ("skin", arrow.binary())]
+    if card.parts:
+        fields.append(("parts", arrow.binary()))
     for name, shape in POINT_COLUMNS.items():
         number = arrow.float16() if name.endswith("weights") else arrow.float32()
         fields.append((name, arrow.list_(number, int(np.prod(shape)))))
@@ -401,7 +414,7 @@ def _arrow_array(values: list[Any], kind: Any) -> Any:
 
 def _codec(column: str) -> str:
     """Pictures are compressed already."""
-    return "NONE" if column in ("window", "skin") else "ZSTD"
+    return "NONE" if column in ("window", "skin", "parts") else "ZSTD"
 
 
 def _dataset_from(folder: Path, document: Mapping[str, Any]) -> DataSet:

@@ -24,6 +24,7 @@ from facewright.synthetic import (
     Stage,
     Studio,
     Wish,
+    draw_parts,
     draw_pictures,
     open_studio,
     plan_scenes,
@@ -67,11 +68,13 @@ class SceneSampler:
         crop_size: side of the stored crop, px.
         face_model: who is photographed; the open head.
         per_person: how many neighbouring seeds show one person.
+        parts: say what the pixels show.
     """
 
     crop_size: int = STORED_CROP_SIZE
     face_model: str = "open"
     per_person: int = 1
+    parts: bool = False
 
     def __call__(self, seed: int) -> list[TrainingSample]:
         """The sample of a training seed.
@@ -88,7 +91,7 @@ class SceneSampler:
 def _block(sampler: SceneSampler, block: int) -> list[TrainingSample]:
     seeds = list(range(block * BLOCK, (block + 1) * BLOCK))
     studio = open_cached_studio(sampler.face_model)
-    return synthetic_samples(studio, seeds, sampler.crop_size, per_person=sampler.per_person)
+    return synthetic_samples(studio, seeds, sampler.crop_size, per_person=sampler.per_person, parts=sampler.parts)
 
 
 @cache
@@ -97,7 +100,9 @@ def open_cached_studio(face_model: str) -> Studio:
     return open_studio(face_model)
 
 
-def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open", per_person: int = 1) -> DataCard:
+def data_card(
+    crop_size: int = STORED_CROP_SIZE, face_model: str = "open", per_person: int = 1, parts: bool = False
+) -> DataCard:
     """What data of a ``SceneSampler`` are."""
     model = open_cached_studio(face_model).model
     several = f"; {per_person} pictures of each person" if per_person > 1 else ""
@@ -109,6 +114,7 @@ def data_card(crop_size: int = STORED_CROP_SIZE, face_model: str = "open", per_p
         face_model_edition=model.edition,
         layout=model.layout,
         source=f"pictures of the face model {model.name!r} drawn by facewright.synthetic; no photographs{several}",
+        parts=parts,
     )
 
 
@@ -150,12 +156,15 @@ class Window:
     size: int
 
 
-def synthetic_samples(studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1) -> list[TrainingSample]:
+def synthetic_samples(
+    studio: Studio, seeds: list[int], crop_size: int, *, per_person: int = 1, parts: bool = False
+) -> list[TrainingSample]:
     """Plan scenes, frame the faces by points that err as a detector's do, and draw the crops with their margin."""
     margin = round(crop_size * MARGIN_SHARE)
     framed = frame_people(studio, seeds, crop_size, per_person=per_person)
     window = Window((-float(margin), -float(margin)), 1.0, crop_size + 2 * margin)
     pictures = draw_windows(framed, [window] * len(seeds))
+    shown = window_parts(framed, [window] * len(seeds), pictures) if parts else [None] * len(seeds)
     truth = studio.model.layout.pack(framed.truth).numpy()
     unknown, no_weights = empty_points(468)
     return [
@@ -170,6 +179,7 @@ def synthetic_samples(studio: Studio, seeds: list[int], crop_size: int, *, per_p
             point_weights=no_weights if framed.points is None else np.ones(468, np.float32),
             truth=truth[i],
             person=plan.person,
+            parts=shown[i],
         )
         for i, plan in enumerate(framed.stage.plans)
     ]
@@ -263,6 +273,26 @@ def draw_windows(framed: Framed, windows: list[Window]) -> list[UInt8[ndarray, "
     return pictures
 
 
+def window_parts(
+    framed: Framed, windows: list[Window], pictures: list[UInt8[ndarray, "W W 3"]]
+) -> list[UInt8[ndarray, "W W 4"]]:
+    """Shares, 0..255, of ``records.PARTS`` in the pixels of ``draw_windows``; zeros where the pictures show nothing."""
+    cameras = [
+        _window_camera(plan.camera, window, float(step), start)[0]
+        for plan, window, step, start in zip(framed.stage.plans, windows, framed.steps, framed.starts, strict=True)
+    ]
+    shown = []
+    drawn = draw_parts(framed.stage, cameras)
+    for plan, camera, window, shares, picture in zip(
+        framed.stage.plans, cameras, windows, drawn, pictures, strict=True
+    ):
+        levels = _inside_photo((255.0 * shares + 0.5).astype(np.uint8), plan.camera, camera)
+        if len(levels) != window.size:
+            levels = cv2.resize(levels, (window.size, window.size), interpolation=cv2.INTER_LINEAR)
+        shown.append(levels * picture.any(-1, keepdims=True))
+    return shown
+
+
 def _window_camera(photo: Camera, window: Window, step: float, start: Float[ndarray, "2"]) -> tuple[Camera, int]:
     """The camera that draws a window, and how many pixels it draws along its side."""
     pitch = window.pitch * step
@@ -273,7 +303,7 @@ def _window_camera(photo: Camera, window: Window, step: float, start: Float[ndar
     return window_camera(photo, left, top, size / (window.size * pitch), size, size), size
 
 
-def _inside_photo(picture: UInt8[ndarray, "H W 3"], photo: Camera, drawn: Camera) -> UInt8[ndarray, "H W 3"]:
+def _inside_photo(picture: UInt8[ndarray, "H W C"], photo: Camera, drawn: Camera) -> UInt8[ndarray, "H W C"]:
     """Black where there is no photo."""
     scale = float(drawn.focal_px[0] / photo.focal_px[0])
     first = [float(drawn.cx[0]) + 0.5 - scale * (float(photo.cx[0]) + 0.5)]

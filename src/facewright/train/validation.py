@@ -59,7 +59,13 @@ class Validation:
         self.course, self.count = course, min(batches, -(-faces // size))
         crop_size = course.needs.crop_size
         self.stream = BatchStream(
-            datasets, batch_size=size, crop_size=crop_size, layout=layout, jitter=NO_JITTER, together=together
+            datasets,
+            batch_size=size,
+            crop_size=crop_size,
+            layout=layout,
+            jitter=NO_JITTER,
+            together=together,
+            view=course.needs.view,
         )
 
     def batches(self) -> Iterator[TrainingBatch]:

@@ -65,6 +65,51 @@ class TrainSynthesize:
 
 
 @dataclass(frozen=True)
+class TrainPrepareFitted:
+    """Pictures of 300W-LP, with the coefficients in the .mat beside each, to training data of position maps.
+
+    Killed, the same command goes on where it was.
+    """
+
+    photos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of pictures (with their subfolders), a .mat of the same name beside each."""
+    out: Path
+    """Folder of the data."""
+    face_model: str
+    """Face model of the files: what ``facewright model import bfm-face3d`` writes."""
+    pixel_origin: Literal["exact", "face3d"] = "exact"
+    """Where the files' pixels are: as MATLAB counts them, or a pixel to the right and above, as in published labels."""
+    workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
+    """Processes."""
+    crop_size: int = bounded(256, least=32, most=MOST_CROP_SIZE)
+    """Side of the stored crops, px."""
+    retry_failed: bool = False
+    """Try again what failed in an earlier run of this command."""
+
+    def run(self) -> int:
+        """Make the data."""
+        from facewright.train.lp300 import FittedSampler, fitted_card  # takes its time to load
+
+        if not self.photos:
+            raise CommandError("expected one or more folders of pictures, received none")
+        folder = open_photo_folders(self.photos)
+        sampler = FittedSampler(folder.root, self.face_model, self.crop_size, self.pixel_origin)
+        card = fitted_card(sampler)
+        with progress_bar("prepare") as progress:
+            report = make_data(
+                self.out,
+                card,
+                folder.names,
+                sampler,
+                workers=self.workers,
+                shard_size=PHOTOS_PER_SHARD,
+                retry_failed=self.retry_failed,
+                progress=progress,
+            )
+        return _finish(report, self.out)
+
+
+@dataclass(frozen=True)
 class TrainPrepare:
     """Photographs to training data: find faces, lift their points, cut them out, leave out what is no good.
 

@@ -7,6 +7,7 @@ its maps, and what was learnt from them, lie a pixel to the right of the picture
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facewright.align.square import Square
+from facewright.align.square import WEAK_DISTANCE_DM, Square, crop_square
 from facewright.errors import TrainingDataError
-from facewright.records import TensorRecord
+from facewright.geometry.five_points import five_from_68
+from facewright.geometry.frames import CAMERA_DISTANCE_DM
+from facewright.geometry.rotations import angles_from_rotation
+from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel
+from facewright.morphable.readers.bfm_face3d import DEVIATIONS
+from facewright.morphable.readers.frame import source_from_model
+from facewright.photo import read_photo
+from facewright.records import FaceCoefficients, TensorRecord
+from facewright.regress.prnet import SQUARE_CROPS
+from facewright.train.samples import MARGIN_SHARE, DataCard, TrainingSample, empty_points
 from facewright.untrusted import read_mat, reading
 
 PixelOrigin = Literal["exact", "face3d"]
@@ -135,3 +146,147 @@ def points_in_square(points_px: Float[Tensor, "V 3"], square: Square, size: int 
     corner = points_px.new_tensor([square.x - square.side / 2, square.y - square.side / 2, 0.0])
     placed = (points_px - corner) / step
     return torch.cat([placed[:, :2], placed[:, 2:] - placed[:, 2].min()], -1)
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """The face model of the files, as ``facewright model import bfm-face3d`` writes it.
+
+    Attributes:
+        model: with landmarks.
+        id_std: deviations of its identity modes; the files' coefficients are multiplied by them.
+        exp_std: of its expression modes.
+    """
+
+    model: FaceModel
+    id_std: Float[Tensor, " Kid"]
+    exp_std: Float[Tensor, " Kexp"]
+
+    @classmethod
+    def of(cls, model: FaceModel) -> "FittedModel":
+        """What a face model knows of how it was made.
+
+        Raises:
+            TrainingDataError: it was not imported by ``bfm-face3d``.
+        """
+        stds = model.metadata.get(DEVIATIONS)
+        if not isinstance(stds, dict) or model.annotations.ibug68 is None:
+            raise TrainingDataError(
+                f"expected the face model of 300W-LP, whose modes' deviations are known, received {model.name!r}; "
+                "import face3d's BFM.mat with 'facewright model import bfm-face3d'"
+            )
+        id_std, exp_std = (torch.tensor(stds[name], dtype=torch.float64) for name in ("id", "exp"))
+        if (len(id_std), len(exp_std)) != (model.layout.id, model.layout.exp):
+            raise TrainingDataError(
+                f"{model.name!r} has {model.layout.id} identity and {model.layout.exp} expression modes and deviations "
+                f"of {len(id_std)} and {len(exp_std)}; import it again"
+            )
+        return cls(model, id_std, exp_std)
+
+    def coefficients(self, face: FittedFace) -> tuple[Float[Tensor, "1 Kid"], Float[Tensor, "1 Kexp"]]:
+        """Identity and expression in our unit.
+
+        Raises:
+            TrainingDataError: the file has other numbers of them.
+        """
+        received, expected = (len(face.shape), len(face.exp)), (len(self.id_std), len(self.exp_std))
+        if received != expected:
+            raise TrainingDataError(
+                f"expected {expected[0]} shape and {expected[1]} expression coefficients, received {received[0]} and "
+                f"{received[1]}; take the model that the files were fitted with (199 and 29)"
+            )
+        return (face.shape / self.id_std)[None].float(), (face.exp / self.exp_std)[None].float()
+
+    def landmarks_px(self, face: FittedFace, height: int, origin: PixelOrigin) -> Float[Tensor, "68 3"]:
+        """iBUG-68 in the picture: column, row and depth toward the camera, px."""
+        ids, (identity, exp) = self.model.annotations.ibug68, self.coefficients(face)
+        points = self.model.shape(identity, exp)[0, ids].double().numpy()
+        marks = torch.from_numpy(source_from_model(points, self.model.metadata))
+        none = marks.new_zeros(68, 3, 0)
+        bare = FittedFace(none[0, 0], none[0, 0], face.angles, face.translation, face.scale)
+        return fitted_points(bare, FittedBasis(marks, none, none), height, origin=origin)
+
+
+@dataclass(frozen=True)
+class FittedSampler:
+    """Makes the sample of one picture of 300W-LP, in any process.
+
+    Attributes:
+        root: folder that names are relative to; beside each picture lies its ``.mat``.
+        face_model: file of the face model.
+        crop_size: side of the stored crops, px.
+        origin: where the files' pixels are.
+    """
+
+    root: Path
+    face_model: str
+    crop_size: int = 256
+    origin: PixelOrigin = "exact"
+
+    def __call__(self, name: str) -> list[TrainingSample]:
+        """The face of a picture, in the published square.
+
+        Raises:
+            PhotoError: the picture cannot be read.
+            TrainingDataError: its ``.mat`` is missing, malformed, or of another model.
+        """
+        fitted = _fitted_model(self.face_model)
+        photo, file = read_photo(self.root / name), (self.root / name).with_suffix(".mat")
+        if not file.is_file():
+            raise TrainingDataError(f"expected {file.name} beside the picture, found none; leave the picture out")
+        face = read_300wlp(file)
+        marks = fitted.landmarks_px(face, photo.height, self.origin)
+        square, margin = training_square(marks), round(self.crop_size * MARGIN_SHARE)
+        step = square.side / (self.crop_size - 1)
+        window = Square(square.x, square.y, square.side + 2 * margin * step)
+        seen = crop_square(photo, window, five_from_68(marks[:, :2]).float(), size=self.crop_size + 2 * margin)
+        corner = marks.new_tensor([square.x - square.side / 2, square.y - square.side / 2])
+        identity, exp = fitted.coefficients(face)
+        tex = fitted.model.layout.tex
+        truth = FaceCoefficients(
+            identity,
+            exp,
+            torch.zeros(1, tex),
+            angles_from_rotation(rotation_3ddfa(face.angles)[None]).float(),
+            torch.zeros(1, 9, 3),
+            torch.tensor([[0.0, 0.0, CAMERA_DISTANCE_DM - WEAK_DISTANCE_DM]]),
+        )
+        pixels = (seen.crop.permute(1, 2, 0) * 255.0).round().clamp(0, 255).to(torch.uint8).numpy()
+        return [
+            TrainingSample(
+                name,
+                np.ascontiguousarray(pixels),
+                np.zeros(pixels.shape[:2], np.uint8),
+                margin,
+                ((marks[:, :2] - corner) / step).float().numpy(),
+                np.ones(68, np.float32),
+                *empty_points(468),
+                fitted.model.layout.pack(truth)[0].numpy(),
+            )
+        ]
+
+
+def fitted_card(sampler: FittedSampler) -> DataCard:
+    """What data of a ``FittedSampler`` are. Their truth would not hold in mirrored pictures: 300W-LP brings its own.
+
+    Raises:
+        AssetNotFoundError, FaceModelError: of the face model.
+        TrainingDataError: it is another one than that of the files.
+    """
+    model = _fitted_model(sampler.face_model).model
+    return DataCard(
+        "synthetic",
+        sampler.crop_size,
+        round(sampler.crop_size * MARGIN_SHARE),
+        template=SQUARE_CROPS,
+        face_model=model.name,
+        face_model_edition=model.edition,
+        layout=model.layout,
+        source=f"pictures and fitted coefficients of 300W-LP, pixels counted {sampler.origin}",
+    )
+
+
+@cache
+def _fitted_model(face_model: str) -> FittedModel:
+    """Loaded once a process."""
+    return FittedModel.of(load_face_model(face_model))

@@ -7,13 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facewright.geometry.frames import crop_camera, pose_points
-from facewright.geometry.map_pose import map_of_world
+from facewright.geometry.map_pose import UPRIGHT, map_of_world
 from facewright.geometry.similarity import similarity_from_points
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.uv import MapSurface
 from facewright.records import FaceCoefficients, TensorRecord
 
 LANDMARKS = 68
+WEAK_DM = 500.0
+"""Heads farther away than this are those of 300W-LP: they are seen in weak perspective, exactly."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class MapTruth(TensorRecord):
         shape = shape + torch.einsum("vck,bk->bvc", self.exp_basis, truth.exp)
         world = pose_points(shape, truth.angles, truth.translation)
         told = map_of_world(world, crop_camera(size=crop_size, like=world))
+        upright = world.new_tensor(UPRIGHT)
+        weak = upright * (world - truth.translation[:, None])
+        told = torch.where((truth.translation[:, 2] < -WEAK_DM)[:, None, None], weak, told)
         scale, rotation, shift = similarity_from_points(told[:, -LANDMARKS:, :2], landmarks.to(told))
         told = told[:, :-LANDMARKS]
         flat = scale[:, None, None] * told[..., :2] @ rotation.transpose(1, 2) + shift[:, None]

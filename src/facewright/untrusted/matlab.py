@@ -21,12 +21,13 @@ Read = Callable[[int], bytes]
 
 _HEADER_BYTES = 128
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _NUMERIC = 1, range(6, 16)
+_CELL, _STRUCTURE, _NUMERIC = 1, 2, range(6, 16)
 _COMPLEX = 0x0800
 _DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 """Number of a data type -> numpy. MATLAB keeps whole numbers in the smallest type that holds them."""
 
 _MOST_NAME, _MOST_AXES, _MOST_CELLS = 255, 8, 1000
+_MOST_MEMBERS = 200
 _PIECE = 1 << 20
 
 
@@ -35,7 +36,8 @@ class MatContents:
     """What was found.
 
     Attributes:
-        arrays: the variables that were asked for, as far as there are any; cells as object arrays of arrays.
+        arrays: the variables that were asked for, as far as there are any; cells as object arrays of arrays, of a
+            structure its members, each by the names of both with a dot between.
         names: of all variables.
     """
 
@@ -99,7 +101,10 @@ def _read_variables(file: BufferedIOBase, order: str, names: Collection[str] | N
         matrix = _Matrix(read, order, allowance)
         found.append(matrix.name)
         if names is None or matrix.name in names:
-            arrays[matrix.name] = matrix.numbers()
+            if matrix.is_structure:
+                arrays |= {f"{matrix.name}.{member}": array for member, array in matrix.members().items()}
+            else:
+                arrays[matrix.name] = matrix.numbers()
             allowance = matrix.allowance
             if inflating is not None:
                 inflating.finish()
@@ -190,6 +195,23 @@ class _Matrix:
         self.shape = struct.unpack(f"{order}{len(dims) // 4}i", dims)
         self.name = self._content(1, most=_MOST_NAME).decode("latin1")
 
+    @property
+    def is_structure(self) -> bool:
+        """Whether it has members instead of numbers."""
+        return self._flags & 0xFF == _STRUCTURE and not self._is_cell
+
+    def members(self) -> dict[str, np.ndarray]:
+        """The data of a single structure of numbers."""
+        (length,) = struct.unpack(self._order + "i", self._content(5, most=4))
+        names = self._content(1, most=_MOST_NAME * _MOST_MEMBERS)
+        if self.shape != (1, 1) or not 0 < length <= _MOST_NAME or len(names) % length:
+            raise ValueError(f"variable {self.name!r} is an array of structures of shape {self.shape}; one is wanted")
+        found = {}
+        for start in range(0, len(names), length):
+            name = names[start : start + length].split(b"\0")[0].decode("latin1")
+            found[name] = self._inner("a member", name)
+        return found
+
     def numbers(self) -> np.ndarray:
         """The data."""
         kind = self._flags & 0xFF
@@ -218,13 +240,17 @@ class _Matrix:
             raise ValueError(f"variable {self.name!r} has {count} cells")
         cells = np.full(count, None, object)
         for i in range(count):
-            kind, size, _ = _tag(self._read, self._order)
-            if kind != _MATRIX or not size:
-                raise ValueError(f"variable {self.name!r} holds a cell of type {kind} and {size} bytes")
-            inner = _Matrix(self._read, self._order, self.allowance, is_cell=True)
-            cells[i] = inner.numbers()
-            self.allowance = inner.allowance
+            cells[i] = self._inner("a cell", str(i))
         return cells.reshape(self.shape, order="F")
+
+    def _inner(self, what: str, name: str) -> np.ndarray:
+        kind, size, _ = _tag(self._read, self._order)
+        if kind != _MATRIX or not size:
+            raise ValueError(f"variable {self.name!r} holds {what} {name} of type {kind} and {size} bytes")
+        inner = _Matrix(self._read, self._order, self.allowance, is_cell=True)
+        numbers = inner.numbers()
+        self.allowance = inner.allowance
+        return numbers
 
     def _content(self, wanted: int, most: int) -> bytes:
         kind, size, small = _tag(self._read, self._order)

@@ -12,6 +12,7 @@ from typing import Any
 
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.readers.bfm2009 import Bfm2009Arguments, import_bfm2009
+from facewright.morphable.readers.bfm_face3d import BfmFace3dArguments, import_bfm_face3d
 from facewright.morphable.readers.bfm_front import BfmFrontArguments, import_bfm_front
 from facewright.morphable.readers.bfm_h5 import Bfm2017Arguments, Bfm2019Arguments, import_bfm_h5
 from facewright.morphable.readers.flame import FlameArguments, import_flame
@@ -25,6 +26,7 @@ __all__ = ["KINDS", "ImportArguments", "ImportReport", "MissingPart", "ModelKind
 ImportArguments = (
     Bfm2009Arguments
     | BfmFrontArguments
+    | BfmFace3dArguments
     | Bfm2017Arguments
     | Bfm2019Arguments
     | FlameArguments
@@ -50,6 +52,7 @@ class ModelKind:
 KINDS: dict[str, ModelKind] = {
     "bfm2009": ModelKind(Bfm2009Arguments, import_bfm2009),
     "bfm-front": ModelKind(BfmFrontArguments, import_bfm_front),
+    "bfm-face3d": ModelKind(BfmFace3dArguments, import_bfm_face3d),
     "bfm2017": ModelKind(Bfm2017Arguments, partial(import_bfm_h5, year="2017")),
     "bfm2019": ModelKind(Bfm2019Arguments, partial(import_bfm_h5, year="2019")),
     "flame": ModelKind(FlameArguments, import_flame),

@@ -202,6 +202,29 @@ def packed(element: bytes, zeros: int = 0) -> bytes:
 DOUBLE = struct.pack("<II", 9, 8)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_structure_of_numbers(compressed: bool, tmp_path: Path) -> None:
+    """Its members, by both names; of what else it may hold or be, nothing."""
+    members = {"mean": np.arange(6.0).reshape(2, 3), "triangles": np.eye(3, dtype=np.int32), "one": 7.0}
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"model": members, "after": np.eye(2)}, do_compression=compressed)
+    found = read_mat(path)
+    assert found.keys() == {"model.mean", "model.triangles", "model.one", "after"}
+    for name, value in members.items():
+        np.testing.assert_array_equal(found[f"model.{name}"], np.atleast_2d(value))
+    assert read_mat(path, ["after"]).keys() == {"after"}
+    several = np.zeros((1, 2), [("mean", object)])
+    several["mean"] = [[np.eye(2), np.eye(2)]]
+    for value, says in (
+        ({"name": "text"}, "plain numbers"),
+        (several, "array of structures"),
+        ({"a": {"b": 1}}, "plain numbers"),
+    ):
+        scipy.io.savemat(path, {"model": value}, do_compression=compressed)
+        with pytest.raises(ValueError, match=says):
+            read_mat(path)
+
+
 def test_the_writer_of_matrices_writes_sound_ones(tmp_path: Path) -> None:
     element = matrix(b"x", (1, 1), DOUBLE, struct.pack("<d", 2.5))
     (tmp_path / "a.mat").write_bytes(mat(element, packed(element.replace(b"x\0", b"y\0"))))
@@ -227,7 +250,8 @@ def test_the_writer_of_matrices_writes_sound_ones(tmp_path: Path) -> None:
         (lambda: packed(matrix(b"x", (1, 1), DOUBLE, bytes(8)))[:-4] + b"sums", "incorrect data check"),
         (lambda: packed(matrix(b"x", (10**6, 1), DOUBLE, kind=1)), "1000000 cells"),
         (lambda: packed(matrix(b"x", (1, 1), matrix(b"", (1, 1), DOUBLE, kind=1), kind=1)), "class 1"),
-        (lambda: packed(matrix(b"x", (1, 1), DOUBLE, kind=2)), "class 2"),
+        (lambda: packed(matrix(b"x", (1, 1), DOUBLE, kind=2)), "header holds 8 bytes of type 9"),
+        (lambda: packed(matrix(b"x", (1, 1), DOUBLE, kind=3)), "class 3"),
         (lambda: packed(matrix(b"x", (1, 1), DOUBLE, kind=4)), "class 4"),
         (lambda: packed(matrix(b"x", (1, 1), DOUBLE, bytes(8), kind=6 | 0x800)), "complex"),
         (lambda: matrix(b"x", (1, 1), DOUBLE, bytes(8))[:-1], "at byte 128"),

@@ -2,7 +2,7 @@
 
 The texture of the source is laid on the target's mesh, brought to the light that the target is in, drawn in its place
 and blended by its gradients (Perez 2003). Shape, pose and expression stay the target's; pixels outside of the face stay
-as they are, to the byte.
+as they are, to the byte; so do those on it that show what stands before it, as glasses and hair.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from torch import Tensor
 from facewright.errors import ReconstructionError
 from facewright.geometry.frames import project_points, window_camera
 from facewright.pipeline.face import FaceInPhoto
+from facewright.pipeline.parts import own_share
 from facewright.pipeline.texture import face_texture
 from facewright.records import Camera
 from facewright.render.completion import extend
@@ -48,6 +49,8 @@ MOST_OFFSET = 0.06
 """Most that the colours at the rim may differ from their median and still be taken for light, sRGB-coded."""
 TONE_CELLS = 10
 """How finely the light of two faces is compared: cells across a texture."""
+OWN = 0.5
+"""Least sureness with which a pixel is the target's face itself for it to be changed."""
 DETAIL = (0.5, 1.0)
 """How much weaker details may become."""
 
@@ -110,7 +113,7 @@ def swap_face(
         layers = torch.cat([looks, chosen[None].to(looks)])
         drawn, covered = render_texture(layers, target.mesh_world, camera)
     inside = covered.cpu().numpy() & (drawn[3] > 0.5).cpu().numpy()
-    inside = _without_rim(inside, covered.cpu().numpy(), target)
+    inside = _without_rim(inside, covered.cpu().numpy(), target) & _own_pixels(target, left, top, camera)
     if not inside.any():
         raise ReconstructionError(
             f"expected a face whose {settings.part} is seen in the photo, received one that shows nothing of it"
@@ -268,3 +271,12 @@ def _without_rim(
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     solid = cv2.erode(covered.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return inside & (solid > 0)
+
+
+def _own_pixels(face: FaceInPhoto, left: int, top: int, camera: Camera) -> Bool[ndarray, "H W"]:
+    """The pixels of a window that show the face itself, not what stands before it."""
+    if face.parts is None:
+        return np.ones((camera.height, camera.width), bool)
+    rows, columns = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
+    places = torch.stack([columns + left, rows + top], -1).view(-1, 2).to(face.parts.shares)
+    return (own_share(face.parts, places) > OWN).view(camera.height, camera.width).cpu().numpy()

@@ -12,6 +12,7 @@ from facewright.errors import ReconstructionError
 from facewright.geometry.frames import clip_from_world
 from facewright.geometry.pose import photo_points, posed_mesh
 from facewright.morphable.linear import FaceModel, MorphableFace
+from facewright.pipeline.parts import find_parts
 from facewright.records import (
     AlignedFace,
     Camera,
@@ -19,6 +20,7 @@ from facewright.records import (
     FaceCoefficients,
     FaceDetection,
     FaceMesh,
+    FaceParts,
     LandmarkBelief,
     Photo,
     Pose,
@@ -139,6 +141,13 @@ class FaceInPhoto(TensorRecord):
         size = (max(1, round(camera.height * shrink)), max(1, round(camera.width * shrink)))
         with torch.no_grad():
             return vertex_visibility(clip_from_world(self.mesh_world.vertices, camera), self.topology.faces, size)[0]
+
+    @cached_property
+    def parts(self) -> FaceParts | None:
+        """What the photo shows around the face: the head itself, hair, things; None where its points say too little."""
+        known = self.topology.annotations.ibug68 is not None
+        with torch.no_grad():
+            return find_parts(self.photo, self.five_points if known else self.detection.five)
 
     def _morphable(self) -> MorphableFace:
         if self.morphable is None:

@@ -1,5 +1,7 @@
 """The texture of a reconstruction: what the photo shows, completed from the mirrored side and the model's albedo."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,7 +10,8 @@ from facewright.geometry.color import display_from_albedo
 from facewright.geometry.frames import project_points, window_camera
 from facewright.geometry.pixels import reduced_part
 from facewright.pipeline.face import FaceInPhoto
-from facewright.records import Camera, FaceMesh, Topology
+from facewright.pipeline.parts import own_share
+from facewright.records import Camera, FaceMesh, Topology, VisibilityMap
 from facewright.render.completion import TRUSTED, complete_texture, guess_texture, mirror_texels
 from facewright.render.interpolation import SurfaceSamples
 from facewright.render.lighting import sh_shading
@@ -23,6 +26,12 @@ LARGEST_KEPT_PX = 2048
 """Size of an atlas that is kept for other faces: 140 MB."""
 BORDER_PX = 8
 """What is read of the photo around the face."""
+PARTS_PX = 512
+"""Largest atlas that is asked what its texels show: the network that says it sees no finer."""
+SCALP_PX = 256
+"""Size of the atlas that the scalp is completed in."""
+SCALP = "scalp"
+"""Region of face models on which hair is at home."""
 
 
 def lit_vertex_colors(mesh_world: FaceMesh, sh: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B V 3"]:
@@ -72,12 +81,88 @@ def face_texture(
     texture, visibility = bake_texture(
         part, mesh.vertices[0], mesh.normals[0], camera, mesh.faces, mesh.uv, mesh.faces_uv, size, samples=samples
     )
+    visibility = own_visibility(face, visibility)
     if not complete:
         seen = texture.clamp(0.0, 1.0) * (visibility.confidence > TRUSTED[0])
         return seen, texture_at_vertices(seen, mesh)
     fallback = guess_texture(mesh, face.sh, visibility, samples=samples)
-    completed = complete_texture(texture, visibility, fallback, mirror_uv=partners).clamp(0.0, 1.0)
+    completed = complete_head(face, texture, visibility, fallback, partners).clamp(0.0, 1.0)
     return completed, texture_at_vertices(completed, mesh)
+
+
+def complete_head(
+    face: FaceInPhoto,
+    texture: Float[Tensor, "3 S S"],
+    visibility: VisibilityMap,
+    fallback: Float[Tensor, "3 S S"],
+    partners: Float[Tensor, "S S 2"] | None,
+) -> Float[Tensor, "3 S S"]:
+    """``complete_texture`` in which scalp and skin lend each other nothing: no hair is smeared over ears and temples.
+
+    The scalp is completed in coarser texels: what is seen of it stays as sharp as it is.
+
+    Args:
+        face: whose texture it is.
+        texture: as the photo shows it.
+        visibility: of its texels.
+        fallback: as the model expects it.
+        partners: of the texels in the mirror.
+    """
+    scalp = scalp_texels(face, visibility.confidence.shape[0])
+    if scalp is None or face.parts is None:
+        return complete_texture(texture, visibility, fallback, mirror_uv=partners)
+    skin = replace(visibility, confidence=visibility.confidence * (1.0 - scalp))
+    completed = complete_texture(texture, skin, fallback, mirror_uv=partners)
+    coarse = max(1, scalp.shape[-1] // SCALP_PX)
+
+    def reduced(picture: Float[Tensor, "C S S"]) -> Float[Tensor, "C s s"]:
+        return torch.nn.functional.avg_pool2d(picture[None], coarse)[0]
+
+    hairy = VisibilityMap(
+        reduced((visibility.confidence * (scalp > 0.5))[None])[0],
+        reduced(visibility.covered[None].to(texture))[0] > 0.5,
+    )
+    mirrored = None if partners is None else partners[coarse // 2 :: coarse, coarse // 2 :: coarse]
+    filled = complete_texture(reduced(texture), hairy, reduced(fallback), mirror_uv=mirrored)
+    filled = torch.nn.functional.interpolate(
+        filled[None], size=tuple(scalp.shape), mode="bilinear", align_corners=False
+    )[0]
+    low, high = TRUSTED
+    shown = ((visibility.confidence - low) / (high - low)).clamp(0.0, 1.0)
+    above = torch.lerp(filled, texture, shown * shown * (3.0 - 2.0 * shown))
+    return torch.lerp(completed, above, scalp)
+
+
+def scalp_texels(face: FaceInPhoto, size: int) -> Float[Tensor, "S S"] | None:
+    """How far each texel is on the scalp, 0..1; None of meshes that do not know theirs."""
+    scalp = face.topology.annotations.regions.get(SCALP)
+    if scalp is None:
+        return None
+
+    def made() -> Float[Tensor, "S S"]:
+        samples, _ = texture_atlas(face.topology, size)
+        return samples.put(samples.take(scalp[None, :, None]))[0, 0]
+
+    return face.topology.once(("scalp", size), made) if size <= LARGEST_KEPT_PX else made()
+
+
+def own_visibility(face: FaceInPhoto, visibility: VisibilityMap) -> VisibilityMap:
+    """The visibility of a baked texture without what is not the face's: glasses, hands, hats, hair off the scalp."""
+    parts, mesh, size = face.parts, face.mesh_world, visibility.confidence.shape[0]
+    if parts is None:
+        return visibility
+    samples, _ = texture_atlas(face.topology, min(size, PARTS_PX))
+    scalp = face.topology.annotations.regions.get(SCALP)
+    places = project_points(mesh.vertices, face.camera)[0, :, :2]
+    values = samples.take(
+        torch.cat([places, places.new_zeros(len(places), 1) if scalp is None else scalp[:, None]], 1)[None]
+    )
+    own = own_share(parts, values[:, :2], values[:, 2])
+    # where no texel is: as if it were seen, so that nothing fades toward the charts' borders
+    share = 1.0 - samples.put(1.0 - own[:, None])
+    if share.shape[-1] != size:
+        share = torch.nn.functional.interpolate(share, size=(size, size), mode="bilinear", align_corners=False)
+    return replace(visibility, confidence=visibility.confidence * share[0, 0])
 
 
 def texture_atlas(topology: Topology, size: int) -> tuple[SurfaceSamples, Float[Tensor, "S S 2"] | None]:

@@ -24,6 +24,8 @@ from facewright.train.settings import DataSettings, OptimizerSettings, TrainSett
 PAINT = ((0.15, 0.15, 0.2), (0.3, 0.85, 0.5), (0.35, 0.5, 1.0), (1.0, 0.4, 0.3))
 """Colour of each part in previews."""
 SMALLEST_CROP = 67
+EDGE_PX, EDGE_WEIGHT = 2, 2.0
+"""How near to a head's edge pixels count more, and by how much."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,14 @@ class ParsingCourse(Course):
         return (shares.clamp_min(1e-6).log(),)
 
     def losses(self, answer: tuple[Tensor, ...], batch: TrainingBatch) -> Losses:
-        """Cross entropy with the shares, and one minus the soft intersection over union of the head."""
+        """Cross entropy with the shares, most at the head's edges, and one minus the soft intersection over union of the head."""
         (logits,) = answer
         assert batch.parts is not None
         true = batch.parts.to(logits.device).float()
         known = true.sum(1).clamp_max(1.0)
-        entropy = -(true * logits.float().log_softmax(1)).sum(1)
-        per_picture = entropy.sum((1, 2)) / known.sum((1, 2)).clamp_min(1.0)
+        weight = known * (1.0 + EDGE_WEIGHT * _edges(true[:, 1:2]))
+        entropy = -(true * logits.float().log_softmax(1)).sum(1) * weight
+        per_picture = entropy.sum((1, 2)) / weight.sum((1, 2)).clamp_min(1.0)
         head, wanted = logits.float().softmax(1)[:, 1] * known, true[:, 1]
         both = (head * wanted).sum((1, 2))
         missed = 1.0 - (both + 1.0) / ((head + wanted).sum((1, 2)) - both + 1.0)
@@ -129,6 +132,13 @@ class ParsingCourse(Course):
                 ("true", painted(crop, batch.parts[k].cpu())),
             ]
         return contact_sheet(tiles, heading=heading, columns=6, tile_px=2 * batch.crops.shape[-1])
+
+
+def _edges(head: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B S S"]:
+    """1 within ``EDGE_PX`` of where a head begins or ends, else 0: thin things, as rims, are nothing but edges."""
+    side = 2 * EDGE_PX + 1
+    most, least = (F.max_pool2d(part, side, 1, EDGE_PX) for part in (head, -head))
+    return (most + least > 0.5).to(head)[:, 0]
 
 
 def painted(crop: Float[Tensor, "3 S S"], shares: Float[Tensor, "4 S S"]) -> Float[Tensor, "3 S S"]:

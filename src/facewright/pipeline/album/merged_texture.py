@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facewright.geometry.color import albedo_from_display, display_from_albedo
 from facewright.pipeline.face import FaceInPhoto
-from facewright.pipeline.texture import part_around, texture_at_vertices, texture_atlas
+from facewright.pipeline.texture import own_visibility, part_around, texture_at_vertices, texture_atlas
 from facewright.records import AlbedoSpace, FaceMesh, Topology, VisibilityMap
 from facewright.render.completion import TRUSTED, complete_texture
 from facewright.render.lighting import sh_shading
@@ -110,6 +110,7 @@ class TextureMerger:
             self.size,
             samples=self._samples,
         )
+        visibility = own_visibility(face, visibility)
         seen = torch.where(visibility.confidence > TRUSTED[0], visibility.confidence, 0.0)
         albedo = self._unlit(read, world, face.sh, seen)
         weight = seen * max(sharpness, 1e-4) * self._agreement(albedo)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from facewright import errors
 from facewright.errors import FacewrightError
@@ -28,6 +28,7 @@ Head = dict[str, Any]
 """The JSON-able part of an answer."""
 
 
+@runtime_checkable
 class Work(Protocol):
     """What a process does, once it is loaded."""
 

@@ -70,6 +70,12 @@ def _evaluate(given: Sequence[str]) -> Any:
     return Evaluate
 
 
+def _batch(given: Sequence[str]) -> Any:
+    from facewright.cli.batch import Batch
+
+    return Batch
+
+
 def _serve(given: Sequence[str]) -> Any:
     from facewright.cli.serve import Serve
 
@@ -108,6 +114,7 @@ COMMANDS: dict[str, Command] = {
         "Measure a method as the benchmarks do, with intervals, the mean head and published figures beside it.",
         _evaluate,
     ),
+    "batch": Command("Turn very many photographs into a table of 3D faces.", _batch),
     "serve": Command("Answer pictures with 3D faces over HTTP.", _serve),
     "train": Command("Make training data, train networks on it.", _train),
     "model": Command("Face models: import them, look inside, draw samples, fit them to scans.", _model),

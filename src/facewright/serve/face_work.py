@@ -16,9 +16,10 @@ from facewright.export.json import json_bytes
 from facewright.files import zipped
 from facewright.photo import read_photo
 from facewright.pipeline.coefficient_files import coefficients_of_document
-from facewright.pipeline.flow import FacesChoice, Failure, Reconstructor, load_reconstructor
+from facewright.pipeline.flow import Failure, Reconstructor, load_reconstructor
 from facewright.pipeline.outputs import FaceFiles, OutputOptions, document, encoded_outputs
 from facewright.pipeline.reconstruction import Reconstruction
+from facewright.pipeline.together import Found, found_in_each
 from facewright.records import FaceCoefficients, Photo
 from facewright.serve.jobs import MEDIA, EditJob, FacesJob
 from facewright.workers import Head
@@ -75,24 +76,10 @@ class FaceWork:
     def _answers(self, read: dict[int, tuple[FacesJob, Photo]]) -> Iterator[tuple[int, Head, bytes]]:
         for choice in ("all", "largest"):
             some = {number: photo for number, (job, photo) in read.items() if job.faces == choice}
-            for number, found in self._found(some, choice):
+            each = found_in_each(self.flow, list(some.values()), faces=choice)
+            for number, found in zip(some, each, strict=True):
                 job = read[number][0]
                 yield number, *_told(lambda found=found, job=job: _answer(found, job))
-
-    def _found(self, photos: dict[int, Photo], faces: FacesChoice) -> Iterator[tuple[int, Any]]:
-        """What is in each photo: faces and failures, or what nobody foresaw."""
-        try:
-            results = self.flow.faces_in_batch(list(photos.values()), faces=faces)
-        except Exception as error:  # noqa: BLE001 - told below, for each picture
-            if len(photos) == 1:
-                yield next(iter(photos)), error
-                return
-            log.warning("a batch fails (%s); its pictures are tried one by one", type(error).__name__)
-            for number, photo in photos.items():
-                yield from self._found({number: photo}, faces)
-            return
-        for place, number in enumerate(photos):
-            yield number, [result for result in results if result.input == place]
 
     def _edited(self, job: EditJob) -> Answer:
         model, wish = self.flow.face_model, job.wish
@@ -135,7 +122,7 @@ def load_face_work(*, most_pixels: int, **settings: Any) -> FaceWork:
     return FaceWork(load_reconstructor(**settings), most_pixels)
 
 
-def _answer(results: list[Reconstruction | Failure] | Exception, job: FacesJob) -> Answer:
+def _answer(results: Found | Exception, job: FacesJob) -> Answer:
     if isinstance(results, Exception):
         raise results
     found = [result for result in results if isinstance(result, Reconstruction)]

@@ -12,15 +12,17 @@ pytest.importorskip("pyarrow", reason="the extra scale is not installed")
 
 from facewright.assets import embedded_path
 from facewright.detect import load_face_detector
-from facewright.morphable.container import load_face_model
+from facewright.morphable.linear import FaceModel
 from facewright.photo import read_photo
 from facewright.pipeline.fingerprint import fingerprint
-from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.pipeline.flow import Reconstructor
 from facewright.pipeline.outputs import OutputOptions
+from facewright.regress.rnet import RNet
 from facewright.scale.jobs import PhotoJob
 from facewright.scale.photo_work import PhotoWork, face_row
 from facewright.scale.rows import table_of, unpacked
 from facewright.scale.sources import Entry
+from tests.pipeline.flows import rnet_flow
 from tests.toy_method import ToyEstimator, toy_mesh
 
 
@@ -58,11 +60,11 @@ def test_rows_say_what_the_flow_says_and_what_is_known_is_skipped(flow: Reconstr
     assert "kept" not in changed[1]
 
 
-def test_coefficients_are_columns_where_the_method_has_them() -> None:
-    flow = load_reconstructor(weights="fast", refine=0)
-    (face,) = flow.faces_in(read_photo(embedded_path("photos/grace_hopper.jpg")))
+def test_coefficients_are_columns_where_the_method_has_them(flow: Reconstructor, toy_model: FaceModel) -> None:
+    rnet = RNet(toy_model.layout, architecture="resnet18", width=0.125, crop_size=64).eval()
+    (face,) = rnet_flow(toy_model, flow.detector, rnet).faces_in(read_photo(embedded_path("photos/grace_hopper.jpg")))
     row = table_of([face_row(face) | {"input": "a", "sha256": "", "version": "", "status": "done"}]).to_pylist()[0]
-    assert row["face_model"] == "open"
+    assert row["face_model"] == toy_model.name
     for name in ("id", "exp", "tex", "sh"):
         torch.testing.assert_close(torch.tensor(row[name]), getattr(face.coefficients, name)[0].flatten())
 
@@ -77,10 +79,6 @@ def test_versions_are_told_apart_by_numbers_not_by_names(flow: Reconstructor) ->
         fingerprint(replace(flow, estimator=moved)),
         fingerprint(replace(flow, estimator=replace(estimator, narrowest_px=1.0))),
         fingerprint(replace(flow, estimator=replace(estimator, weights="other"))),
-        fingerprint(replace(flow, fallback=estimator_with_model())),
+        fingerprint(replace(flow, fallback=moved)),
     ]
     assert len({fingerprint(flow), *others}) == 6
-
-
-def estimator_with_model() -> Any:
-    return load_face_model()

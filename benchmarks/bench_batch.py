@@ -1,0 +1,96 @@
+"""What a photo costs in ``facewright batch``, beside the plain loop over the flow.
+
+    python benchmarks/bench_batch.py [--photos 24] [--workers 1] [--turns 1]
+
+Both see the same photos, sixteen at a time; the loop writes nothing, the batch reads, digests, hands over and writes
+Parquet. CPU time of all processes, so that a busy machine slows both alike, without what it takes to begin: a batch of
+one photo is taken off. With two workers the ratio that counts is that of wall times, on a machine that has nothing else
+to do; both are printed.
+"""
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from facewright.assets import embedded_path
+from facewright.cli import main as command
+from facewright.cli.threads import take_threads
+from facewright.photo import read_photo
+from facewright.pipeline.flow import load_reconstructor
+
+TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure batches."""
+
+    photos: int = 24
+    """Of the larger batch."""
+    workers: int = 1
+    """Of the batch."""
+    turns: int = 1
+    """How often; the best counts."""
+
+
+def spent() -> tuple[float, float]:
+    """CPU seconds of this process and of all that have ended, and the time."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages), time.perf_counter()
+
+
+def photos_in(folder: Path, count: int) -> list[Path]:
+    """The portraits, in turn."""
+    folder.mkdir()
+    names = [embedded_path(f"photos/{name}.jpg") for name in ("astronaut", "grace_hopper")]
+    return [Path(shutil.copy(names[k % 2], folder / f"{k}.jpg")) for k in range(count)]
+
+
+def batch(folder: Path, count: int, workers: int) -> tuple[float, float]:
+    """CPU and wall seconds of a batch, its beginning included."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    cpu, wall = spent()
+    code = command(
+        ["batch", str(folder / str(count)), "--out", str(folder / "out"), "--workers", str(workers), "--quiet"]
+    )
+    assert code == 0
+    after = spent()
+    return after[0] - cpu, after[1] - wall
+
+
+def main(arguments: Arguments) -> None:
+    """Print the table."""
+    take_threads(1)
+    flow = load_reconstructor()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = photos_in(folder / str(arguments.photos), arguments.photos)
+        photos_in(folder / str(arguments.workers), arguments.workers)
+        flow.faces_in_batch([read_photo(path) for path in paths[:2]])  # networks are exported once
+        loops, batches, begins = [], [], []
+        for _ in range(arguments.turns):
+            begins.append(batch(folder, arguments.workers, arguments.workers))
+            batches.append(batch(folder, arguments.photos, arguments.workers))
+            cpu, wall = spent()
+            for first in range(0, len(paths), TOGETHER):
+                flow.faces_in_batch([read_photo(path) for path in paths[first : first + TOGETHER]])
+            after = spent()
+            loops.append((after[0] - cpu, after[1] - wall))
+    loop, whole, begin = (min(times) for times in (loops, batches, begins))
+    more = arguments.photos - arguments.workers
+    for column, what in enumerate(("CPU", "wall")):
+        of_loop = loop[column] / arguments.photos
+        of_batch = (whole[column] - begin[column]) / more
+        print(f"{what:4s} s a photo: loop {of_loop:.3f}, batch {of_batch:.3f}: {of_loop / of_batch:.2f} times as many")
+    print(f"to begin: {begin[0]:.1f} s of CPU, {begin[1]:.1f} s; {arguments.workers} workers, {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Arguments)))

@@ -40,6 +40,12 @@ def _reconstruct(given: Sequence[str]) -> Any:
     return Reconstruct
 
 
+def _view(given: Sequence[str]) -> Any:
+    from facewright.cli.view import ViewFaces
+
+    return ViewFaces
+
+
 def _decode(given: Sequence[str]) -> Any:
     from facewright.cli.decode import Decode
 
@@ -101,7 +107,8 @@ def _weights(given: Sequence[str]) -> Any:
 
 
 COMMANDS: dict[str, Command] = {
-    "reconstruct": Command("Turn photographs into 3D faces.", _reconstruct),
+    "reconstruct": Command("Turn photographs and clips into 3D faces.", _reconstruct),
+    "view": Command("Show faces on a page in the browser: turn, move, light and save them.", _view),
     "decode": Command("Turn coefficients into a mesh: neutral pose, model space, unlit colours.", _decode),
     "edit": Command(
         "Change the expression, pose or light of a reconstructed face; whatever is not named stays.", _edit

@@ -7,17 +7,28 @@ from typing import Annotated
 
 import tyro
 from rich.markup import escape
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from facewright.bounds import Use, bounded, only
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, out_console, say, transient_progress
 from facewright.cli.threads import MOST_THREADS
-from facewright.export.formats import ALL_FORMATS, FORMATS, KNOWN_FORMATS, MESH_CONTENTS, FormatName
+from facewright.errors import ClipError, NoFaceFoundError, ReconstructionError
+from facewright.export.formats import (
+    ALL_FORMATS,
+    CLIP_FORMATS,
+    FORMATS,
+    KNOWN_FORMATS,
+    MESH_CONTENTS,
+    ClipFormat,
+    FormatName,
+)
 from facewright.photo.frames import is_clip
 from facewright.pipeline.album import AlbumOptions, AlbumReport, load_weighing, reconstruct_albums
 from facewright.pipeline.album.flow import USUAL_FRAMES
 from facewright.pipeline.album.people import SAME_PERSON
-from facewright.pipeline.batch import InputReport, photo_paths, reconstruct_files
+from facewright.pipeline.batch import InputReport, output_stems, photo_paths, reconstruct_files
+from facewright.pipeline.clip import ClipOptions, ClipReport, reconstruct_clip
 from facewright.pipeline.flow import FacesChoice, Reconstructor, load_reconstructor
 from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.methods import MOST_ROUNDS
@@ -25,7 +36,10 @@ from facewright.pipeline.outputs import OutputOptions
 
 TEXTURED = Use(
     "with --formats that hold a texture",
-    lambda options: any("texture" in FORMATS[name].holds or name == "texture" for name in options["formats"]),
+    lambda options: (
+        OF_CLIPS.holds(options)
+        or any("texture" in FORMATS[name].holds or name == "texture" for name in options["formats"])
+    ),
 )
 COLORED = Use(
     "with --formats that hold a texture or colours, and without --album",
@@ -41,15 +55,27 @@ OF_MESHES = Use(
 WITH_ALBUM = Use("with --album", lambda options: options["album"])
 WITH_CLIPS = Use("with --album and a clip", lambda options: options["album"] and any(map(is_clip, options["photos"])))
 WITHOUT_ALBUM = Use("without --album", lambda options: not options["album"])
+OF_CLIPS = Use(
+    "with clips, and without --album",
+    lambda options: not options["album"] and any(is_clip(path) for path in options["photos"]),
+)
+WITH_ALBUM_OR_CLIPS = Use(
+    "with --album or clips", lambda options: options["album"] or any(is_clip(path) for path in options["photos"])
+)
+OF_PHOTOS = Use("with photos", lambda options: not all(is_clip(path) for path in options["photos"]))
+OF_SINGLE_PHOTOS = Use(
+    "with photos, and without --album",
+    lambda options: not options["album"] and not all(is_clip(path) for path in options["photos"]),
+)
 LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.001, 10_000.0
 
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Turn photographs into 3D faces."""
+    """Turn photographs and clips into 3D faces."""
 
     photos: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, or folders of pictures; with --album clips too (.mp4, .mov, ...)."""
+    """Pictures, folders of pictures, or clips (MP4, MOV, MKV, WebM ...)."""
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
     method: str = "auto"
@@ -66,28 +92,32 @@ class Reconstruct:
     single files together; of a folder of folders each is one."""
     reference: Path | None = only(WITH_ALBUM, None)
     """A photo of the one whose face is wanted; without it everybody of whom there are several photos."""
-    weigh: str = only(WITH_ALBUM, "auto")
+    weigh: str = only(WITH_ALBUM_OR_CLIPS, "auto")
     """How much each photo counts: by ``cnet``, by the network's own ``doubts``, or ``alike``; or the file of a C-Net.
     ``auto``: the C-Net of the package where it fits the network."""
     same_person: float = bounded(SAME_PERSON, least=0.0, most=2.0, use=WITH_ALBUM)
     """Largest mean distance of the identity network's descriptors at which groups of faces are taken for one
     person's."""
     frames: int = bounded(USUAL_FRAMES, least=1, most=1000, use=WITH_CLIPS)
-    """Most frames that are taken of a clip: sharp ones that differ."""
-    faces: FacesChoice = only(WITHOUT_ALBUM, "all")
+    """Most frames that are taken of a clip for an album: sharp ones that differ."""
+    live: bool = only(OF_CLIPS, False)
+    """Clips as a program sees them that gets the frames one by one: no frame knows of more than the next one."""
+    clip_formats: tuple[ClipFormat, ...] = only(OF_CLIPS, CLIP_FORMATS)
+    """Files to write of a clip: animated meshes (glb), face captures (csv), arrays (npz), the film (overlay)."""
+    faces: FacesChoice = only(OF_SINGLE_PHOTOS, "all")
     """All faces of a photo, or only the largest."""
-    formats: tuple[FormatName, ...] = ALL_FORMATS
+    formats: tuple[FormatName, ...] = only(OF_PHOTOS, ALL_FORMATS)
     """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``. Where they are named also
     depth (16-bit ``_depth.png``), depth-npz, pncc, texture, and kpt (``_kpt.txt``: 68 lines x y z)."""
     face_model: str = "open"
     """``open`` is the embedded CC0 head; or the file of an imported model."""
-    landmarks: Path | None = only(WITHOUT_ALBUM, None)
+    landmarks: Path | None = only(OF_SINGLE_PHOTOS, None)
     """Folder of ``<name>.txt`` (or of ``detections/<name>.txt``) with 5 or 68 points (x y, photo pixels, y down), or of
     results ``<name>.mat``, to use instead of the detector."""
-    boxes: Path | None = only(WITHOUT_ALBUM, None)
+    boxes: Path | None = only(OF_SINGLE_PHOTOS, None)
     """Folder of ``<name>.txt`` with a face's box a line (x0 y0 x1 y1, photo pixels, y down), to use instead of the
     detector; crops are 1.6 times as large, as PRNet's."""
-    cropped: bool = only(WITHOUT_ALBUM, False)
+    cropped: bool = only(OF_SINGLE_PHOTOS, False)
     """The photos are crops of one face each already, by such a box: the whole picture is looked at, whatever its
     size."""
     subdivide: bool = False
@@ -110,8 +140,9 @@ class Reconstruct:
     """No progress bar and no summary; warnings and failures are still named on stderr."""
 
     def run(self) -> int:
-        """Reconstruct all photos."""
+        """Reconstruct all photos and clips."""
         self._check()
+        clips = [path for path in self.photos if is_clip(path)]
         reconstructor = load_reconstructor(
             face_model=self.face_model,
             method=self.method,
@@ -122,7 +153,12 @@ class Reconstruct:
         )
         if self.album:
             return self._album(reconstructor)
-        photos = photo_paths(self.photos)
+        worst = self._clips(clips, reconstructor) if clips else DONE
+        others = [path for path in self.photos if not is_clip(path)]
+        return max(worst, self._pictures(others, reconstructor)) if others else worst
+
+    def _pictures(self, inputs: list[Path], reconstructor: Reconstructor) -> int:
+        photos = photo_paths(inputs)
         with transient_progress(quiet=self.quiet) as progress:
             task = progress.add_task("reconstructing", total=len(photos))
 
@@ -146,6 +182,46 @@ class Reconstruct:
         if not self.quiet:
             _print_summary(reports, self.out)
         return DONE if all(report.status == "done" for report in reports) else SOME_FAILED
+
+    def _clips(self, clips: list[Path], reconstructor: Reconstructor) -> int:
+        weighing = load_weighing(reconstructor.estimator, self.weigh)
+        options = ClipOptions(
+            self.clip_formats,
+            self.texture_size,
+            self.live,
+            None if self.refine is None else 2 * min(1, self.refine),
+            int(self.max_megapixels * 1e6),
+        )
+        alone = len(self.photos) == 1
+        worst = DONE
+        for clip, name in zip(clips, output_stems(clips), strict=True):
+            folder = self.out if alone else self.out / name
+            with transient_progress(quiet=self.quiet) as progress:
+                task = progress.add_task(escape(clip.name), total=1.0)
+
+                def advance(what: str, share: float, progress: Progress = progress, task: TaskID = task) -> None:
+                    progress.update(task, description=what, completed=share)
+
+                try:
+                    report = reconstruct_clip(
+                        clip,
+                        folder,
+                        reconstructor,
+                        weighing,
+                        options=options,
+                        resume=self.resume,
+                        on_progress=advance,
+                    )
+                except (ClipError, NoFaceFoundError, ReconstructionError) as error:
+                    complain("failed", f"{clip}: {type(error).__name__}: {error}")
+                    worst = SOME_FAILED
+                    continue
+            if report.document.get("cut_short"):
+                complain("failed", f"{clip}: {report.document['cut_short']}")
+                worst = SOME_FAILED
+            if not self.quiet:
+                _print_clip(report)
+        return worst
 
     def _album(self, reconstructor: Reconstructor) -> int:
         weighing = load_weighing(reconstructor.estimator, self.weigh)
@@ -186,6 +262,10 @@ class Reconstruct:
             raise CommandError(
                 "expected at least one photo or folder, received none: facewright reconstruct PHOTO --out DIR"
             )
+        if not self.clip_formats or len(set(self.clip_formats)) < len(self.clip_formats):
+            raise CommandError(
+                f"expected --clip-formats of {', '.join(CLIP_FORMATS)}, each once; received {list(self.clip_formats)}"
+            )
         if not self.formats or len(set(self.formats)) < len(self.formats):
             raise CommandError(
                 f"expected --formats of {', '.join(KNOWN_FORMATS)}, each once; received {list(self.formats)}"
@@ -210,6 +290,23 @@ def _print_summary(reports: list[InputReport], out: Path) -> None:
         table.add_row(escape(report.input), str(report.faces), f"{sum(report.seconds.values()):.1f}", made)
     out_console.print(table)
     say(f"written to {out}; what became of each input is in report.json")
+
+
+def _print_clip(report: ClipReport) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("person", "frames", "jitter", "frame by frame", "files"):
+        table.add_column(column, overflow="fold")
+    for person in report.people:
+        shaking = [person.get(name) for name in ("jitter", "jitter_frame_by_frame")]
+        names = _shortened(tuple(person["outputs"])) if person["outputs"] else ""
+        table.add_row(
+            escape(person["name"]),
+            f"{person['frames']} of {report.document['frames']}",
+            *("" if value is None else f"{value:.3%}" for value in shaking),
+            escape(names),
+        )
+    out_console.print(table)
+    say(f"written to {report.folder}; what became of each person and frame is in clip.json")
 
 
 def _print_albums(reports: list[AlbumReport]) -> None:

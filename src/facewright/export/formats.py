@@ -15,7 +15,9 @@ from torch import Tensor
 
 from facewright.errors import ExportError, FacewrightError
 from facewright.export.asset import Unit
-from facewright.export.glb import glb_bytes
+from facewright.export.capture import capture_bytes
+from facewright.export.film import film_bytes
+from facewright.export.glb import glb_bytes, moving_glb_bytes
 from facewright.export.json import json_bytes
 from facewright.export.mat import mat_bytes
 from facewright.export.npz import asset_npz_bytes, npz_bytes
@@ -42,12 +44,16 @@ Content = Literal[
     "depth arrays",
     "coordinate picture",
     "points",
+    "moving asset",
+    "motion",
+    "film",
 ]
 """What a format takes.
 
 ``MeshAsset`` (neutral with morph targets; with the expression in its vertices), tensors by name (ours; those of
 ``official_mat``), a JSON-able dictionary, an sRGB picture (the photo with its faces; the sheet of a face; any; its
-texture), distances in dm (H, W; or as ``depth_dm``), projected coordinates as a picture, or the 68 points (68, 3).
+texture), distances in dm (H, W; or as ``depth_dm``), projected coordinates as a picture, or the 68 points (68, 3); of
+clips a ``MovingFace``, its ``FaceMotion``, or a ``Film``.
 """
 MESH_CONTENTS: tuple[Content, ...] = ("asset", "posed asset")
 
@@ -61,6 +67,9 @@ FormatName = Literal[UsualFormat, NamedFormat]
 ALL_FORMATS: tuple[FormatName, ...] = get_args(UsualFormat)
 """All that is written where nothing is said."""
 KNOWN_FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+ClipFormat = Literal["glb", "csv", "npz", "overlay"]
+"""What is written of a clip, as the command line says it; in the table with ``clip-`` before it."""
+CLIP_FORMATS: tuple[ClipFormat, ...] = get_args(ClipFormat)
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,10 @@ _TABLE = (
     Format("texture", "_texture.png", "texture picture", _picture("texture"), read=read_photo),
     Format("kpt", "_kpt.txt", "points", _alone(_points_bytes), read=_read_points),
     Format("png", ".png", "picture", _picture("picture"), read=read_photo),
+    Format("clip-glb", ".glb", "moving asset", _alone(moving_glb_bytes), frozenset({"texture", "morph targets"})),
+    Format("clip-csv", ".csv", "motion", _alone(capture_bytes)),
+    Format("clip-npz", ".npz", "arrays", _alone(npz_bytes), read=read_npz),
+    Format("clip-overlay", "_overlay.mp4", "film", _alone(film_bytes), frozenset({"faces"})),
 )
 FORMATS: dict[str, Format] = {entry.name: entry for entry in _TABLE}
 MESH_FORMATS = tuple(entry.name for entry in _TABLE if entry.content in MESH_CONTENTS)

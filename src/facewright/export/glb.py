@@ -1,6 +1,7 @@
 """glTF 2.0 binary (Khronos, "glTF 2.0 Specification"): metres, y up, one textured node, named morph targets."""
 
 import json
+import math
 import struct
 from typing import Any
 
@@ -11,8 +12,10 @@ from numpy import ndarray
 from facewright.errors import ExportError
 from facewright.export.asset import SplitVertices, Unit, checked, split_at_seams
 from facewright.export.json import plain
+from facewright.export.moving import FaceMotion, MovingFace
 from facewright.export.png import texture_png
 from facewright.geometry.color import linear_from_srgb
+from facewright.geometry.rotations import quaternion_from_rotation
 from facewright.provenance import VERSION
 from facewright.records import MeshAsset
 
@@ -39,19 +42,46 @@ def glb_bytes(asset: MeshAsset, *, units: Unit = "m") -> bytes:
     """
     if units != "m":
         raise ExportError(f"expected metres, which glTF prescribes, received {units!r}; write .obj or .ply instead")
+    return _glb(asset, None)
+
+
+def moving_glb_bytes(face: MovingFace) -> bytes:
+    """A ``.glb`` whose head moves: the pose is an animation of its node, the expression one of its morph weights.
+
+    Beside it stands the camera that saw it. Frames are keys at their own times, with straight lines between them.
+
+    Raises:
+        ExportError: the asset or its motion is not fit to be written.
+    """
+    motion, targets = face.motion, list(face.asset.morph_targets)
+    if not len(motion.times_s) or list(motion.names) != targets:
+        raise ExportError(
+            f"expected frames with weights of the targets {targets[:3]}..., received {len(motion.times_s)} frames "
+            f"with weights of {list(motion.names)[:3]}..."
+        )
+    values = [motion.times_s, motion.rotations, motion.translations, motion.weights]
+    if not all(bool(value.isfinite().all()) for value in values) or bool((motion.times_s.diff() <= 0).any()):
+        raise ExportError("expected a motion of finite numbers at ascending times; nothing was written")
+    return _glb(face.asset, motion.to("cpu"))
+
+
+def _glb(asset: MeshAsset, motion: FaceMotion | None) -> bytes:
     asset = checked(asset)
     split, data = split_at_seams(asset), _BinaryData()
     mesh = _mesh(asset, split, data)
     node: dict[str, Any] = {"name": asset.name, "mesh": 0}
     if asset.metadata:
         node["extras"] = plain(asset.metadata)
+    moving = {} if motion is None else _moving(motion, asset.name, mesh, node, data)
+    nodes = [node, *moving.pop("more nodes", [])]
     tree = {
         "asset": {"version": "2.0", "generator": f"facewright {VERSION}"},
         "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [node],
+        "scenes": [{"nodes": list(range(len(nodes)))}],
+        "nodes": nodes,
         "meshes": [mesh],
         **_look(asset, data),
+        **moving,
         "accessors": data.accessors,
         "bufferViews": data.views,
         "buffers": [{"byteLength": data.length}],
@@ -85,6 +115,15 @@ class _BinaryData:
         view = self.add(values.tobytes(), target=_ARRAY_BUFFER)
         more = _bounds(values) if bounds else {}
         self.accessors.append({"bufferView": view, **_described("<f4", f"VEC{values.shape[1]}", len(values)), **more})
+        return len(self.accessors) - 1
+
+    def add_keys(self, values: Float[ndarray, "N C"], kind: str, *, bounds: bool = False) -> int:
+        """An accessor of an animation's times or values; returns its index."""
+        values = values.astype("<f4")
+        view = self.add(values.tobytes())
+        more = _bounds(values) if bounds else {}
+        count = values.size if kind == "SCALAR" else len(values)
+        self.accessors.append({"bufferView": view, **_described("<f4", kind, count), **more})
         return len(self.accessors) - 1
 
     def add_indices(self, values: Int[ndarray, " N"]) -> int:
@@ -152,6 +191,42 @@ def _mesh(asset: MeshAsset, split: SplitVertices, data: _BinaryData) -> dict[str
         mesh["weights"] = [float(asset.morph_weights.get(name, 0.0)) for name in asset.morph_targets]
         mesh["extras"] = {"targetNames": list(asset.morph_targets)}
     return mesh
+
+
+def _moving(
+    motion: FaceMotion, name: str, mesh: dict[str, Any], node: dict[str, Any], data: _BinaryData
+) -> dict[str, Any]:
+    """Animation and camera; node and mesh stand as in the first frame for viewers that do not move them."""
+    turns, moves = quaternion_from_rotation(motion.rotations).numpy(), motion.translations.numpy() * METRES_PER_DM
+    flips = np.cumprod(np.concatenate([[1.0], np.where((turns[1:] * turns[:-1]).sum(1) < 0, -1.0, 1.0)]))
+    turns, weights = turns * flips[:, None], motion.weights.numpy().clip(0.0, 1.0)
+    node |= {"rotation": turns[0].tolist(), "translation": moves[0].tolist()}
+    mesh["weights"] = weights[0].tolist()
+    times = data.add_keys(motion.times_s.numpy()[:, None], "SCALAR", bounds=True)
+    keys = {
+        "rotation": data.add_keys(turns, "VEC4"),
+        "translation": data.add_keys(moves, "VEC3"),
+        "weights": data.add_keys(weights, "SCALAR"),
+    }
+    camera = motion.camera
+    focal = float(camera.focal_px[0])
+    lens = {
+        "yfov": 2.0 * math.atan2(camera.height / 2.0, focal),
+        "aspectRatio": camera.width / camera.height,
+        "znear": 0.01,
+        "zfar": 100.0,
+    }
+    seen_from = {"name": "camera", "camera": 0, "translation": [0.0, 0.0, camera.distance_dm * METRES_PER_DM]}
+    animation = {
+        "name": name,
+        "samplers": [{"input": times, "output": output, "interpolation": "LINEAR"} for output in keys.values()],
+        "channels": [{"sampler": k, "target": {"node": 0, "path": path}} for k, path in enumerate(keys)],
+    }
+    return {
+        "animations": [animation],
+        "cameras": [{"type": "perspective", "perspective": lens}],
+        "more nodes": [seen_from],
+    }
 
 
 def _look(asset: MeshAsset, data: _BinaryData) -> dict[str, Any]:

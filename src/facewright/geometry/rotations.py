@@ -50,3 +50,38 @@ def geodesic_angle(a: Float[Tensor, "*B 3 3"], b: Float[Tensor, "*B 3 3"]) -> Fl
     )
     trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.atan2(axis.norm(dim=-1), trace - 1.0)
+
+
+def quaternion_from_rotation(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
+    """Unit quaternions x, y, z, w, with w of 0 or more (Shepperd 1978: by the largest of four squares)."""
+    r = rotation
+    trace = r.diagonal(dim1=-2, dim2=-1).sum(-1)
+    squares = torch.stack([r[..., 0, 0], r[..., 1, 1], r[..., 2, 2], trace], -1)
+    skew = torch.stack([r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]], -1)
+    sums = r + r.transpose(-1, -2)
+    rows = []
+    for k in range(3):
+        row = [sums[..., k, j] for j in range(3)]
+        row[k] = 1.0 + 2.0 * r[..., k, k] - trace
+        rows.append(torch.stack([*row, skew[..., k]], -1))
+    rows.append(torch.cat([skew, (1.0 + trace)[..., None]], -1))
+    chosen = squares.argmax(-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
+    found = torch.stack(rows, -2).gather(-2, chosen)[..., 0, :]
+    found = found / found.norm(dim=-1, keepdim=True)
+    return torch.where(found[..., 3:] < 0, -found, found)
+
+
+def vector_from_rotation(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
+    """Axis times angle, radians, 0..pi."""
+    q = quaternion_from_rotation(rotation)
+    size = q[..., :3].norm(dim=-1, keepdim=True)
+    angle = 2.0 * torch.atan2(size, q[..., 3:])
+    return torch.where(size > 1e-9, angle / size.clamp_min(1e-12), 2.0) * q[..., :3]
+
+
+def rotation_from_vector(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
+    """Inverse of ``vector_from_rotation``."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)]
+    return torch.matrix_exp(torch.stack(rows, -2))

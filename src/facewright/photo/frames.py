@@ -259,3 +259,37 @@ def _upright(frame: "VideoFrame", stream: "VideoStream", max_pixels: int, name: 
 
 def _without_frames(path: str | os.PathLike[str]) -> ClipError:
     return ClipError(f"expected a clip with pictures, received one without: {os.fspath(path)}; export it again")
+
+
+@contextmanager
+def sound_of(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Iterator[Any], float] | None]:
+    """The first sound of a clip as it is coded: its stream, its packets, and when its pictures begin on their clock, s.
+
+    None where it has none.
+
+    Raises:
+        MissingExtraError, ClipError: as ``read_frames``.
+    """
+    with _opened(path, MAX_FRAME_PIXELS) as (container, pictures):
+        stream = next(iter(container.streams.audio), None)
+        if stream is None or stream.codec_context is None:
+            yield None
+            return
+        base = pictures.time_base
+        begin = 0.0 if pictures.start_time is None or base is None else float(pictures.start_time * base)
+        yield stream, _whole_packets(container, stream), begin
+
+
+def _whole_packets(container: Any, stream: Any) -> Iterator[Any]:
+    from av.error import FFmpegError
+
+    source = container.demux(stream)
+    while True:
+        try:
+            packet = next(source, None)
+        except FFmpegError:  # the pictures have told of it
+            return
+        if packet is None:
+            return
+        if packet.size > 0 and packet.pts is not None:
+            yield packet

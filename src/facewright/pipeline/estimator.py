@@ -88,11 +88,13 @@ class Glance(TensorRecord):
         aligned: the crop that it looked at.
         coefficients: of the face, posed before the crop's camera.
         belief: where it sees the landmarks in the crop.
+        dense: what it sees besides; None from a network that sees landmarks alone.
     """
 
     aligned: AlignedFace
     coefficients: FaceCoefficients
     belief: LandmarkBelief
+    dense: DenseBelief | None = None
 
     @property
     def doubt(self) -> float:

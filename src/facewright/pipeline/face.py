@@ -156,3 +156,31 @@ class FaceInPhoto(TensorRecord):
                 "take --method rnet or fit"
             )
         return self.morphable
+
+
+def face_before_camera(
+    photo: Photo, coefficients: FaceCoefficients, camera: Camera, model: FaceModel, method: str
+) -> FaceInPhoto:
+    """A face of which coefficients and the photo's camera are known, and not how they were found.
+
+    Args:
+        photo: the picture.
+        coefficients: one face, posed before the camera.
+        camera: of the whole photo.
+        model: decodes.
+        method: how it was found.
+    """
+    like = coefficients.id
+    five, nothing = like.new_zeros(5, 2), like.new_zeros(3, 1, 1)
+    aligned = AlignedFace(nothing, torch.eye(3).to(like), like.new_zeros(5), camera, camera, five)
+    return FaceInPhoto(
+        photo,
+        FaceDetection(like.new_zeros(4), 1.0, five),
+        aligned,
+        model.topology,
+        model.decode(coefficients),
+        coefficients.pose,
+        method,
+        coefficients.sh,
+        MorphableFace(model, coefficients),
+    )

@@ -101,7 +101,7 @@ class RNetEstimator:
         (answer,) = self._look([aligned])
         if answer.belief is None:
             raise SettingsError(f"expected a network that sees landmarks, received weights {self.weights!r}")
-        return Glance(aligned, answer.coefficients, answer.belief)
+        return Glance(aligned, answer.coefficients, answer.belief, answer.dense)
 
     def estimate_at(self, glance: Glance) -> Estimate:
         """The whole estimate that a glance amounts to."""

@@ -50,12 +50,16 @@ CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 """SH coefficients of the light on grey shapes, and on faces of which no light is known: from the front and above."""
 
 
-def overlay_of_faces(faces: Sequence[FaceInPhoto]) -> Float[Tensor, "3 H W"]:
+def overlay_of_faces(faces: Sequence[FaceInPhoto], photo: Photo | None = None) -> Float[Tensor, "3 H W"]:
     """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp.
 
     Photos longer than ``OVERLAY_PX`` are made smaller by a whole number.
+
+    Args:
+        faces: of one photo.
+        photo: the photo, where there may be no faces in it.
     """
-    photo = faces[0].photo
+    photo = faces[0].photo if photo is None else photo
     factor = -(-max(photo.width, photo.height) // OVERLAY_PX)
     width, height = max(1, photo.width // factor), max(1, photo.height // factor)
     picture = reduced_part(photo, 0, 0, width * factor, height * factor, factor)

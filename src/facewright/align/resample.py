@@ -5,8 +5,10 @@ strips of the photo and cuts them. Whole numbers are the same in both, so it doe
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -22,7 +24,10 @@ BICUBIC_REACH = 2
 """Source pixels on each side, times the shrinking factor."""
 PRECISION_BITS = 22
 """Of Pillow's weights, which are whole numbers."""
+FEW_CROPS, SMALL_PIXELS = 16, 4_000_000
+"""Crops of pictures so small that are cut before the loop is loaded for them, which takes as long as fifty."""
 _BLOCK_PIXELS = 8_000_000  # of a large face, so many are resized at once
+_CUT = count()
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class ResizedPart:
 
 
 def resized_window(region: Region, window: ResizedPart) -> UInt8[ndarray, "h w 3"]:
-    """The window's pixels."""
-    if not can_compile():
+    """The window's pixels, by the twin that has them sooner."""
+    if not can_compile() or _is_sooner_by_pillow(window):
         return resized_window_by_pillow(region, window)
     x0, y0, x1, y1 = window.seen
     columns = weights_of(window.source[0], window.resized[0], window.left, window.right)
@@ -74,6 +79,12 @@ def resized_window(region: Region, window: ResizedPart) -> UInt8[ndarray, "h w 3
     pixels = np.zeros((window.bottom - window.top, wide, 3), dtype=np.uint8)
     resample(narrow.reshape(len(narrow), -1), rows[0] - y0, rows[1], pixels.reshape(len(pixels), -1))
     return pixels
+
+
+def _is_sooner_by_pillow(window: ResizedPart) -> bool:
+    """Few crops of small pictures, in a program that has not compiled anything yet."""
+    small = window.source[0] * window.source[1] <= SMALL_PIXELS
+    return small and "numba" not in sys.modules and next(_CUT) < FEW_CROPS
 
 
 def resized_window_by_pillow(region: Region, window: ResizedPart) -> UInt8[ndarray, "h w 3"]:

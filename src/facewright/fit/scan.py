@@ -6,10 +6,10 @@ The scan is points of a surface with normals and a few landmarks, dm, in any pos
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from facewright.errors import ReconstructionError
@@ -23,6 +23,9 @@ from facewright.geometry.mesh import vertex_normals
 from facewright.geometry.rotations import angles_from_rotation
 from facewright.geometry.similarity import similarity_from_points
 from facewright.records import FaceCoefficients, TensorRecord
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def fit_scan(
     ids = compared.nonzero()[:, 0]
     weights = compared[ids] / compared[ids].sum() * settings.observations / settings.surface_sigma_dm**2
     points = LinearPoints(plan.shape.mean[ids], torch.cat([plan.shape.id_basis[ids], plan.shape.exp_basis[ids]], -1))
+    from scipy.spatial import KDTree  # here: it takes its time to load, and few fit scans
+
     tree = KDTree(scan.points.numpy())
     for k in range(settings.rounds):
         reach = settings.reach_dm * 0.25 ** (k / max(settings.rounds - 1, 1))
@@ -132,7 +137,7 @@ def _first_pose(plan: FitPlan, marks: LinearPoints, scan: ScanEvidence) -> FaceC
 
 def _pairs(
     scan: ScanEvidence,
-    tree: KDTree,
+    tree: "KDTree",
     plan: FitPlan,
     ids: Int[Tensor, " M"],
     points: LinearPoints,

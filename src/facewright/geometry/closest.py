@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from facewright.geometry.mesh import face_normals
@@ -46,6 +45,8 @@ def nearest_places(
         least_cosine: of the angle between that and a triangle's normal.
     """
     corners = vertices[faces]
+    from scipy.spatial import KDTree  # here: it takes its time to load, and few ask for it
+
     tree = KDTree(corners.mean(1).cpu().numpy())
     most = min(CANDIDATES, len(faces))
     found = torch.from_numpy(tree.query(points.cpu().numpy(), k=most)[1]).reshape(len(points), most).to(faces.device)

@@ -12,9 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.sparse import csr_matrix, identity
-from scipy.sparse.linalg import splu
-from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from facewright.errors import FaceModelError
@@ -184,6 +181,9 @@ def vertices_of_points(
     Returns:
         The vertices that pixels say enough of, and where they are.
     """
+    from scipy.sparse import csr_matrix, identity  # here, as below: it takes its time to load, and few ask for it
+    from scipy.sparse.linalg import splu
+
     corners, weights = surface.corners.cpu().numpy(), surface.weights.double().cpu().numpy()
     rows = np.repeat(np.arange(len(corners)), 3)
     gather = csr_matrix((weights.ravel(), (rows, corners.ravel())), (len(corners), num_vertices))
@@ -256,6 +256,8 @@ def _polygons(space: PositionSpace, rings: tuple[range, ...]) -> Float[Tensor, "
 
 def _face_triangles(model: FaceModel, places: Float[ndarray, "T 2"], ibug68: Int[Tensor, "68"]) -> Bool[Tensor, " F"]:
     """Those that a map holds: of the face, and whatever lies between the outermost landmarks in the texture."""
+    from scipy.spatial import ConvexHull
+
     marks, none = model.annotations, torch.zeros_like(model.mean_shape[:, 0])
     assert model.faces_uv is not None
     on_head = marks.face_parts.get(HEAD_PART, torch.ones_like(model.faces[:, 0], dtype=torch.bool))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -111,16 +112,17 @@ def _fit_pixels(
     rounds += [(blur, prior, NEAR_COLOR) for blur in settings.blurs_px]
     blurred: dict[float, PhotoSamples] = {}
     looked_at: FaceCoefficients | None = None
-    visible = state.id.new_zeros(0)
+    shown, visible = patch, patch.weight
     for blur, beliefs, scale in rounds:
         moving = beliefs is prior
         if blur not in blurred:
             blurred[blur] = photo_samples(crop, blur * camera.width / 224)
         samples = blurred[blur]
         if looked_at is not state:
-            visible = _visible_share(plan, patch, state, camera)
-        view = standing_view(patch, samples, state, camera)
-        compare = partial(_pixel_term, patch, samples, visible, camera, unknowns, scale)
+            shown = patch.shown(_visible_share(plan, patch, state, camera))
+            visible = torch.ones_like(shown.weight)
+        view = standing_view(shown, samples, state, camera)
+        compare = partial(_pixel_term, shown, samples, visible, camera, unknowns, scale)
         noise = _weighted_rms(compare(state, 1.0, False, view)).clamp_min(settings.noise_floor)
         precision = float(settings.photometric_observations / noise.square())
 

@@ -84,11 +84,10 @@ def world_motion(points: LinearPoints, coefficients: FaceCoefficients) -> Motion
     return Motion(turned + coefficients.translation[0], jacobian)
 
 
-def standing_still(points: LinearPoints, coefficients: FaceCoefficients) -> Motion:
-    """World positions (dm) that no unknown moves: for terms that look at appearance alone."""
+def standing_still(points: LinearPoints, coefficients: FaceCoefficients) -> Float[Tensor, "N 3"]:
+    """World positions (dm) alone: for terms that look at appearance, which no point moves."""
     rotation = rotation_from_angles(coefficients.angles[0])
-    world = points.of(coefficients) @ rotation.T + coefficients.translation[0]
-    return Motion(world, world.new_zeros(len(world), 3, 0))
+    return points.of(coefficients) @ rotation.T + coefficients.translation[0]
 
 
 def pixel_motion(world: Motion, camera: Camera) -> Motion:
@@ -119,15 +118,39 @@ def normal_motion(world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Te
     a, b, c = faces.unbind(-1)
     x, dx = world.value, world.jacobian
     e1, e2 = x[b] - x[a], x[c] - x[a]
-    cross = torch.linalg.cross(e1, e2)
-    length = cross.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    unit = cross / length
+    surface = surface_of(x, faces, vertex_faces)
     d_cross = cross_matrix(e1) @ (dx[c] - dx[a]) - cross_matrix(e2) @ (dx[b] - dx[a])
-    d_unit = _tangent(unit, d_cross) / length[..., None]
-    total, d_total = _gathered(unit, vertex_faces), _gathered(d_unit, vertex_faces)
-    size = total.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    normal = total / size
-    return Motion(normal, _tangent(normal, d_total) / size[..., None])
+    d_unit = _tangent(surface.units, d_cross) / surface.lengths[:, None, None]
+    d_total = _gathered(d_unit, vertex_faces)
+    return Motion(surface.normals, _tangent(surface.normals, d_total) / surface.sizes[:, None, None])
+
+
+@dataclass(frozen=True)
+class Surface(TensorRecord):
+    """Triangles and the normals of their vertices.
+
+    Attributes:
+        units: unit normals of the triangles.
+        lengths: twice their areas.
+        normals: unit normals of the vertices.
+        sizes: length of the sum of unit normals around each.
+    """
+
+    units: Float[Tensor, "F 3"]
+    lengths: Float[Tensor, " F"]
+    normals: Float[Tensor, "N 3"]
+    sizes: Float[Tensor, " N"]
+
+
+def surface_of(points: Float[Tensor, "P 3"], faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]) -> Surface:
+    """The surface of a mesh; arguments as ``normal_motion``."""
+    first, second, third = (points.index_select(0, corner) for corner in faces.unbind(-1))
+    cross = torch.linalg.cross(second - first, third - first)
+    lengths = cross.norm(dim=-1).clamp_min(1e-12)
+    units = cross / lengths[:, None]
+    total = _gathered(units, vertex_faces)
+    sizes = total.norm(dim=-1).clamp_min(1e-12)
+    return Surface(units, lengths, total / sizes[:, None], sizes)
 
 
 def _tangent(unit: Float[Tensor, "N 3"], change: Float[Tensor, "N 3 Q"]) -> Float[Tensor, "N 3 Q"]:

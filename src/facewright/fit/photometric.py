@@ -5,24 +5,30 @@ thousand rows, whatever the photo's size. At a centre, colour interpolated from 
 so the photo's own blur does not bias it (at a vertex, a local extreme, it would).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from facewright.compiled import can_compile
 from facewright.fit.motion import (
     LinearPoints,
     Motion,
+    bag,
     mean_of_corners,
     normal_motion,
     pixel_motion,
     standing_still,
+    surface_of,
     world_motion,
 )
 from facewright.fit.parameters import Unknowns
+from facewright.fit.photometric_rows import add_appearance_rows, add_shape_rows
 from facewright.fit.solver import LinearTerm
 from facewright.geometry.color import srgb_from_linear
+from facewright.geometry.frames import project_points
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.records import Camera, FaceCoefficients, TensorRecord
 from facewright.render.lighting import sh_basis, sh_basis_gradient, sh_with_offset
@@ -41,6 +47,9 @@ class ColoredPatch(TensorRecord):
         faces: triangles among ``points``, for the normals.
         vertex_faces: rows of ``faces`` around each colour-carrying vertex, padded with F.
         compared: the triangles that are compared; corners are colour-carrying vertices.
+        around: the points that move each of them or turn its normals, padded with the first.
+        spokes: places in ``around`` of the corners of the faces around each of its corners; whatever where these are
+            padded.
         mean_albedo: of the colour-carrying vertices.
         albedo_basis: of the colour-carrying vertices.
         weight: 0..1 per compared triangle.
@@ -52,10 +61,18 @@ class ColoredPatch(TensorRecord):
     faces: Int[Tensor, "F 3"]
     vertex_faces: Int[Tensor, "N M"]
     compared: Int[Tensor, "G 3"]
+    around: Int[Tensor, "G L"]
+    spokes: Int[Tensor, "G 3 M 3"]
     mean_albedo: Float[Tensor, "N 3"]
     albedo_basis: Float[Tensor, "N 3 K"]
     weight: Float[Tensor, " G"]
     display: bool
+
+    def shown(self, visible: Float[Tensor, " G"]) -> "ColoredPatch":
+        """The same with the visible triangles alone: hidden ones weigh nothing, and cost as much."""
+        rows = visible.nonzero()[:, 0]
+        parts = (getattr(self, name).index_select(0, rows) for name in ("compared", "around", "spokes", "weight"))
+        return replace(self, **dict(zip(("compared", "around", "spokes", "weight"), parts, strict=True)))
 
 
 def colored_patch(model: FaceModel, region: Float[Tensor, " V"]) -> ColoredPatch:
@@ -72,12 +89,16 @@ def colored_patch(model: FaceModel, region: Float[Tensor, " V"]) -> ColoredPatch
     place = torch.full_like(colored, -1, dtype=torch.long)
     place[order] = torch.arange(len(order), device=order.device)
     basis = torch.cat([model.id_basis[order], model.exp_basis[order]], -1)
+    vertex_faces = faces_around(place[faces], len(ids))
+    around, spokes = surroundings(place[compared], place[faces], vertex_faces)
     return ColoredPatch(
         ids,
         LinearPoints(model.mean_shape[order], basis),
         place[faces],
-        faces_around(place[faces], len(ids)),
+        vertex_faces,
         place[compared],
+        around,
+        spokes,
         model.mean_albedo[ids],
         model.albedo_basis[ids],
         region[compared].mean(-1),
@@ -95,6 +116,21 @@ def faces_around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "N M"]:
     table = torch.full((count, int(rank[keep].max()) + 1), len(faces), device=faces.device)
     table[vertex[keep], rank[keep]] = face[keep]
     return table
+
+
+def surroundings(
+    compared: Int[Tensor, "G 3"], faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]
+) -> tuple[Int[Tensor, "G L"], Int[Tensor, "G 3 M 3"]]:
+    """``around`` and ``spokes`` of ``ColoredPatch``."""
+    found = vertex_faces[compared]
+    padded = found == len(faces)
+    corners = faces[found.masked_fill(padded, 0)]
+    # what stands in the place of what is not there is there too: the triangle's own first corner
+    corners = torch.where(padded[..., None], compared[:, :1, None, None], corners)
+    ordered, order = corners.flatten(1).sort(1)
+    rank = torch.nn.functional.pad((ordered.diff(dim=1) != 0).long().cumsum(1), (1, 0))
+    around = ordered[:, :1].repeat(1, int(rank.max()) + 1).scatter(1, rank, ordered)
+    return around, torch.zeros_like(rank).scatter(1, order, rank).view_as(corners)
 
 
 @dataclass(frozen=True)
@@ -151,9 +187,8 @@ def standing_view(
 ) -> StandingView:
     """The view of a face in its pose, for as many terms as it stands still."""
     world = standing_still(patch.points, coefficients)
-    normals = normal_motion(world, patch.faces, patch.vertex_faces)
-    centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
-    return StandingView(normals.value, samples.at(centres.value))
+    centres = project_points(bag(patch.compared, world, "mean")[None], camera)[0, :, :2]
+    return StandingView(surface_of(world, patch.faces, patch.vertex_faces).normals, samples.at(centres))
 
 
 def photometric_term(
@@ -186,23 +221,14 @@ def photometric_term(
         moving: False: derivatives by albedo and light alone, at a fifth of the cost or less.
         view: of a face that does not move, where it is known already.
     """
-    centres: Motion | None = None
     if moving:
-        world = world_motion(patch.points, coefficients)
-        normals = normal_motion(world, patch.faces, patch.vertex_faces)
-        centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
-        seen = samples.at(centres.value)
-    else:
-        view = standing_view(patch, samples, coefficients, camera) if view is None else view
-        normals, seen = Motion(view.normals, view.normals.new_zeros(*view.normals.shape, 0)), view.seen
-    radiance = mean_of_corners(_radiance_motion(patch, normals, coefficients), patch.compared)
-    color, slope = encode_with_slope(radiance.value, patch.display)
-    residual = color - seen[:, 0]
-    jacobian = radiance.jacobian.mul_(slope[..., None])  # ours alone: made a few lines above
-    if centres is not None:
-        by_column, by_row = (axis[:, None] for axis in centres.jacobian.unbind(1))
-        jacobian[..., unknowns.geometry] -= seen[:, 1, :, None] * by_column + seen[:, 2, :, None] * by_row
-
+        view = None
+    elif view is None:
+        view = standing_view(patch, samples, coefficients, camera)
+    quick = can_compile() and patch.mean_albedo.device.type == "cpu"
+    residual, jacobian = (compiled_rows if quick else chained_rows)(
+        patch, samples, coefficients, camera, unknowns, view
+    )
     trust = visible * patch.weight
     trust = trust * (precision / trust.sum().clamp_min(1.0))
     spread = 1.0 + residual.square().sum(-1) / scale**2
@@ -210,6 +236,77 @@ def photometric_term(
     cost = (trust * residual.square().sum(-1) / spread).sum()
     columns = slice(0 if moving else unknowns.geometry.stop, unknowns.size)
     return LinearTerm("photometric", jacobian.flatten(0, 1), residual.flatten(), weight.flatten(), columns, float(cost))
+
+
+def chained_rows(
+    patch: ColoredPatch,
+    samples: PhotoSamples,
+    coefficients: FaceCoefficients,
+    camera: Camera,
+    unknowns: Unknowns,
+    view: StandingView | None,
+) -> tuple[Float[Tensor, "G 3"], Float[Tensor, "G 3 Q"]]:
+    """Residual of ``photometric_term`` and its derivatives, by the chain rule through whole tables.
+
+    Args:
+        patch: what is compared.
+        samples: the blurred photo.
+        coefficients: present state.
+        camera: of the crop.
+        unknowns: order of the step vector.
+        view: of a face that stands still: derivatives by albedo and light alone; None: by all unknowns.
+    """
+    if view is None:
+        world = world_motion(patch.points, coefficients)
+        normals = normal_motion(world, patch.faces, patch.vertex_faces)
+        centres = pixel_motion(mean_of_corners(world, patch.compared), camera)
+        seen = samples.at(centres.value)
+    else:
+        normals, seen = Motion(view.normals, view.normals.new_zeros(*view.normals.shape, 0)), view.seen
+        centres = None
+    radiance = mean_of_corners(_radiance_motion(patch, normals, coefficients), patch.compared)
+    color, slope = encode_with_slope(radiance.value, patch.display)
+    jacobian = radiance.jacobian.mul_(slope[..., None])  # ours alone: made a few lines above
+    if centres is not None:
+        by_column, by_row = (axis[:, None] for axis in centres.jacobian.unbind(1))
+        jacobian[..., unknowns.geometry] -= seen[:, 1, :, None] * by_column + seen[:, 2, :, None] * by_row
+    return color - seen[:, 0], jacobian
+
+
+def compiled_rows(
+    patch: ColoredPatch,
+    samples: PhotoSamples,
+    coefficients: FaceCoefficients,
+    camera: Camera,
+    unknowns: Unknowns,
+    view: StandingView | None,
+) -> tuple[Float[Tensor, "G 3"], Float[Tensor, "G 3 Q"]]:
+    """``chained_rows``, row by row: how a colour moves with the dozen points around it, then these with the unknowns."""
+    sh = sh_with_offset(coefficients.sh[0])
+    albedo = patch.mean_albedo + patch.albedo_basis @ coefficients.tex[0]
+    if view is None:
+        rotation = rotation_from_angles(coefficients.angles[0])
+        turned = patch.points.of(coefficients) @ rotation.T
+        surface = surface_of(turned, patch.faces, patch.vertex_faces)
+        normals = surface.normals
+        centres = bag(patch.compared, turned, "mean") + coefficients.translation[0]
+        pixels = project_points(centres[None], camera)[0]
+        seen = samples.at(pixels[:, :2])
+    else:
+        normals, seen = view.normals, view.seen
+    basis = sh_basis(normals)
+    light = basis @ sh
+    color, slope = encode_with_slope(bag(patch.compared, albedo * light, "mean"), patch.display)
+    first = unknowns.geometry.stop if view is None else 0
+    jacobian = color.new_zeros(*color.shape, first + unknowns.size - unknowns.geometry.stop)
+    add_appearance_rows(patch.compared, patch.albedo_basis, albedo, light, basis, slope / 3.0, first, jacobian)
+    if view is None:
+        by_normal = albedo[..., None] * torch.einsum("nsd,sc->ncd", sh_basis_gradient(normals), sh)
+        x, y, distance = centres[:, 0], centres[:, 1], pixels[:, 2]
+        column, row = camera.focal_px[0] / distance * seen[:, 1].T, -camera.focal_px[0] / distance * seen[:, 2].T
+        by_centre = -torch.stack([column, row, (column * x + row * y) / distance], -1).transpose(0, 1)
+        add_shape_rows(patch, surface, turned, rotation, by_normal, slope / 3.0, by_centre / 3.0, jacobian)
+    return color - seen[:, 0], jacobian
 
 
 def _radiance_motion(patch: ColoredPatch, normals: Motion, coefficients: FaceCoefficients) -> Motion:

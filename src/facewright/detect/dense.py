@@ -27,6 +27,10 @@ RESTING_MOVE, RESTING_PRESENCE, UPRIGHT = 0.005, 0.9999, math.cos(math.radians(3
 """Most change of a square, as a share of its side, after which an upright face whose presence is sure is not read
 again. On drawn people points wander no more with that (``scripts/detector_thresholds.py``); with 0.02, 6 % more."""
 
+ADRIFT_MOVE = 0.1
+"""Change of the square, as a share of its side, with which the last reading of a face that is not upright is not sure,
+whatever the network says: TODO."""
+
 
 def squares_around(
     centres: Float[Tensor, "N 2"], sides: Float[Tensor, " N"], eye_lines: Float[Tensor, "N 2"]
@@ -141,6 +145,10 @@ def read_candidates(
         squares = torch.where(again[:, None, None], following, squares)
         read = read_mesh([repeated[i] for i in chosen], squares[again], network, mirrored=mirrored)
         points, presence = points.index_put((again,), read[0]), presence.index_put((again,), read[1])
+    if passes > 1:
+        following = squares_of_points(points)
+        adrift = ~_upright(following) & (_move(squares, following) > ADRIFT_MOVE)
+        presence = torch.where(adrift, presence.clamp_max(RESTING_PRESENCE), presence)
     return list(zip(points.split(counts), presence.split(counts), strict=True))
 
 

@@ -30,6 +30,8 @@ from facewright.render.visibility import vertex_visibility
 
 APPEARANCE_ITERATIONS = 6
 """Linearisations by light and albedo alone: they cost little, and a network's colours may be far from the photo's."""
+APPEARANCE_STRIDE = 3
+"""Every how many-th triangle is asked about light and albedo alone: they are few unknowns, and neighbours say the same."""
 FAR_COLOR, NEAR_COLOR = 0.6, 0.12
 """Difference of colours, sRGB-coded, at which a triangle loses three quarters of its say: while light and albedo are
 found at first, and from then on. Where a start is too dark as a whole, a narrow one listens to the shadows alone."""
@@ -112,17 +114,17 @@ def _fit_pixels(
     rounds += [(blur, prior, NEAR_COLOR) for blur in settings.blurs_px]
     blurred: dict[float, PhotoSamples] = {}
     looked_at: FaceCoefficients | None = None
-    shown, visible = patch, patch.weight
+    visible = patch.weight
     for blur, beliefs, scale in rounds:
         moving = beliefs is prior
         if blur not in blurred:
             blurred[blur] = photo_samples(crop, blur * camera.width / 224)
         samples = blurred[blur]
         if looked_at is not state:
-            shown = patch.shown(_visible_share(plan, patch, state, camera))
-            visible = torch.ones_like(shown.weight)
+            visible = _visible_share(plan, patch, state, camera)
+        shown = patch.shown(visible, every=1 if moving else APPEARANCE_STRIDE)
         view = standing_view(shown, samples, state, camera)
-        compare = partial(_pixel_term, shown, samples, visible, camera, unknowns, scale)
+        compare = partial(_pixel_term, shown, samples, torch.ones_like(shown.weight), camera, unknowns, scale)
         noise = _weighted_rms(compare(state, 1.0, False, view)).clamp_min(settings.noise_floor)
         precision = float(settings.photometric_observations / noise.square())
 

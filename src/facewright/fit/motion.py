@@ -84,6 +84,24 @@ def world_motion(points: LinearPoints, coefficients: FaceCoefficients) -> Motion
     return Motion(turned + coefficients.translation[0], jacobian)
 
 
+def moved_by(
+    points: LinearPoints,
+    turned: Float[Tensor, "N 3"],
+    rotation: Float[Tensor, "3 3"],
+    by_world: Float[Tensor, "N C 3"],
+) -> Float[Tensor, "N C Q"]:
+    """Derivatives by the geometry columns of what depends on world positions: ``by_world @ world_motion(...)``.
+
+    Args:
+        points: model points.
+        turned: where they are before the translation, dm.
+        rotation: that turned them.
+        by_world: derivatives of C values of each by its position.
+    """
+    by_turn = torch.linalg.cross(turned[:, None].expand_as(by_world), by_world)
+    return torch.cat([by_turn, by_world, (by_world @ rotation) @ points.basis], -1)
+
+
 def standing_still(points: LinearPoints, coefficients: FaceCoefficients) -> Float[Tensor, "N 3"]:
     """World positions (dm) alone: for terms that look at appearance, which no point moves."""
     rotation = rotation_from_angles(coefficients.angles[0])
@@ -92,16 +110,19 @@ def standing_still(points: LinearPoints, coefficients: FaceCoefficients) -> Floa
 
 def pixel_motion(world: Motion, camera: Camera) -> Motion:
     """Pixel column and row of world points, by the chain rule through ``project_points``."""
-    pixels = project_points(world.value[None], camera)[0]
+    pixels, by_world = projected(world.value, camera)
+    return Motion(pixels, by_world @ world.jacobian)
+
+
+def projected(world: Float[Tensor, "N 3"], camera: Camera) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N 2 3"]]:
+    """Pixel column and row of world points, and their derivatives by the positions."""
+    pixels = project_points(world[None], camera)[0]
     focal, distance = camera.focal_px[0], pixels[:, 2]
-    x, y = world.value[:, 0], world.value[:, 1]
+    x, y = world[:, 0], world[:, 1]
     scale = focal / distance
     zero = torch.zeros_like(scale)
-    by_world = torch.stack(
-        [torch.stack([scale, zero, scale * x / distance], -1), torch.stack([zero, -scale, -scale * y / distance], -1)],
-        -2,
-    )
-    return Motion(pixels[:, :2], by_world @ world.jacobian)
+    column, row = (scale, zero, scale * x / distance), (zero, -scale, -scale * y / distance)
+    return pixels[:, :2], torch.stack([torch.stack(column, -1), torch.stack(row, -1)], -2)
 
 
 def normal_motion(world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]) -> Motion:

@@ -68,9 +68,9 @@ class ColoredPatch(TensorRecord):
     weight: Float[Tensor, " G"]
     display: bool
 
-    def shown(self, visible: Float[Tensor, " G"]) -> "ColoredPatch":
-        """The same with the visible triangles alone: hidden ones weigh nothing, and cost as much."""
-        rows = visible.nonzero()[:, 0]
+    def shown(self, visible: Float[Tensor, " G"], *, every: int = 1) -> "ColoredPatch":
+        """The same with the visible triangles alone, or some of them: hidden ones weigh nothing, and cost as much."""
+        rows = visible.nonzero()[::every, 0]
         parts = (getattr(self, name).index_select(0, rows) for name in ("compared", "around", "spokes", "weight"))
         return replace(self, **dict(zip(("compared", "around", "spokes", "weight"), parts, strict=True)))
 

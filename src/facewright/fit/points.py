@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from facewright.fit.evidence import PointEvidence
-from facewright.fit.motion import pixel_motion, world_motion
+from facewright.fit.motion import moved_by, projected
 from facewright.fit.parameters import Unknowns
 from facewright.fit.solver import LinearTerm
+from facewright.geometry.rotations import rotation_from_angles
 from facewright.records import Camera, FaceCoefficients
 
 
@@ -14,11 +17,14 @@ def point_term(seen: PointEvidence, coefficients: FaceCoefficients, camera: Came
 
     rho(d) = d^2 / (1 + d^2 / s^2), whose IRLS weight is 1 / (1 + d^2 / s^2)^2: a point far off is a wrong point.
     """
-    pixels = pixel_motion(world_motion(seen.points, coefficients), camera)
-    residual, jacobian = pixels.value - seen.pixels, pixels.jacobian
+    rotation = rotation_from_angles(coefficients.angles[0])
+    turned = seen.points.of(coefficients) @ rotation.T
+    pixels, by_world = projected(turned + coefficients.translation[0], camera)
+    residual = pixels - seen.pixels
     if seen.across is not None:
         residual = (seen.across * residual).sum(-1, keepdim=True)
-        jacobian = (seen.across[..., None] * jacobian).sum(1, keepdim=True)
+        by_world = (seen.across[..., None] * by_world).sum(1, keepdim=True)
+    jacobian = moved_by(seen.points, turned, rotation, by_world)
     spread = 1.0 + residual.square().sum(-1) / seen.wrong_px**2
     weight = (seen.precision / spread.square())[:, None].expand_as(residual)
     cost = (seen.precision * residual.square().sum(-1) / spread).sum()
@@ -36,11 +42,13 @@ def depth_term(
     """
     if seen.depth is None or seen.depth_precision is None:
         return None
-    world = world_motion(seen.points, coefficients)
+    rotation = rotation_from_angles(coefficients.angles[0])
+    turned = seen.points.of(coefficients) @ rotation.T
     near = camera.distance_dm - coefficients.translation[0, 2]
     scale = camera.focal_px[0] / near
-    behind = coefficients.translation[0, 2] - world.value[:, 2]
-    jacobian = -scale * world.jacobian[:, 2]
+    behind = -turned[:, 2]
+    toward = torch.stack([torch.zeros_like(scale), torch.zeros_like(scale), -scale]).expand(len(turned), 1, 3)
+    jacobian = moved_by(seen.points, turned, rotation, toward)[:, 0]
     jacobian[:, unknowns.move] = 0.0
     jacobian[:, unknowns.move.stop - 1] = scale * behind / near
     residual = scale * behind - seen.depth

@@ -27,9 +27,10 @@ RESTING_MOVE, RESTING_PRESENCE, UPRIGHT = 0.005, 0.9999, math.cos(math.radians(3
 """Most change of a square, as a share of its side, after which an upright face whose presence is sure is not read
 again. On drawn people points wander no more with that (``scripts/detector_thresholds.py``); with 0.02, 6 % more."""
 
-ADRIFT_MOVE = 0.1
+ADRIFT_MOVE = 0.05
 """Change of the square, as a share of its side, with which the last reading of a face that is not upright is not sure,
-whatever the network says: TODO."""
+whatever the network says: another orientation may have read it better. Of sure readings of turned drawn people those
+that move more are up to half a face off, those that move less 3 % at most (``scripts/detector_thresholds.py``)."""
 
 
 def squares_around(

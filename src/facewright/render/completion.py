@@ -117,7 +117,9 @@ def _charts(covered: Bool[ndarray, "S S"]) -> Iterator[tuple[tuple[slice, slice]
     """Place and mask of each connected patch of covered texels."""
     _, numbers, boxes, _ = cv2.connectedComponentsWithStats(covered.astype(np.uint8), connectivity=4)
     for number, (left, top, width, height, _) in enumerate(boxes.tolist()[1:], start=1):  # number 0 is not covered
-        place = slice(top, top + height), slice(left, left + width)
+        # even borders: what is halved needs no filling up
+        top, bottom, left, right = top // 2 * 2, top + height + 1, left // 2 * 2, left + width + 1
+        place = slice(top, bottom // 2 * 2), slice(left, right // 2 * 2)
         yield place, numbers[place] == number
 
 
@@ -193,20 +195,26 @@ def _membrane(
     height, width = weights.shape
     if max(height, width) == 1:
         return np.zeros_like(values)
-    sums = np.zeros((height + height % 2, width + width % 2, values.shape[2] + 1), dtype=np.float32)
-    sums[:height, :width, :-1] = values if weighted else values * weights[..., None]
-    sums[:height, :width, -1] = weights
-    halved = cv2.resize(sums, (sums.shape[1] // 2, sums.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    mass = halved[..., -1:]
+    values = values if weighted else values * weights[..., None]
+    if height % 2 or width % 2:
+        values, weights = (_padded(part, height % 2, width % 2) for part in (values, weights))
+    size = (-(-width // 2), -(-height // 2))
+    halved, mass = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (values, weights))
+    halved, mass = halved.reshape(*size[::-1], -1), mass.reshape(*size[::-1], 1)
     weight = np.minimum(4 * mass, 1)
-    known = halved[..., :-1] * (weight / np.maximum(mass, 1e-12))
+    known = halved * (weight / np.maximum(mass, 1e-12))
     unknown = 1 - weight
     filled = known + unknown * _membrane(known, weight[..., 0], sweeps, weighted=True)
     for _ in range(sweeps):
         beside = cv2.filter2D(filled, -1, _BESIDE, borderType=cv2.BORDER_REPLICATE)
         filled = known + unknown * beside.reshape(filled.shape)
-    doubled = cv2.resize(filled, (sums.shape[1], sums.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return doubled.reshape(*sums.shape[:2], -1)[:height, :width]
+    doubled = cv2.resize(filled, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
+    return doubled.reshape(2 * size[1], 2 * size[0], -1)[:height, :width]
+
+
+def _padded(part: ndarray, below: int, right: int) -> ndarray:
+    """With a row and a column of nothing."""
+    return cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
 
 
 def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:

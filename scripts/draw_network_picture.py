@@ -36,7 +36,7 @@ class Arguments:
 def drawn(flow: Reconstructor, scene: Scene) -> Float[Tensor, "3 H W"]:
     """The scene's picture with the face on it; the picture alone where none is found."""
     try:
-        return overlay_of_faces(flow.faces_in(scene.photo, faces="largest"))
+        return overlay_of_faces(flow.faces_in(scene.photo, faces="largest")) / 255.0
     except FacewrightError:
         return scene.photo.srgb
 

@@ -134,12 +134,12 @@ class Inference:
         if not usable or folder is None or sum(tensor.numel() for tensor in tensors) < self.least:
             return None
         path = folder / f"{type(self.network).__name__.lower()}-{self._digest()}{SUFFIX}"
-        kept = _read(path)
+        kept = _read(path, any_size=self.any_size)
         if kept is not None:
             return kept
         try:
             blob = self._export()
-            session = _session_of(blob)
+            session = _session_of(blob, any_size=self.any_size)
             self._compare(session)
             put(path, hashlib.sha256(blob).digest() + blob)
             _prune(folder)
@@ -232,10 +232,12 @@ def _test_images(side: int) -> Float[Tensor, "2 3 S S"]:
     return torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(side))
 
 
-def _session_of(blob: bytes) -> "onnxruntime.InferenceSession":
+def _session_of(blob: bytes, *, any_size: bool) -> "onnxruntime.InferenceSession":
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # memory that is kept from call to call saves time, and stays what the largest picture of all took
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = not any_size
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors: sizes other than the exported ones are no news
@@ -243,7 +245,7 @@ def _session_of(blob: bytes) -> "onnxruntime.InferenceSession":
     return onnxruntime.InferenceSession(blob, options, providers=["CPUExecutionProvider"])
 
 
-def _read(path: Path) -> "onnxruntime.InferenceSession | None":
+def _read(path: Path, *, any_size: bool) -> "onnxruntime.InferenceSession | None":
     """The session of a kept file; None where it is missing or is not what was written."""
     try:
         content = path.read_bytes()
@@ -254,7 +256,7 @@ def _read(path: Path) -> "onnxruntime.InferenceSession | None":
         log.info("%s is damaged; it is made again", path)
         return None
     try:
-        return _session_of(blob)
+        return _session_of(blob, any_size=any_size)
     except Exception:  # the runtime has a class of errors for each of its own kinds, and no common one
         log.info("%s cannot be read by this onnxruntime; it is made again", path, exc_info=True)
         return None

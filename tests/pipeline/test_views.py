@@ -39,7 +39,7 @@ def test_nothing_dark_is_drawn_under_a_chin_that_looks_up() -> None:
     assert ids is not None
     chin = photo_points(face.mesh_world.vertices[:, ids[8:9]], face.pose, face.camera)[0]
     column, row = int(chin[0]), int(chin[1])
-    below = overlay_of_faces([face])[:, row : row + 40, column - 15 : column + 16]
+    below = (overlay_of_faces([face]) / 255.0)[:, row : row + 40, column - 15 : column + 16]
     assert float(below.min()) > 0.25
     assert float(below[:, -10:].sub(GREY / 255).abs().max()) < 0.01  # the neck is the photo's
 
@@ -61,7 +61,7 @@ def test_everybody_is_shown_from_the_same_side(monkeypatch: pytest.MonkeyPatch) 
 def test_a_mesh_of_unknown_light_is_drawn_as_a_shape() -> None:
     face = looking(0.0, 0.0)
     grey = replace(face.mesh, albedo=torch.full_like(face.mesh.albedo, 0.5))
-    drawn = overlay_of_faces([replace(face, mesh=grey, light=None, morphable=None)])
+    drawn = overlay_of_faces([replace(face, mesh=grey, light=None, morphable=None)]) / 255.0
     assert float(drawn[:, 80:160, 80:144].std()) > 0.02
 
 

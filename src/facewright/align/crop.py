@@ -19,7 +19,7 @@ from torch import Tensor
 
 from facewright.align.resample import BICUBIC_REACH, Region, ResizedPart, resized_window
 from facewright.errors import ReconstructionError
-from facewright.geometry.five_points import deep3d_template, five_from_68
+from facewright.geometry.five_points import affine_solver, deep3d_template, five_from_68
 from facewright.geometry.frames import CAMERA_DISTANCE_DM, CROP_FOCAL_PX, apply_homogeneous, scale_of
 from facewright.geometry.pixels import reduced_part
 from facewright.geometry.turning import roll_of_five
@@ -154,8 +154,7 @@ def _affine_of(five: Float[Tensor, "5 2"], height: int, template: Float[Tensor, 
     """Rows r1 and r2, and below them tx and ty (y up), by least squares."""
     y_up = height - 1 - five[:, 1].double()
     targets = torch.stack([five[:, 0].double(), y_up], -1)
-    design = torch.cat([template.double().cpu(), torch.ones(5, 1, dtype=torch.float64)], -1)
-    return torch.linalg.pinv(design) @ targets.cpu()
+    return affine_solver(template) @ targets.cpu()
 
 
 def _is_mirrored(five: Float[Tensor, "5 2"], template: Float[Tensor, "5 3"]) -> bool:

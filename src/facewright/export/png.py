@@ -44,16 +44,18 @@ def write_png(destination: Destination, srgb: Float[Tensor, "3 H W"], *, kind: s
     put(destination, png_bytes(srgb, kind=kind))
 
 
-def png_bytes(srgb: Float[Tensor, "3 H W"], *, kind: str = "picture") -> bytes:
+def png_bytes(srgb: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"], *, kind: str = "picture") -> bytes:
     """The PNG file of a picture, marked as ours in a text chunk (``is_own_picture``).
 
     Args:
-        srgb: sRGB-coded 0..1 (clamped), row 0 on top.
+        srgb: sRGB-coded 0..1 (clamped), or bytes; row 0 on top.
         kind: what the picture is, for the mark: ``overlay``, ``texture``.
 
     Raises:
         ExportError: a value is not finite.
     """
+    if srgb.dtype == torch.uint8:
+        return _encoded(srgb.permute(1, 2, 0).cpu().numpy(), f"{_MAKER} {kind}")
     if not math.isfinite(float(srgb.detach().sum())):  # a sum is not finite where a number is not
         bad = int((~srgb.isfinite()).sum())
         raise ExportError(f"{kind}: expected finite values, received {bad} that are not; nothing was written")

@@ -3,6 +3,8 @@
 In this order everywhere: right eye (image left), left eye, nose tip, right and left mouth corner.
 """
 
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +25,20 @@ DEEP3D_FIVE_DM = (
 def deep3d_template() -> Float[Tensor, "5 3"]:
     """Where the five points of the mean face lie in the model frame of Deep3D, dm, float64."""
     return torch.tensor(DEEP3D_FIVE_DM, dtype=torch.float64)
+
+
+def affine_solver(template: Float[Tensor, "5 3"]) -> Float[Tensor, "4 5"]:
+    """What makes five values into their linear dependence on the template's X, Y, Z, and a constant: least squares.
+
+    Double precision, on the CPU; remembered, since templates are few and cameras many.
+    """
+    return _affine_solver(tuple(tuple(row) for row in template.double().tolist()))
+
+
+@cache
+def _affine_solver(template: tuple[tuple[float, ...], ...]) -> Float[Tensor, "4 5"]:
+    places = torch.tensor(template, dtype=torch.float64)
+    return torch.linalg.pinv(torch.cat([places, torch.ones(5, 1, dtype=torch.float64)], -1))
 
 
 def five_from_68(points: Float[Tensor, "*B 68 D"]) -> Float[Tensor, "*B 5 D"]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facewright.geometry.five_points import affine_solver
 from facewright.records import FaceCoefficients, Photo, Pose
 
 # Basis functions of ``render.lighting.sh_basis`` that are k sin(m a) and k cos(m a) of the angle a about z, by order m.
@@ -95,8 +96,7 @@ def roll_of_five(five: Float[Tensor, "5 2"], template: Float[Tensor, "5 3"]) -> 
         template: the five points in the model frame, dm, y up.
     """
     y_up = five.double().cpu() * torch.tensor([1.0, -1.0], dtype=torch.float64)
-    spread = (template - template.mean(0)).double().cpu()
-    rows = (torch.linalg.pinv(spread) @ (y_up - y_up.mean(0))).T
+    rows = (affine_solver(template) @ y_up)[:3].T
     u, _, vh = torch.linalg.svd(rows, full_matrices=False)
     across, up = (u @ vh)[:, 1].tolist()
     return math.atan2(-across, up)

@@ -150,7 +150,8 @@ class RNetEstimator:
         if not crops:
             return []
         finer = crops[0].crop.shape[-1] // self.rnet.crop_size
-        pictures = torch.nn.functional.avg_pool2d(torch.stack([aligned.crop for aligned in crops]), finer)
+        pictures = torch.stack([aligned.crop for aligned in crops])
+        pictures = torch.nn.functional.avg_pool2d(pictures, finer) if finer > 1 else pictures
         answers = [predicted(self.rnet, some, self.mirror) for some in pictures.split(MAX_CROPS_TOGETHER)]
         each = [(answer, k) for answer in answers for k in range(len(answer.coefficients.id))]
         return [

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from facewright.errors import ExportError
 from facewright.export.pictures import (
     depth_picture,
     draw_landmarks,
@@ -50,25 +51,38 @@ CLAY_LIGHT = ((0, -0.2), (1, -0.25), (2, 0.35))
 """SH coefficients of the light on grey shapes, and on faces of which no light is known: from the front and above."""
 
 
-def overlay_of_faces(faces: Sequence[FaceInPhoto], photo: Photo | None = None) -> Float[Tensor, "3 H W"]:
+def overlay_of_faces(faces: Sequence[FaceInPhoto], photo: Photo | None = None) -> UInt8[Tensor, "3 H W"]:
     """The photo with all of its faces drawn in their places, the farthest first; without neck and scalp.
 
-    Photos longer than ``OVERLAY_PX`` are made smaller by a whole number.
+    Photos longer than ``OVERLAY_PX`` are made smaller by a whole number. Pixels stay bytes but where faces are drawn.
 
     Args:
         faces: of one photo.
         photo: the photo, where there may be no faces in it.
+
+    Raises:
+        ExportError: a face is not finite.
     """
     photo = faces[0].photo if photo is None else photo
     factor = -(-max(photo.width, photo.height) // OVERLAY_PX)
     width, height = max(1, photo.width // factor), max(1, photo.height // factor)
-    picture = reduced_part(photo, 0, 0, width * factor, height * factor, factor)
+    picture = photo.pixels.new_empty(3, height, width)
+    rows = max(1, BAND_PIXELS // width)
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        band = reduced_part(photo, 0, first * factor, width * factor, last * factor, factor)
+        picture[:, first:last] = in_bytes(band)
     for face in sorted(faces, key=lambda face: float(face.camera.focal_px[0])):  # small faces are far away
         _draw_in_place(picture, face, window_camera(face.camera, 0.0, 0.0, 1 / factor, width, height))
     return picture
 
 
-def _draw_in_place(picture: Float[Tensor, "3 H W"], face: FaceInPhoto, camera: Camera) -> None:
+def in_bytes(picture_srgb: Float[Tensor, "3 H W"]) -> UInt8[Tensor, "3 H W"]:
+    """0..1 as 0..255, rounded."""
+    return (picture_srgb * 255.0).round_().to(torch.uint8)
+
+
+def _draw_in_place(picture: UInt8[Tensor, "3 H W"], face: FaceInPhoto, camera: Camera) -> None:
     """Draw one face into the picture that a camera sees: only its part is rendered, in bands of bounded size."""
     mesh = face.mesh_world
     outline = project_points(mesh.vertices, camera)[0, :, :2]
@@ -86,7 +100,12 @@ def _draw_in_place(picture: Float[Tensor, "3 H W"], face: FaceInPhoto, camera: C
         skin = render_skin(face, window)
         own = slice(first - above, last - above)
         shown, opacity = display_picture(skin, mesh)[:, own], skin.mask[0, :, own]
-        picture[:, first:last, left:right] = overlay(picture[:, first:last, left:right], shown, opacity)
+        drawn = overlay(picture[:, first:last, left:right] / 255.0, shown, opacity)
+        if not bool(drawn.isfinite().all()):
+            raise ExportError(
+                f"overlay: expected finite values, received some that are not in face {face.face}; nothing was written"
+            )
+        picture[:, first:last, left:right] = in_bytes(drawn)
 
 
 def face_sheet(face: FaceInPhoto) -> Float[Tensor, "3 H W"]:

@@ -10,21 +10,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
 
 from facewright.align import align_face
 from facewright.assets import embedded_path
-from facewright.detect import detect_faces, load_face_detector
+from facewright.detect import detect_faces
 from facewright.export.formats import ALL_FORMATS, FORMATS
-from facewright.fit import FitPlan
-from facewright.morphable.container import load_face_model
 from facewright.photo import read_photo
 from facewright.pipeline.evidence import fit_detection
-from facewright.pipeline.flow import load_reconstructor
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
 from facewright.pipeline.outputs import FaceFiles
+from facewright.pipeline.rnet_estimator import RNetEstimator
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,18 @@ def timed(seconds: dict[str, list[float]], stage: str, step: Callable[[], object
     return result
 
 
-def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
+def one_turn(network: Reconstructor, refined: Reconstructor, folder: Path, seconds: dict[str, list[float]]) -> None:
     """The flow of one photo, step by step."""
-    detector = load_face_detector()
+    path, detector = embedded_path("photos/grace_hopper.jpg"), refined.detector
     photo = read_photo(path)
     detection = detect_faces(photo, detector)[0]
     timed(seconds, "read", lambda: read_photo(path))
     timed(seconds, "detect", lambda: detect_faces(photo, detector))
     timed(seconds, "align", lambda: align_face(photo, detection.five))
-    aligned, plan = align_face(photo, detection.five), FitPlan.of(load_face_model())
+    estimator = network.estimator
+    assert isinstance(estimator, RNetEstimator)
+    aligned, plan = align_face(photo, detection.five), estimator.plan
     timed(seconds, "fit alone", lambda: fit_detection(aligned, detection, plan))  # beside the flow, not part of it
-    network, refined = (load_reconstructor(refine=rounds) for rounds in (0, 1))
     (face,) = refined.faces_in(photo, detections=[detection])
     timed(seconds, "network", lambda: network.faces_in(photo, detections=[detection]))
     timed(seconds, "network and refinement", lambda: refined.faces_in(photo, detections=[detection]))
@@ -67,9 +67,13 @@ def one_turn(path: Path, folder: Path, seconds: dict[str, list[float]]) -> None:
 def main(arguments: Arguments) -> None:
     """Print the table."""
     seconds: dict[str, list[float]] = {}
+    refined = load_reconstructor(refine=1)
+    estimator = refined.estimator
+    assert isinstance(estimator, RNetEstimator)
+    network = replace(refined, estimator=replace(estimator, refine=0))  # the same networks: memory is one flow's
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(arguments.turns + 1):
-            one_turn(embedded_path("photos/grace_hopper.jpg"), Path(folder), {} if turn == 0 else seconds)
+            one_turn(network, refined, Path(folder), {} if turn == 0 else seconds)
     medians = {stage: statistics.median(values) for stage, values in seconds.items()}
     alone, network, refined = (medians.pop(name) for name in ("fit alone", "network", "network and refinement"))
     medians = {**medians, "network": network, "refinement": refined - network}

@@ -5,7 +5,8 @@
 Readings: for each limit on how much a square may still move, how far the five points are from the truth, how far they
 wander when the picture is shifted or made smaller (percent of the face's size), and how many runs of the mesh network a
 face costs. Hints: for each score that counts as a hint of a face, how often the search for large faces ends it, of one
-person and of groups, and how often a face is lost thereby that the whole search finds.
+person and of groups, and how often a face is lost thereby that the whole search finds. Turned: how far sure readings of
+turned pictures are from the upright one (percent of the face's size), by how much their squares still move.
 """
 
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 
 import numpy as np
@@ -21,9 +23,11 @@ import torch.nn.functional as F
 import tyro
 from jaxtyping import UInt8
 from numpy import ndarray
+from PIL import Image
 from torch import Tensor
 
 from facewright.detect import dense, detect_faces, faces, load_face_detector, search
+from facewright.detect.landmarks import five_from_mesh
 from facewright.geometry.color import srgb_from_linear
 from facewright.geometry.five_points import five_from_68
 from facewright.photo import photo_from_array
@@ -34,6 +38,8 @@ from facewright.synthetic.backdrops import draw_backdrop
 FIRST_SEED = 700_000
 """Of scenes that belong to nothing else."""
 MOVES = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 10.0)
+ADRIFT = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 10.0)
+TURNS = (45, 135, 225, 315)
 HINTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 GROUP_PX = (960, 1280)
 
@@ -100,6 +106,37 @@ def readings(seed: int) -> list[tuple[float, float, float, float]]:
     return rows
 
 
+def turned(seed: int) -> list[tuple[float, float]]:
+    """Of a person's picture, turned: last move of each sure reading's square, and its distance from the upright one."""
+    pixels, _ = scene(seed, 480)
+    image, detector = Image.fromarray(pixels), load_face_detector()
+    upright = detect_faces(photo_from_array(pixels), detector)
+    if len(upright) != 1 or not faces.is_sure(upright[0]):
+        return []
+    size = float((upright[0].box[2:] - upright[0].box[:2]).prod().sqrt())
+    rows: list[tuple[float, float]] = []
+    moves: list[Tensor] = []
+    move, confirmed, limit = dense._move, faces._confirmed, dense.ADRIFT_MOVE
+    dense._move = lambda a, b: moves.append(move(a, b)) or moves[-1]
+    dense.ADRIFT_MOVE = float("inf")
+    for degrees in TURNS:
+        other = image.rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+        cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        back = torch.tensor([[cosine, sine], [-sine, cosine]], dtype=torch.float32)
+        old, new = torch.tensor([479.0, 479.0]) / 2, torch.tensor([other.width - 1.0, other.height - 1.0]) / 2
+
+        def noted(candidates, points, presence, back=back, old=old, new=new):
+            for k in (presence > dense.RESTING_PRESENCE).nonzero().flatten().tolist():
+                five = (five_from_mesh(points[k]) - new) @ back + old
+                rows.append((float(moves[-1][k]), 100 * float((five - upright[0].five).norm(dim=-1).mean()) / size))
+            return confirmed(candidates, points, presence)
+
+        faces._confirmed = noted
+        detect_faces(photo_from_array(np.array(other)), detector)
+    dense._move, faces._confirmed, dense.ADRIFT_MOVE = move, confirmed, limit
+    return rows
+
+
 def hints(seed: int) -> tuple[int, float, bool]:
     """Of a picture of one to four people: how many, the least score that ends the search, whether that loses a face.
 
@@ -144,10 +181,11 @@ def hints(seed: int) -> tuple[int, float, bool]:
 
 
 def main(arguments: Arguments) -> None:
-    """Print both tables."""
+    """Print the tables."""
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         seeds = range(FIRST_SEED, FIRST_SEED + arguments.scenes)
         table = np.array(list(pool.map(readings, seeds)))
+        readings_turned = np.array([row for rows in pool.map(turned, seeds) for row in rows]).reshape(-1, 2)
         seeds = range(80_000, 80_000 + arguments.groups)
         pictures = list(pool.map(partial(hints), seeds))
     both = np.isfinite(table[..., 0]).all(1)
@@ -159,6 +197,11 @@ def main(arguments: Arguments) -> None:
             f"{limit:8.3f} {error.mean():8.3f} {np.median(error):7.3f} {np.nanmean(wander):9.3f} "
             f"{np.nanmax(wander):6.2f} {runs.mean():6.2f}"
         )
+    print(f"\n{'moves':>12} {'readings':>9} {'apart %':>8} {'worst':>6}")
+    for low, high in pairwise(ADRIFT):
+        apart = readings_turned[(readings_turned[:, 0] >= low) & (readings_turned[:, 0] < high), 1]
+        if len(apart):
+            print(f"{low:5.2f} ..{high:5.2f} {len(apart):9d} {apart.mean():8.2f} {apart.max():6.1f}")
     print(f"\n{'hint':>8} {'alone ended':>12} {'groups ended':>13} {'faces lost in':>14}")
     alone = [p for p in pictures if p[0] == 1]
     groups = [p for p in pictures if p[0] > 1]

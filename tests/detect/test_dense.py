@@ -1,13 +1,16 @@
 """Squares, their pixels, and the points read in them."""
 
+import itertools
 import math
 
 import pytest
 import torch
 
-from facewright.detect import FaceDetector, detect_faces
+from facewright.detect import FaceDetector, dense, detect_faces
 from facewright.detect.dense import cut_square, read_mesh, squares_around, squares_of_points
+from facewright.detect.suppression import Candidates
 from facewright.geometry.frames import apply_homogeneous
+from facewright.photo import photo_from_array
 from facewright.records import Photo
 
 
@@ -86,3 +89,24 @@ def test_points_stay_when_read_again(detector: FaceDetector, astronaut: Photo) -
     eye_distance = (face.five[1] - face.five[0]).norm()
     assert (again[0] - face.mesh)[:, :2].norm(dim=-1).mean() < 0.01 * eye_distance
     assert presence.item() > 0.9999
+
+
+@pytest.mark.parametrize(("grows", "upside_down", "sure"), [(1.2, True, False), (1.0, True, True), (1.2, False, True)])
+def test_a_turned_face_whose_square_still_moves_is_not_sure(
+    monkeypatch: pytest.MonkeyPatch, detector: FaceDetector, grows: float, upside_down: bool, sure: bool
+) -> None:
+    """However sure the network: another orientation may read it better. Upright faces are not asked."""
+    mesh = torch.rand(1, 468, 3, generator=torch.Generator().manual_seed(0)) * 100.0
+    right, left = dense.EYE_OUTER_CORNERS
+    mesh[0, right, :2], mesh[0, left, :2] = torch.tensor([20.0, 40.0]), torch.tensor([80.0, 40.0])
+    mesh = -mesh if upside_down else mesh
+    readings = itertools.count()
+
+    def read(photos: list[Photo], *_: object, **__: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return mesh * grows ** next(readings), torch.ones(len(photos))
+
+    monkeypatch.setattr(dense, "read_mesh", read)
+    candidates = Candidates(torch.tensor([[0.0, 0, 100, 100]]), torch.rand(1, 6, 2) * 100, torch.ones(1))
+    photo = photo_from_array(torch.zeros(8, 8, 3, dtype=torch.uint8))
+    ((_, presence),) = dense.read_candidates([photo], [candidates], detector.mesh, passes=3, mirrored=False)
+    assert (presence.item() > dense.RESTING_PRESENCE) == sure

@@ -31,7 +31,7 @@ from facewright.render.visibility import vertex_visibility
 APPEARANCE_ITERATIONS = 6
 """Linearisations by light and albedo alone: they cost little, and a network's colours may be far from the photo's."""
 APPEARANCE_STRIDE = 3
-"""Every how many-th triangle is asked about light and albedo alone: they are few unknowns, and neighbours say the same."""
+"""Every how many-th triangle is asked about light and albedo alone: few unknowns, of which neighbours say the same."""
 FAR_COLOR, NEAR_COLOR = 0.6, 0.12
 """Difference of colours, sRGB-coded, at which a triangle loses three quarters of its say: while light and albedo are
 found at first, and from then on. Where a start is too dark as a whole, a narrow one listens to the shadows alone."""

@@ -281,7 +281,7 @@ def compiled_rows(
     unknowns: Unknowns,
     view: StandingView | None,
 ) -> tuple[Float[Tensor, "G 3"], Float[Tensor, "G 3 Q"]]:
-    """``chained_rows``, row by row: how a colour moves with the dozen points around it, then these with the unknowns."""
+    """``chained_rows``, row by row: how a colour moves with the points around it, then these with the unknowns."""
     sh = sh_with_offset(coefficients.sh[0])
     albedo = patch.mean_albedo + patch.albedo_basis @ coefficients.tex[0]
     if view is None:

@@ -88,7 +88,7 @@ def add_appearance_rows(
     compiled(_appearance_rows, contract=True)(*arrays, first, rows.numpy())
 
 
-def _shape_rows(
+def _shape_rows(  # noqa: C901 - a kernel: numba inlines nothing that is not in one function as well
     turned,
     rotation,
     basis,

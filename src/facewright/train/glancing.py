@@ -165,7 +165,7 @@ def teach_glance(
 def glance_loss(
     answer: RNetPrediction, seen: Glanced, model: FaceModel, rig: FaceRig, crop_size: int
 ) -> Float[Tensor, ""]:
-    """What a second glance minimises: squares of weights and rotations, projections, likelihoods, likeness in mm.
+    """What a second glance minimises: squares of codes and rotations, projections, likelihoods, likeness in mm.
 
     Squares, not distances: a wink is rare, and the likeliest amount of it is none.
     """
@@ -179,6 +179,7 @@ def glance_loss(
         (1.0, (found.exp - truth.exp).square().sum(-1).mean()),
         (3.0, turned.square().sum((1, 2)).mean()),
         (1.0, 100.0 / crop_size * _landmarks_off(found, seen, model, crop_size)),
+        (0.5, (found.id - truth.id).square().mean()),
         (0.3, likeness_error(rig.sample, found.id, truth.id, truth.angles).mean()),
         (0.3, point_likelihood(points, sigma, seen.points[..., :2], seen.weights, crop_size)),
         (0.3, depth_likelihood(depth, depth_sigma, seen.points[..., 2], seen.weights, crop_size)),

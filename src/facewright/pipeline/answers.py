@@ -32,7 +32,7 @@ method's own: nobody else says whether a face is there, and which way up. On 120
 by 70 of the scenes; on the 50 others no right one is refused and 3 of 7 wrong ones. The fit's answers lie within 4.5 %
 of what was seen whether right (37 scenes) or wrong (3, one turned): its five points tell nothing."""
 
-IDENTITY_DOUBT = {"open": 0.975}
+IDENTITY_DOUBT = {"open": 0.958}
 """Doubt about the coefficients of the identity, on average, above which what was seen is no person's face, by the name
 of the weights. They are in units of the population's deviation: a network that doubts them as much as that has read
 nobody, and its answer is a mean face. Chosen on drawings: 2 of 263 right readings are refused (125 in hard scenes, 138

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import UInt8
 from torch import Tensor
 
 from facewright.errors import ExportError, MissingExtraError
-from facewright.export.asset import to_uint8
 from facewright.photo.frames import sound_of
 
 CODECS = ("libx264", "mpeg4")
@@ -30,11 +29,11 @@ class Film:
     """What is written.
 
     Attributes:
-        frames: sRGB pictures of one size, 0..1, and when each is shown, s; one at a time.
+        frames: sRGB pictures of one size, and when each is shown, s; one at a time.
         sound: the clip whose sound it gets; None: it has none.
     """
 
-    frames: Iterable[tuple[Float[Tensor, "3 H W"], float]]
+    frames: Iterable[tuple[UInt8[Tensor, "3 H W"], float]]
     sound: Path | None = None
 
 
@@ -81,7 +80,7 @@ def _write(av: Any, container: Any, film: Film, heard: tuple[Any, Iterator[Any],
     audio, packets, begin = None, iter(()), 0.0
     waiting: Any = None
     for picture, time in film.frames:
-        pixels = np.ascontiguousarray(to_uint8(picture).transpose(1, 2, 0))
+        pixels = np.ascontiguousarray(picture.cpu().numpy().transpose(1, 2, 0))
         pixels = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]
         if pictures is None:
             pictures = _picture_stream(av, container, pixels.shape[1], pixels.shape[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from facewright.export.film import Film, write_film
@@ -131,7 +131,7 @@ def landmarks_of(one: ClipPerson, model: FaceModel, motion: FaceMotion | None = 
     return project_points(world, motion.camera)[..., :2]
 
 
-def overlay_frame(frame: Frame, people: Sequence[ClipPerson], model: FaceModel, method: str) -> Float[Tensor, "3 H W"]:
+def overlay_frame(frame: Frame, people: Sequence[ClipPerson], model: FaceModel, method: str) -> UInt8[Tensor, "3 H W"]:
     """A frame with the faces that are seen in it drawn in their places."""
     photo = frame.photo.to(model.mean_shape.device)
     faces = []

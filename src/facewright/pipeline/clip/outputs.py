@@ -70,7 +70,7 @@ def add_clip_person(
 
 
 def add_film(
-    files: FileSet, folder: Path, stem: str, frames: Iterator[tuple[Float[Tensor, "3 H W"], float]], sound: Path
+    files: FileSet, folder: Path, stem: str, frames: Iterator[tuple[UInt8[Tensor, "3 H W"], float]], sound: Path
 ) -> str:
     """Put the film into a set, written as its frames come; gives its name."""
     path = folder / f"{stem}{FORMATS['clip-overlay'].suffix}"

@@ -177,19 +177,6 @@ class AlignedFace(TensorRecord):
 
 
 @dataclass(frozen=True)
-class FaceParts(TensorRecord):
-    """What the pixels around a face show.
-
-    Attributes:
-        shares: of ``PARTS`` in the pixels of a crop, 0..1; they sum to 1.
-        T_crop_photo: homogeneous map of photo pixels to the crop's.
-    """
-
-    shares: Float[Tensor, "4 S S"]
-    T_crop_photo: Float[Tensor, "3 3"]
-
-
-@dataclass(frozen=True)
 class Pose(TensorRecord):
     """Where heads are: model frame to world frame, a rotation and then a move.
 

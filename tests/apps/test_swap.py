@@ -12,8 +12,9 @@ from facewright.errors import ReconstructionError
 from facewright.geometry.frames import crop_camera, project_points
 from facewright.geometry.pose import posed_mesh
 from facewright.photo import photo_from_array
+from facewright.pipeline.parts import FaceParts
 from facewright.pipeline.reconstruction import Reconstruction
-from facewright.records import FaceDetection, FaceParts
+from facewright.records import FaceDetection
 from facewright.render.renderer import render
 from facewright.render.textured import render_texture
 

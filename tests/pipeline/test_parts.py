@@ -10,9 +10,9 @@ from facewright.detect import detect_faces, load_face_detector
 from facewright.geometry.frames import project_points
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline import parts
-from facewright.pipeline.parts import find_parts, own_share
+from facewright.pipeline.parts import FaceParts, find_parts, own_share
 from facewright.pipeline.texture import face_texture, own_visibility, texture_at_vertices
-from facewright.records import PARTS, FaceParts, VisibilityMap
+from facewright.records import PARTS, VisibilityMap
 from tests.pipeline.known_faces import GREY, looking
 
 HEAD, HAIR, THING = (PARTS.index(name) for name in ("head", "hair", "thing"))

@@ -12,7 +12,7 @@ from facewright.errors import ReconstructionError
 from facewright.geometry.frames import clip_from_world
 from facewright.geometry.pose import photo_points, posed_mesh
 from facewright.morphable.linear import FaceModel, MorphableFace
-from facewright.pipeline.parts import find_parts
+from facewright.pipeline.parts import FaceParts, find_parts
 from facewright.records import (
     AlignedFace,
     Camera,
@@ -20,7 +20,6 @@ from facewright.records import (
     FaceCoefficients,
     FaceDetection,
     FaceMesh,
-    FaceParts,
     LandmarkBelief,
     Photo,
     Pose,

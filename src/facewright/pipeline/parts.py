@@ -1,5 +1,6 @@
 """What the pixels around a face show: the head's own surface, hair, or things before it; by the parsing network."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -10,7 +11,7 @@ from facewright.align import CROP_RESCALE, align_face
 from facewright.errors import ReconstructionError
 from facewright.geometry.frames import CROP_SIZE, apply_homogeneous
 from facewright.inference import Inference
-from facewright.records import PARTS, FaceParts, Photo
+from facewright.records import PARTS, Photo, TensorRecord
 from facewright.regress.parsing import VIEW, ParsingNet
 from facewright.regress.weights import EMBEDDED_PARSING, load_weights
 
@@ -20,6 +21,19 @@ STRANGE = 0.5
 """Mean share of hair and background at eyes, nose and mouth above which a network's answer is not believed."""
 BORDER_PX = 1
 """Of the crop, some 2.5 mm: so near to what is not the head's nothing is taken: shadows of hair, soft borders."""
+
+
+@dataclass(frozen=True)
+class FaceParts(TensorRecord):
+    """What the pixels around a face show.
+
+    Attributes:
+        shares: of ``PARTS`` in the pixels of a crop, 0..1; they sum to 1.
+        T_crop_photo: homogeneous map of photo pixels to the crop's.
+    """
+
+    shares: Float[Tensor, "4 S S"]
+    T_crop_photo: Float[Tensor, "3 3"]
 
 
 @cache

@@ -65,6 +65,10 @@ class BenchmarkError(FacewrightError):
     """A benchmark's folder lacks files, or a scan, label or prediction in it is malformed; the message names which."""
 
 
+class RecognitionError(FacewrightError):
+    """A file of people or of thresholds is damaged or of another network, or there are too few people to go by."""
+
+
 class TrainingDataError(FacewrightError):
     """Training data is unfinished, damaged, of another kind than asked for, or does not belong to what is made."""
 

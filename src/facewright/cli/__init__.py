@@ -88,6 +88,12 @@ def _serve(given: Sequence[str]) -> Any:
     return Serve
 
 
+def _recognise(given: Sequence[str]) -> Any:
+    from facewright.cli.recognise import Recognise
+
+    return Recognise
+
+
 def _train(given: Sequence[str]) -> Any:
     from facewright.cli.train import train_command
 
@@ -123,6 +129,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "batch": Command("Turn very many photographs into a table of 3D faces.", _batch),
     "serve": Command("Answer pictures with 3D faces over HTTP.", _serve),
+    "recognise": Command("Who it is: enrol people, verify two photos, search for whom a photo shows.", _recognise),
     "train": Command("Make training data, train networks on it.", _train),
     "model": Command("Face models: import them, look inside, draw samples, fit them to scans.", _model),
     "weights": Command("Network weights: import them, look inside, export them.", _weights),

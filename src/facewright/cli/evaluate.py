@@ -13,6 +13,7 @@ from facewright.cli.threads import MOST_THREADS
 from facewright.evaluate.album_meshes import AlbumMeshes
 from facewright.evaluate.benchmarks.aflw2000 import FileLandmarks, MethodLandmarks, evaluate_aflw2000
 from facewright.evaluate.benchmarks.bu3dfe import evaluate_bu3dfe
+from facewright.evaluate.benchmarks.drawn_recognition import LEAST_PEOPLE, DrawnKind, evaluate_drawn_recognition
 from facewright.evaluate.benchmarks.facewarehouse import Region, evaluate_facewarehouse
 from facewright.evaluate.benchmarks.florence_prnet import evaluate_florence_prnet
 from facewright.evaluate.benchmarks.ijba import evaluate_ijba
@@ -54,8 +55,8 @@ class _Measured:
     out: Path
     """Folder for ``result.json``, ``report.md`` and ``report.html``."""
     method: str = only(FROM_PICTURES, AUTO)
-    """``rnet``, ``fit``, ``guided``, ``auto`` (R-Net where there are weights for the face model, else ``guided``), or
-    ``mean``: the mean head, which is measured beside any method anyway."""
+    """``rnet``, ``3dmm-cnn``, ``fit``, ``guided``, ``auto`` (R-Net where there are weights for the face model, else
+    ``guided``), or ``mean``: the mean head, which is measured beside any method anyway."""
     weights: str | None = only(BY_A_NETWORK, None)
     """R-Net weights: a file (.safetensors), or ``open`` or ``fast``: embedded, for the open head."""
     refine: int | None = bounded(None, most=MOST_ROUNDS, use=BY_A_NETWORK)
@@ -393,6 +394,34 @@ class Ijba(_Recognition):
 
 
 @dataclass(frozen=True)
+class Recognition(_Measured):
+    """Who is who among people who do not exist, by coefficients: nothing to obtain."""
+
+    people: int = bounded(50, least=LEAST_PEOPLE, most=5000)
+    """Persons."""
+    photos: int = bounded(10, least=2, most=100)
+    """Pictures of each."""
+    scenes: DrawnKind = "turned"
+    """``turned``: heads turned up to 60 degrees in another light each; ``full``: whatever photographs bring."""
+
+    def check(self) -> None:
+        """Refuse the mean head, which tells nobody apart."""
+        super().check()
+        if self.method == MEAN:
+            raise CommandError(f"expected a --method that sees who it is, received {MEAN}")
+
+    def run(self) -> int:
+        """Measure."""
+        method = self.flow()
+        return self.finish(
+            "recognition",
+            lambda progress: evaluate_drawn_recognition(
+                method, people=self.people, photos=self.photos, scenes=self.scenes, progress=progress
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class Compare:
     """Two results of one protocol on the same data: paired differences with intervals."""
 
@@ -423,6 +452,7 @@ Benchmark = (
     | Annotated[Lfw, tyro.conf.subcommand("lfw")]
     | Annotated[Ytf, tyro.conf.subcommand("ytf")]
     | Annotated[Ijba, tyro.conf.subcommand("ijba")]
+    | Annotated[Recognition, tyro.conf.subcommand("recognition")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
 )
 

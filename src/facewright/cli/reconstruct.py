@@ -79,9 +79,10 @@ class Reconstruct:
     out: Path
     """Folder for the results; made if absent. ``report.json`` in it says what became of each input."""
     method: str = "auto"
-    """How faces are reconstructed: ``rnet`` by a network's coefficients, ``prnet`` by its position map, ``fit`` by
-    analysis by synthesis alone, ``guided`` by the fit of any face model to what the open head's network sees; ``auto``
-    goes by the weights that are named, or takes R-Net where there are weights for the face model, else ``guided``."""
+    """How faces are reconstructed: ``rnet`` by a network's coefficients, ``prnet`` by its position map, ``3dmm-cnn``
+    with a shape and albedo that stay alike over all photos of a person, ``fit`` by analysis by synthesis alone,
+    ``guided`` by the fit of any face model to what the open head's network sees; ``auto`` goes by the weights that are
+    named, or takes R-Net where there are weights for the face model, else ``guided``."""
     weights: str | None = None
     """Weights of the method's network, made for the face model: a file (.safetensors), or ``open`` or ``fast``, which
     are embedded R-Nets for the open head, or ``prnet``. Default: ``open``; ``fast`` is for video."""
@@ -108,7 +109,8 @@ class Reconstruct:
     """All faces of a photo, or only the largest."""
     formats: tuple[FormatName, ...] = only(OF_PHOTOS, ALL_FORMATS)
     """Files to write per face: overlay is ``_overlay.png``, mesh the sheet ``_mesh.png``. Where they are named also
-    depth (16-bit ``_depth.png``), depth-npz, pncc, texture, and kpt (``_kpt.txt``: 68 lines x y z)."""
+    depth (16-bit ``_depth.png``), depth-npz, pncc, texture, kpt (``_kpt.txt``: 68 lines x y z), and neutral and
+    neutral-ascii (``_neutral.ply``, ``_neutral_ascii.ply``: shape and albedo alone)."""
     face_model: str = "open"
     """``open`` is the embedded CC0 head; or the file of an imported model."""
     landmarks: Path | None = only(OF_SINGLE_PHOTOS, None)

@@ -16,7 +16,7 @@ import tyro
 
 from facewright.cli.console import DONE, CommandError, error_console, note, say, transient_progress
 from facewright.cli.official_options import refuse_official_options
-from facewright.cli.train_data import TrainPrepare, TrainPrepareFitted, TrainSynthesize
+from facewright.cli.train_data import TrainLabels, TrainPrepare, TrainPrepareFitted, TrainSynthesize
 from facewright.train.course import Trainee
 from facewright.train.recorder import LoggedStep
 from facewright.train.run import check_run, train
@@ -123,6 +123,7 @@ def train_command(args: Sequence[str]) -> Any:
         Annotated[TrainPrepare, tyro.conf.subcommand("prepare")],
         Annotated[TrainPrepareFitted, tyro.conf.subcommand("prepare-300wlp")],
         Annotated[TrainSynthesize, tyro.conf.subcommand("synthesize")],
+        Annotated[TrainLabels, tyro.conf.subcommand("labels")],
     ]
     for name, trainee in TRAINEES.items():
         asked = args[2:] if list(args[:2]) == ["train", name] else ()

@@ -1,4 +1,4 @@
-"""``facewright train synthesize`` and ``facewright train prepare``: make the data that networks learn from."""
+"""``facewright train synthesize``, ``prepare`` and ``labels``: make the data that networks learn from."""
 
 import os
 from collections import Counter
@@ -10,12 +10,14 @@ import tyro
 
 from facewright.bounds import bounded
 from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, progress_bar, say
+from facewright.train.label_settings import OUTLIER, LabelSettings
 from facewright.train.make import MakingReport, make_data
 from facewright.train.photo_folders import open_photo_folders
 from facewright.train.quality import QualityLimits
 from facewright.train.samples import STORED_CROP_SIZE
 from facewright.train.trainees import crop_size_for
 
+PEOPLE_PER_SHARD = 8
 PHOTOS_PER_SHARD = 64
 """What a kill can cost at most, in each process."""
 MOST_CROP_SIZE = 2048
@@ -153,6 +155,46 @@ class TrainPrepare:
                 retry_failed=self.retry_failed,
                 progress=progress,
             )
+        return _finish(report, self.out)
+
+
+@dataclass(frozen=True)
+class TrainLabels:
+    """Photographs of people to training data whose codes are pooled: a folder a person, or folders of such folders.
+
+    Each photo is fitted alone; a person's codes are their mean, weighed by how much the landmarks of each are trusted.
+    A photo that shows somebody else is named and left out. Killed, the same command goes on where it was.
+    """
+
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders: of photos of one person each, or of such folders."""
+    out: Path
+    """Folder of the data."""
+    workers: int = bounded(os.cpu_count() or 1, least=1, most=1024)
+    """Processes."""
+    retry_failed: bool = False
+    """Try again what failed in an earlier run of this command."""
+    labels: LabelSettings = field(default_factory=LabelSettings)
+
+    def run(self) -> int:
+        """Make the data."""
+        from facewright.train.labels import PersonSampler, label_card, person_folders  # takes its time to load
+
+        people = person_folders(self.folders)
+        with progress_bar("labels") as progress:
+            report = make_data(
+                self.out,
+                label_card(self.labels),
+                list(people),
+                PersonSampler(people, self.labels),
+                workers=self.workers,
+                shard_size=PEOPLE_PER_SHARD,
+                retry_failed=self.retry_failed,
+                progress=progress,
+            )
+        for rejection in report.rejected:
+            if rejection.reason == OUTLIER:
+                complain(f"{rejection.key}: {rejection.reason}:", rejection.detail)
         return _finish(report, self.out)
 
 

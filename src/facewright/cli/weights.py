@@ -31,7 +31,7 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class WeightsImport:
-    """Convert the network of another project (Deep3D, SadTalker, 3DDFA-V3, PRNet, 3DMM-CNN, ...) as weights."""
+    """Convert the network of another project (Deep3D, SadTalker, 3DDFA-V3, PRNet, 3DMM-CNN, ...) to a weights file."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """epoch_20.pth, net_recon.pth, a state dict, a safetensors bundle, FaceReconModel.pb, a checkpoint's .index or a

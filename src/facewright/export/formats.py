@@ -33,6 +33,7 @@ from facewright.untrusted import read_json, read_mat, read_npz, read_text, readi
 Content = Literal[
     "asset",
     "posed asset",
+    "neutral asset",
     "arrays",
     "official arrays",
     "document",
@@ -50,10 +51,10 @@ Content = Literal[
 ]
 """What a format takes.
 
-``MeshAsset`` (neutral with morph targets; with the expression in its vertices), tensors by name (ours; those of
-``official_mat``), a JSON-able dictionary, an sRGB picture (the photo with its faces; the sheet of a face; any; its
-texture), distances in dm (H, W; or as ``depth_dm``), projected coordinates as a picture, or the 68 points (68, 3); of
-clips a ``MovingFace``, its ``FaceMotion``, or a ``Film``.
+``MeshAsset`` (neutral with morph targets; with the expression in its vertices; neutral, in the model's albedo), tensors
+by name (ours; those of ``official_mat``), a JSON-able dictionary, an sRGB picture (the photo with its faces; the sheet
+of a face; any; its texture), distances in dm (H, W; or as ``depth_dm``), projected coordinates as a picture, or the 68
+points (68, 3); of clips a ``MovingFace``, its ``FaceMotion``, or a ``Film``.
 """
 MESH_CONTENTS: tuple[Content, ...] = ("asset", "posed asset")
 
@@ -61,7 +62,7 @@ Holding = Literal["texture", "morph targets", "colors", "faces"]
 """What a format can hold beside the shape of one face; ``faces``: all faces of a photo are one file."""
 
 UsualFormat = Literal["glb", "obj", "ply", "mat", "npz", "json", "overlay", "mesh"]
-NamedFormat = Literal["depth", "depth-npz", "pncc", "texture", "kpt"]
+NamedFormat = Literal["depth", "depth-npz", "pncc", "texture", "kpt", "neutral", "neutral-ascii"]
 FormatName = Literal[UsualFormat, NamedFormat]
 """What ``facewright reconstruct`` writes, as it is called there: the usual ones, and those that must be named."""
 ALL_FORMATS: tuple[FormatName, ...] = get_args(UsualFormat)
@@ -173,6 +174,14 @@ _TABLE = (
     Format("depth-npz", "_depth.npz", "depth arrays", _alone(npz_bytes), read=read_npz),
     Format("pncc", "_pncc.png", "coordinate picture", _picture("pncc"), read=read_photo),
     Format("texture", "_texture.png", "texture picture", _picture("texture"), read=read_photo),
+    Format("neutral", "_neutral.ply", "neutral asset", _alone(ply_bytes), frozenset({"colors"})),
+    Format(
+        "neutral-ascii",
+        "_neutral_ascii.ply",
+        "neutral asset",
+        _alone(partial(ply_bytes, encoding="ascii")),
+        frozenset({"colors"}),
+    ),
     Format("kpt", "_kpt.txt", "points", _alone(_points_bytes), read=_read_points),
     Format("png", ".png", "picture", _picture("picture"), read=read_photo),
     Format("clip-glb", ".glb", "moving asset", _alone(moving_glb_bytes), frozenset({"texture", "morph targets"})),

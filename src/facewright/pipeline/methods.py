@@ -12,13 +12,18 @@ from facewright.fit import FitPlan, FitSettings
 from facewright.fit.laying import lay_on
 from facewright.morphable.container import load_face_model
 from facewright.morphable.linear import FaceModel
+from facewright.morphable.mirror import MirrorMap
 from facewright.pipeline.estimator import Estimator
 from facewright.pipeline.evidence import seen_points_of
 from facewright.pipeline.fit_estimator import FitEstimator
 from facewright.pipeline.guided_estimator import GuidedEstimator, seen_on
 from facewright.pipeline.mirrored import Mirror
+from facewright.pipeline.morphable_estimator import MorphableEstimator, check_codes
 from facewright.pipeline.prnet_estimator import PRNetEstimator
 from facewright.pipeline.rnet_estimator import RNetEstimator
+from facewright.pipeline.shared_trunks import SharedTrunks
+from facewright.regress.morphable_cnn import MorphableCNN, check_trunks
+from facewright.regress.rnet import RNet
 from facewright.regress.weights import EMBEDDED_WEIGHTS, describe_weights, load_weights, read_card
 
 _log = logging.getLogger(__name__)
@@ -129,9 +134,37 @@ def load_prnet(parts: MethodParts) -> Estimator:
     return PRNetEstimator.of(net, read_card(parts.weights).template, weights=Path(parts.weights).name, looks=looks)
 
 
+def load_morphable_cnn(parts: MethodParts) -> Estimator:
+    """Method ``3dmm-cnn``; weights for any face model, with a trunk of their own or reading those of others.
+
+    Raises:
+        AssetNotFoundError: no such weights.
+        WeightsError: they do not fit the face model, or the networks whose features they read.
+    """
+    model, weights = parts.face_model, parts.weights
+    assert weights is not None  # the table says that it takes some
+    net: MorphableCNN = load_weights(weights, face_model=model.name, edition=model.edition, kind="3dmm-cnn")
+    check_codes(net, model, os.fspath(weights))
+    device, name = model.mean_shape.device, Path(weights).name
+    trunks = guide = None
+    if net.trunks:
+        trunks = SharedTrunks.load(net.trunks).to(device)
+        check_trunks(net, trunks.fingerprints, os.fspath(weights))
+        of_rnet = next(trunk for trunk in net.trunks if isinstance(trunks.nets[trunk], RNet))
+        guide = load_rnet(replace(parts, weights=of_rnet, refine=0))
+        assert isinstance(guide, RNetEstimator)
+    plan = FitPlan.of(model) if guide is None else guide.plan
+    mirror = MirrorMap.of(model) if net.mirrored else None
+    template = read_card(weights).template
+    return MorphableEstimator(
+        net.to(device), parts.decoder, plan, parts.fit, template, trunks, guide, mirror, weights=name
+    )
+
+
 METHODS: dict[str, Method] = {
     "rnet": Method(load_rnet, kind="rnet", embedded={"open": "open"}, refines=True),
     "prnet": Method(load_prnet, kind="prnet", embedded={"open": "prnet"}),
+    "3dmm-cnn": Method(load_morphable_cnn, kind="3dmm-cnn", embedded={"open": "3dmm-cnn"}),
     "guided": Method(load_guided, kind="rnet", for_any="open"),
     "fit": Method(load_fit),
 }

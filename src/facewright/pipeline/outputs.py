@@ -87,6 +87,7 @@ class FaceFiles:
         makers: dict[Content, Callable[[], Any]] = {
             "asset": lambda: self.asset,
             "posed asset": lambda: self.expressive_asset,
+            "neutral asset": lambda: neutral_asset(face),
             "arrays": lambda: npz_content(face),
             "official arrays": lambda: mat_content(face),
             "document": lambda: document([face]),
@@ -189,6 +190,18 @@ def mesh_asset(face: FaceInPhoto, *, texture_px: int = 1024, complete: bool = Tr
         return replace(asset, colors=vertex_colors(face), metadata=asset.metadata | facts)
     texture, colors = face_texture(face, texture_px, complete=complete)
     return replace(asset, texture=texture, colors=colors, metadata=asset.metadata | facts)
+
+
+def neutral_asset(face: FaceInPhoto) -> MeshAsset:
+    """Who it is and nothing else: no expression, no pose, no light; the albedo of the face model, not of the photo.
+
+    Raises:
+        ReconstructionError: the method found a mesh alone.
+    """
+    found, name = face.coefficients, Path(face.photo.path).stem or "face"
+    asset = model_asset(face.face_model, replace(found, exp=torch.zeros_like(found.exp)), 0, name=name)
+    facts = {"method": face.method, "photo": Path(face.photo.path).name}
+    return replace(asset, morph_targets={}, morph_weights={}, metadata=asset.metadata | facts)
 
 
 def model_asset(model: FaceModel, coefficients: FaceCoefficients, k: int, *, name: str) -> MeshAsset:

@@ -44,10 +44,12 @@ EMBEDDED_WEIGHTS = {
     EMBEDDED_CNET: "cnet_open.safetensors",
     EMBEDDED_IDENTITY: "identity.safetensors",
     EMBEDDED_PARSING: "parsing_open.safetensors",
+    "3dmm-cnn": "3dmm-cnn_open.safetensors",
 }
 """Weights in the package, for the open head: R-Nets ``open`` for photographs, ``fast`` for video and browsers; the
-light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person. Without a head:
-``identity`` says who is seen, ``parsing`` tells a head's own surface from hair and things."""
+light PRNet of the same trunk; ``cnet``, which weighs the answers of ``open`` about photos of one person; ``3dmm-cnn``,
+which says who is seen in codes of the head. Without a head: ``identity`` says it in numbers of its own, ``parsing``
+tells a head's own surface from hair and things."""
 
 _FIND_WEIGHTS = "bring one made by `facewright weights import FILE --out F.safetensors` or by training"
 

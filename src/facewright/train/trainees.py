@@ -5,6 +5,7 @@ from typing import Any
 from facewright.errors import TrainingError
 from facewright.train.cnet_training import CNET_TRAINEE
 from facewright.train.course import Trainee
+from facewright.train.morphable_training import MORPHABLE_TRAINEE
 from facewright.train.parsing_training import PARSING_TRAINEE
 from facewright.train.prnet_training import PRNET_TRAINEE
 from facewright.train.rnet_training import RNET_TRAINEE
@@ -14,6 +15,7 @@ TRAINEES: dict[str, Trainee[Any]] = {
     "prnet": PRNET_TRAINEE,
     "cnet": CNET_TRAINEE,
     "parsing": PARSING_TRAINEE,
+    "3dmm-cnn": MORPHABLE_TRAINEE,
 }
 """By the name in ``facewright train NAME``. A new one is a file here that ends in a ``Trainee``, and a line."""
 

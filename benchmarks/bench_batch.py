@@ -8,22 +8,30 @@ one photo is taken off. With two workers the ratio that counts is that of wall t
 to do; both are printed.
 """
 
+import hashlib
+import io
 import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import tyro
+from pyarrow import parquet
 
 from facewright.assets import embedded_path
 from facewright.cli import main as command
 from facewright.cli.threads import take_threads
 from facewright.photo import read_photo
-from facewright.pipeline.flow import load_reconstructor
+from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.scale.photo_work import face_row
+from facewright.scale.rows import packed, table_of, unpacked
 
 TOGETHER = 16
 
@@ -65,6 +73,35 @@ def batch(folder: Path, count: int, workers: int) -> tuple[float, float]:
     return after[0] - cpu, after[1] - wall
 
 
+def stages(flow: Reconstructor, paths: list[Path]) -> None:
+    """Print CPU milliseconds a photo, of sixteen that go through the flow together."""
+    spent: dict[str, float] = {}
+
+    def timed(stage: str, step: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        result = step()
+        spent[stage] = spent.get(stage, 0.0) + time.process_time() - start
+        return result
+
+    paths = paths[:TOGETHER]
+    blobs = timed("read and digest", lambda: [path.read_bytes() for path in paths])
+    timed("read and digest", lambda: [hashlib.sha256(blob).digest() for blob in blobs])
+    photos = timed("decode", lambda: [read_photo(io.BytesIO(blob)) for blob in blobs])
+    found = timed("detect", lambda: flow.find_faces(photos))
+    bare = replace(flow, estimator=replace(flow.estimator, refine=0))  # pyright: ignore[reportArgumentType]
+    timed("align, network, check", lambda: bare.faces_in_batch(photos, detections=found))
+    faces = timed("refine", lambda: flow.faces_in_batch(photos, detections=found))
+    spent["refine"] -= spent["align, network, check"]
+    named = {"input": "a", "sha256": "", "version": "", "status": "done"}
+    table = timed("rows", lambda: [unpacked(packed(table_of([face_row(face) | named]))) for face in faces])
+    timed("part", lambda: parquet.write_table(pa.concat_tables(table), io.BytesIO(), compression="zstd"))
+    for stage, seconds in spent.items():
+        print(f"{stage:22s} {1000 * seconds / len(paths):7.2f} ms of CPU a photo")
+    print(f"{'all':22s} {1000 * sum(spent.values()) / len(paths):7.2f}")
+    many = pa.concat_tables(table * 16)
+    print(f"a face takes {many.nbytes / len(many):.0f} bytes, before compression")
+
+
 def main(arguments: Arguments) -> None:
     """Print the table."""
     take_threads(1)
@@ -74,6 +111,7 @@ def main(arguments: Arguments) -> None:
         paths = photos_in(folder / str(arguments.photos), arguments.photos)
         photos_in(folder / str(arguments.workers), arguments.workers)
         flow.faces_in_batch([read_photo(path) for path in paths[:2]])  # networks are exported once
+        stages(flow, paths)
         loops, batches, begins = [], [], []
         for _ in range(arguments.turns):
             begins.append(batch(folder, arguments.workers, arguments.workers))

@@ -21,6 +21,8 @@ PROGRAM = re.compile(r"(facewright|torchrun|pip|python|make|git|npm|curl) ")
 
 # What a command begins with -> why it is not given here. Its options are still those that the program has.
 NOT_GIVEN = {
+    "facewright batch s3": "elsewhere, and many machines: tests/scale gives such sources and engines",
+    "facewright batch shards": "likewise",
     "facewright serve": "it answers until it is ended: tests/serve/test_end_to_end.py gives it, and what asks it",
     "facewright evaluate": "licensed data, or minutes: tests/evaluate gives them small data",
     "facewright train rnet": "hours: tests/train/test_smoke.py trains a small one",
@@ -41,6 +43,7 @@ NOT_GIVEN = {
 }
 QUICK = {
     "facewright reconstruct photos --album": ("--formats", "json", "glb", "--texture-size", "64", "--refine", "0"),
+    "facewright batch": ("--weights", "fast", "--refine", "0"),
     "facewright reconstruct": ("--formats", "json"),
     "facewright swap": ("--texture-size", "256"),
     "facewright train synthesize": ("--count", "1", "--workers", "1"),

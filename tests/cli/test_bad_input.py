@@ -94,7 +94,7 @@ def test_one_run_over_a_dozen_bad_inputs_and_a_good_one(run: Run, quick: tuple[s
         assert results[name]["error"] in line
     assert "Traceback" not in done.err
     assert (document(out / "report.json")["done"], document(out / "report.json")["failed"]) == (1, len(bad))
-    assert sorted(path.name for path in out.iterdir()) == ["astronaut.json", "report.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["astronaut.json", "report.html", "report.json"]
 
 
 def test_a_huge_picture_costs_no_time_and_the_limit_is_an_option(
@@ -188,7 +188,7 @@ def test_odd_names_are_only_names(
     assert list(results) == list(ODD_NAMES)
     outputs = [name for result in results.values() for name in result["outputs"]]
     assert len({name.casefold() for name in outputs}) == len(ODD_NAMES)
-    assert sorted([*outputs, "report.json"]) == sorted(path.name for path in out.iterdir())
+    assert sorted([*outputs, "report.html", "report.json"]) == sorted(path.name for path in out.iterdir())
     for name, result in results.items():
         assert document(out / result["outputs"][0])["photo"]["path"] == name
     assert results["with space.jpg"]["outputs"] == ["with space.json"]

@@ -77,7 +77,11 @@ def assert_resumed(run: Run, command: tuple[str, ...], out: Path, *, kept: set[s
     assert [Path(result["input"]).name for result in report["results"]] == [f"{k}.jpg" for k in range(PHOTOS)]
     assert report["done"] == PHOTOS
     assert {name: (out / name).stat().st_mtime_ns for name in kept} == before
-    assert sorted(path.name for path in out.iterdir()) == [*(f"{k}.json" for k in range(PHOTOS)), "report.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *(f"{k}.json" for k in range(PHOTOS)),
+        "report.html",
+        "report.json",
+    ]
 
 
 def test_a_terminated_run_keeps_what_was_done(run: Run, command: tuple[str, ...], tmp_path: Path) -> None:

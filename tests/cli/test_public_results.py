@@ -82,7 +82,11 @@ def model() -> FaceModel:
 
 def test_every_promised_file_is_there_and_no_other(results: Results) -> None:
     assert results.outcome.code == 0
-    expected = {"report.json", *(f"{photo}{end}" for photo in ("astronaut", "pair") for end in PER_PHOTO)}
+    expected = {
+        "report.json",
+        "report.html",
+        *(f"{photo}{end}" for photo in ("astronaut", "pair") for end in PER_PHOTO),
+    }
     expected |= {f"{face}{end}" for face in FACES for end in PER_FACE}
     there = {path.name: path.stat().st_size for path in results.out.iterdir()}
     assert set(there) == expected
@@ -101,7 +105,7 @@ def test_the_report_says_what_became_of_each_input(results: Results) -> None:
         assert all((results.out / name).is_file() for name in result["outputs"])
         assert set(result["seconds"]) == {"read", "detect", "align", "regress", "fit", "write"}
         assert all(0 <= seconds < 180 for seconds in result["seconds"].values())
-    named = {"report.json", *one["outputs"], *pair["outputs"]}
+    named = {"report.json", "report.html", *one["outputs"], *pair["outputs"]}
     assert named == {path.name for path in results.out.iterdir()}
 
 

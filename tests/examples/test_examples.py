@@ -90,7 +90,7 @@ def test_06_does_many_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     example("06").main(out=tmp_path)
     assert capsys.readouterr().out.count("done, 1 face") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "astronaut.json", "astronaut.ply", "grace_hopper.json", "grace_hopper.ply", "report.json",
+        "astronaut.json", "astronaut.ply", "grace_hopper.json", "grace_hopper.ply", "report.html", "report.json",
     ]  # fmt: skip
 
 

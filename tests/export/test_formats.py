@@ -14,8 +14,10 @@ from PIL import Image
 
 from facewright.errors import CoefficientsError, ExportError
 from facewright.export.asset import with_expression
+from facewright.export.film import Film
 from facewright.export.formats import (
     ALL_FORMATS,
+    CLIP_FORMATS,
     FORMATS,
     KNOWN_FORMATS,
     MESH_CONTENTS,
@@ -26,13 +28,23 @@ from facewright.export.formats import (
     export_mesh,
     format_of,
 )
+from facewright.export.moving import FaceMotion, MovingFace
 from facewright.export.png import is_own_picture, write_png
-from facewright.records import MeshAsset
+from facewright.geometry.rotations import rotation_from_angles
+from facewright.records import Camera, MeshAsset
 
 OTHERS = [name for name in FORMATS if name not in MESH_FORMATS]
 DM_TO = {"glb": 0.1, "mesh-npz": 1.0}
 PICTURE = torch.arange(3 * 8 * 12).reshape(3, 8, 12) / 288.0
 ARRAYS = {"id": torch.arange(6.0).reshape(1, 6) / 7, "faces": torch.arange(6).reshape(2, 3)}
+MOTION = FaceMotion(
+    torch.tensor([0.0, 0.04, 0.1]),
+    rotation_from_angles(torch.tensor([[0.0, 0.0, 0.0], [0.1, -0.2, 0.3], [0.2, 3.0, 0.1]])),
+    torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.0, -0.5], [0.2, 0.1, -1.0]]),
+    torch.tensor([[0.0, 1.0], [0.5, 0.25], [1.0, 0.0]]),
+    ("jawOpen", "mouthSmileLeft"),
+    Camera(torch.tensor([500.0]), torch.tensor([159.5]), torch.tensor([119.5]), 320, 240),
+)
 CONTENTS: dict[Content, Any] = {
     "arrays": ARRAYS,
     "official arrays": ARRAYS,
@@ -45,10 +57,16 @@ CONTENTS: dict[Content, Any] = {
     "depth arrays": ARRAYS,
     "coordinate picture": PICTURE,
     "points": torch.arange(204.0).view(68, 3) / 7,
+    "motion": MOTION,
+    "film": Film([(PICTURE, 0.0), (PICTURE.flip(0), 0.04), (PICTURE, 0.1)]),
 }
 
 
 def content_of(entry: Format, asset: MeshAsset) -> Any:
+    if entry.content == "moving asset":
+        return MovingFace(asset, replace(MOTION, names=tuple(asset.morph_targets)))
+    if entry.content == "film":
+        pytest.importorskip("av")
     return asset if entry.content in MESH_CONTENTS else CONTENTS[entry.content]
 
 
@@ -61,6 +79,7 @@ def streamed(entry: Format, content: Any, **options: Any) -> bytes:
 def test_names_and_suffixes_are_said_once() -> None:
     assert set(ALL_FORMATS) < set(FORMATS)
     assert {entry.content for entry in FORMATS.values()} == set(get_args(Content))
+    assert {f"clip-{name}" for name in CLIP_FORMATS} == {name for name in FORMATS if name.startswith("clip-")}
     for among in (MESH_FORMATS, KNOWN_FORMATS):
         assert len({FORMATS[name].suffix for name in among}) == len(among)
     assert FORMATS["overlay"].extension == ".png"
@@ -117,7 +136,7 @@ def test_every_mesh_comes_back_with_or_without_its_extras(
     np.testing.assert_allclose(np.asarray(vertices)[np.asarray(faces)], corners, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", [name for name in OTHERS if FORMATS[name].read is not None])
 def test_what_has_a_reader_comes_back(asset: MeshAsset, tmp_path: Path, name: str) -> None:
     entry = FORMATS[name]
     path = tmp_path / f"a{entry.suffix}"

@@ -5,7 +5,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from facewright.geometry.rotations import angles_from_rotation, geodesic_angle, rotation_from_angles
+from facewright.geometry.rotations import (
+    angles_from_rotation,
+    geodesic_angle,
+    quaternion_from_rotation,
+    rotation_from_angles,
+    rotation_from_vector,
+    vector_from_rotation,
+)
 
 
 def random_angles(rng: torch.Generator, count: int) -> torch.Tensor:
@@ -94,3 +101,14 @@ def test_gradients(rng: torch.Generator) -> None:
     angles = random_angles(rng, 3).mul(0.9).requires_grad_()
     assert torch.autograd.gradcheck(rotation_from_angles, angles)
     assert torch.autograd.gradcheck(lambda a: angles_from_rotation(rotation_from_angles(a)), angles)
+
+
+def test_quaternions_and_vectors_are_scipys(rng: torch.Generator) -> None:
+    rotation = rotation_from_angles(random_angles(rng, 300))
+    turns = Rotation.from_matrix(rotation.numpy())
+    np.testing.assert_allclose(quaternion_from_rotation(rotation), turns.as_quat(canonical=True), atol=1e-12)
+    np.testing.assert_allclose(vector_from_rotation(rotation), turns.as_rotvec(), atol=1e-9)
+    torch.testing.assert_close(rotation_from_vector(vector_from_rotation(rotation)), rotation, rtol=0, atol=1e-10)
+    half = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
+    assert quaternion_from_rotation(half).tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert vector_from_rotation(torch.eye(3)).tolist() == [0.0, 0.0, 0.0]

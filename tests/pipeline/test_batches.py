@@ -157,5 +157,6 @@ def test_batches_are_bounded(reconstructor: Reconstructor, monkeypatch: pytest.M
         "astronaut-4.json",
         "astronaut-jpg.json",
         "astronaut.json",
+        "report.html",
         "report.json",
     ]

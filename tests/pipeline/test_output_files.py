@@ -87,7 +87,7 @@ def test_a_disk_that_is_full_for_a_while_costs_the_photos_of_that_while(
     assert [report.status for report in reports] == ["done", "failed", "done"]
     assert str(reports[1].error).startswith("ExportError: cannot write")
     assert "free some space" in str(reports[1].error)
-    names = {"report.json", "before.glb", "before.json", "after.glb", "after.json"}
+    names = {"report.json", "report.html", "before.glb", "before.json", "after.glb", "after.json"}
     assert {path.name for path in out.iterdir()} == names
     assert json.loads((out / "report.json").read_text())["failed"] == 1
 
@@ -122,6 +122,7 @@ def test_the_report_names_files_that_stand_though_the_photo_failed(
     assert sorted(report.outputs) == ["astronaut.json", "astronaut.npz"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         *sorted(report.outputs),
+        "report.html",
         "report.json",
     ]
 

@@ -69,7 +69,7 @@ def write_film(film: Film, destination: str | os.PathLike[str] | io.BytesIO) -> 
     target = destination if isinstance(destination, io.BytesIO) else os.fspath(destination)
     sound: AbstractContextManager[Any] = nullcontext() if film.sound is None else sound_of(film.sound)
     try:
-        with av.open(target, "w", format="mp4", options={"movflags": "+faststart"}) as container, sound as heard:
+        with av.open(target, "w", format="mp4") as container, sound as heard:
             _write(av, container, film, heard)
     except (av.FFmpegError, ValueError) as error:
         raise ExportError(f"expected frames that can be coded as an MP4, received others: {error}") from error
@@ -116,7 +116,7 @@ def _picture_stream(av: Any, container: Any, width: int, height: int) -> Any:
 def _mux_sound(container: Any, packet: Any, stream: Any, begin: float) -> None:
     """With times from the first picture on; what was heard before it is left out."""
     shift = round(begin / float(packet.time_base))
-    if packet.pts < shift:
+    if packet.pts + (packet.duration or 0) < shift:
         return
     packet.pts -= shift
     packet.dts = packet.pts if packet.dts is None else packet.dts - shift

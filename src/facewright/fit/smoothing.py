@@ -124,7 +124,7 @@ def _shared(cost: Float[ndarray, "G P"], groups: list[slice]) -> Float[ndarray, 
     return cost
 
 
-def _cost(sums: Float[ndarray, "2 G P"], count: float) -> Float[ndarray, "G P"]:
+def _cost(sums: Float[ndarray, "2 G P"], count: int) -> Float[ndarray, "G P"]:
     """Twice the negative log likelihood with the likeliest scale of errors."""
     return count * np.log(np.maximum(sums[0], 1e-300) / count) + sums[1]
 

@@ -22,6 +22,7 @@ from facewright.pipeline.known_faces import KnownFaces
 from facewright.pipeline.outputs import OutputOptions, write_outputs
 from facewright.pipeline.reconstruction import Reconstruction
 from facewright.pipeline.report import FaceFailure, InputReport, ReportFolder, input_sha256
+from facewright.pipeline.report_page import write_report_page
 from facewright.records import FaceDetection, Photo
 
 PHOTO_SUFFIXES = frozenset(
@@ -166,6 +167,7 @@ def reconstruct_files(
                 finished(place, entry)
     finally:  # an interrupt keeps the report of what was done
         report.fold()
+        write_report_page(folder, list(report.entries.values()))
     return [reports[place] for place in sorted(reports)]
 
 

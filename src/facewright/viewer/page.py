@@ -1,9 +1,11 @@
 """The page: a viser server on the loopback, one scene and one set of sliders for whoever looks."""
 
 import importlib
+import io
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,11 +29,13 @@ from facewright.viewer.shape import (
 from facewright.viewer.shown import Shown
 
 LOOPBACK = "127.0.0.1"
-BEHIND_DM, BESIDE = 2.5, 1.08
-"""How far behind the head the photo stands, and how far beside it, as a share of its width."""
+BEHIND_DM, REACH_DM = 2.5, 1.7
+"""How far behind the head the photo stands, and how far the head reaches from its origin."""
 TURN_DEG = 60.0
 SUN_DM = 4.0
 """Distance of the sun from the head, where it is dragged."""
+NARROW = 0.8
+"""Width over height of a window from which on it is a phone's."""
 FRAME_S = 1 / 30
 _PLACES = ("behind", "beside", "off")
 
@@ -57,7 +61,8 @@ def open_page(shown: Sequence[Shown], *, port: int = 8080, host: str = LOOPBACK)
     if not shown:
         raise SettingsError("expected at least one face to show, received none")
     try:
-        server = viser.ViserServer(host=host, port=port, label="facewright", verbose=False)
+        with redirect_stdout(io.StringIO()):  # it would greet on the terminal
+            server = viser.ViserServer(host=host, port=port, label="facewright", verbose=False)
     except OSError as error:
         raise SettingsError(f"expected a free port at {host}, received --port {port}: {error}") from error
     return Page(server, list(shown))
@@ -99,19 +104,15 @@ class Page:
         self._closed.set()
         self._playing.set()
         self._player.join(timeout=5.0)
-        self.server.stop()
+        with redirect_stdout(io.StringIO()):
+            self.server.stop()
 
     # ------------------------------------------------------------------------------------------- sliders and scene
 
     def _build(self) -> None:
         server, gui = self.server, self.server.gui
-        gui.configure_theme(
-            control_layout="collapsible",
-            dark_mode=True,
-            show_logo=False,
-            show_share_button=False,
-            control_width="medium",
-        )
+        gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
+        gui.main_panel.dock_right()
         server.scene.set_up_direction("+y")
         server.scene.configure_default_lights(False)
         server.scene.add_light_ambient("/ambient", intensity=1.1)
@@ -123,7 +124,7 @@ class Page:
         self.look = gui.add_dropdown("Surface", LOOKS, initial_value="texture")
         self.look.on_update(lambda _: self._set(look=self.look.value))
         self.photo = gui.add_dropdown("Photo", _PLACES, initial_value=_PLACES[0])
-        self.photo.on_update(lambda _: self._draw_photo())
+        self.photo.on_update(lambda _: self._move_photo())
         self.points = gui.add_checkbox("Landmarks", False)
         self.points.on_update(lambda _: self._draw_landmarks())
         view = gui.add_button("See it as the camera did")
@@ -133,36 +134,37 @@ class Page:
         self.play = gui.add_button("Play / pause", visible=False)
         self.play.on_click(lambda _: self._playing.clear() if self._playing.is_set() else self._playing.set())
         self.sliders: dict[tuple[str, int], Any] = {}
-        with gui.add_tab_group() as tabs:
-            with tabs.add_tab("Face"):
-                self._expression_sliders()
-            with tabs.add_tab("Who"):
-                for k in range(min(ID_MODES, self.shown[0].model.layout.id)):
-                    self._slider("id", k, f"mode {k + 1}", -3.0, 3.0)
-            with tabs.add_tab("Pose, light"):
-                self.turns = [
-                    gui.add_slider(name, -TURN_DEG, TURN_DEG, 1.0, 0.0)
-                    for name in ("nod (pitch)", "turn (yaw)", "roll")
-                ]
-                for slider in self.turns:
-                    slider.on_update(lambda _: self._turned())
-                self.sun_strength = gui.add_slider("sun", 0.0, 5.0, 0.1, 2.0)
-                self.sun_strength.on_update(lambda _: self._shine())
-                self.sun_shown = gui.add_checkbox("drag the sun", False)
-                self.sun_shown.on_update(lambda _: setattr(self.sun, "visible", self.sun_shown.value))
-            with tabs.add_tab("Save"):
-                gui.add_button("Back to what was found").on_click(lambda _: self._reset())
-                gui.add_button("Save .glb").on_click(lambda event: self._save_mesh(event.client))
-                gui.add_button("Save .png").on_click(lambda event: self._save_picture(event.client))
-            if any(one.photos for one in self.shown):
-                with tabs.add_tab("Photos"):
-                    self._album()
+        self._tabs(gui)
         self.sun = server.scene.add_transform_controls(
             "/sun", scale=0.8, disable_rotations=True, disable_sliders=True, position=(1.5, 2.5, 3.0), visible=False
         )
         self.sun.on_update(lambda _: self._shine())
         self._shine()
         server.on_client_connect(self._as_the_camera)
+
+    def _tabs(self, gui: Any) -> None:
+        tabs = gui.add_tab_group()
+        with tabs.add_tab("Face"):
+            self._expression_sliders()
+        with tabs.add_tab("Who"):
+            for k in range(min(ID_MODES, self.shown[0].model.layout.id)):
+                self._slider("id", k, f"mode {k + 1}", -3.0, 3.0)
+        with tabs.add_tab("Pose, light"):
+            names = ("nod (pitch)", "turn (yaw)", "roll")
+            self.turns = [gui.add_slider(name, -TURN_DEG, TURN_DEG, 1.0, 0.0) for name in names]
+            for slider in self.turns:
+                slider.on_update(lambda _: self._turned())
+            self.sun_strength = gui.add_slider("sun", 0.0, 5.0, 0.1, 1.2)
+            self.sun_strength.on_update(lambda _: self._shine())
+            self.sun_shown = gui.add_checkbox("drag the sun", False)
+            self.sun_shown.on_update(lambda _: setattr(self.sun, "visible", self.sun_shown.value))
+        with tabs.add_tab("Save"):
+            gui.add_button("Back to what was found").on_click(lambda _: self._reset())
+            gui.add_button("Save .glb").on_click(lambda event: self._save_mesh(event.client))
+            gui.add_button("Save .png").on_click(lambda event: self._save_picture(event.client))
+        if any(one.photos for one in self.shown):
+            with tabs.add_tab("Photos"):
+                self._album()
 
     def _expression_sliders(self) -> None:
         model = self.shown[0].model
@@ -261,9 +263,9 @@ class Page:
                 self.server.scene.remove_by_name("/landmarks")
                 return
             vertices = vertices_of(self.now, changed(self.now, self.controls))
-            points = [*landmarks_of_shown(self.now, vertices).numpy(), 0.0, 0.0, 0.02]
+            points = landmarks_of_shown(self.now, vertices).numpy() + np.array([0.0, 0.0, 0.02])
             self.server.scene.add_point_cloud(
-                "/landmarks", points, (255, 90, 60), point_size=0.035, point_shape="circle", precision="float32"
+                "/landmarks", points, (255, 90, 60), point_size=0.02, point_shape="circle", precision="float32"
             )
 
     def _draw_photo(self) -> None:
@@ -273,14 +275,7 @@ class Page:
             if picture is None or self.photo.value == "off":
                 self.server.scene.remove_by_name("/photo")
                 return
-            camera = self.now.camera
-            z = float(self.now.frames[0].translation[0, 2]) - BEHIND_DM
-            scale = (camera.distance_dm - z) / float(camera.focal_px[0])
-            width, height = camera.width * scale, camera.height * scale
-            x = ((camera.width - 1) / 2 - float(camera.cx[0])) * scale
-            y = -((camera.height - 1) / 2 - float(camera.cy[0])) * scale
-            if self.photo.value == "beside":
-                x += BESIDE * width
+            (x, y, z), (width, height) = self._photo_place()
             self.server.scene.add_image(
                 "/photo",
                 picture,
@@ -299,16 +294,42 @@ class Page:
             "/sunlight", intensity=float(self.sun_strength.value), position=tuple(position), cast_shadow=False
         )
 
+    def _move_photo(self) -> None:
+        self._draw_photo()
+        for client in self.server.get_clients().values():
+            self._as_the_camera(client)
+
+    def _photo_place(self) -> tuple[tuple[float, float, float], tuple[float, float]]:
+        """Middle and size of the photo, dm: where its camera sees it around the head; or beside the head, as high."""
+        camera, head = self.now.camera, self.now.frames[0].translation[0].tolist()
+        if self.photo.value == "beside":
+            height = 2.0 * REACH_DM
+            width = height * camera.width / camera.height
+            return (head[0] + REACH_DM + width / 2.0, head[1], head[2]), (width, height)
+        z = head[2] - BEHIND_DM
+        scale = (camera.distance_dm - z) / float(camera.focal_px[0])
+        x = ((camera.width - 1) / 2 - float(camera.cx[0])) * scale
+        y = -((camera.height - 1) / 2 - float(camera.cy[0])) * scale
+        return (x, y, z), (camera.width * scale, camera.height * scale)
+
     def _as_the_camera(self, client: Any) -> None:
-        """From where the photo was taken, at the head."""
+        """From where the photo was taken, at the head; and at the photo beside it."""
         if client is None:
             return
-        shown, face = self.now, self.now.frames[0]
-        camera = client.camera
+        shown, head = self.now, self.now.frames[0].translation[0].tolist()
+        away, reach, x = shown.camera.distance_dm - head[2], REACH_DM, 0.0
+        if self.photo.value == "beside" and shown.pictures:
+            (middle, _, _), (width, _) = self._photo_place()
+            x = (middle + width / 2.0 - head[0] - REACH_DM) / 2.0
+            reach = REACH_DM + x
+        camera, y = client.camera, head[1]
+        reach = reach / min(1.0, camera.aspect)
+        if camera.aspect < NARROW:  # a phone's: the sliders cover the lower part
+            y -= 0.5 * reach
         camera.up_direction = (0.0, 1.0, 0.0)
-        camera.position = (0.0, 0.0, shown.camera.distance_dm)
-        camera.look_at = tuple(float(value) for value in face.translation[0])
-        camera.fov = 2.0 * math.atan2(1.7, shown.camera.distance_dm - float(face.translation[0, 2]))
+        camera.position = (x, 0.0, shown.camera.distance_dm)
+        camera.look_at = (head[0] + x, y, head[2])
+        camera.fov = 2.0 * math.atan2(reach, away)
 
     # ---------------------------------------------------------------------------------------------------- a clip
 

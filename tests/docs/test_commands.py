@@ -24,6 +24,7 @@ NOT_GIVEN = {
     "facewright batch s3": "elsewhere, and many machines: tests/scale gives such sources and engines",
     "facewright batch shards": "likewise",
     "facewright serve": "it answers until it is ended: tests/serve/test_end_to_end.py gives it, and what asks it",
+    "facewright view": "serves until it is interrupted: tests/viewer/test_viewer.py gives it",
     "facewright evaluate": "licensed data, or minutes: tests/evaluate gives them small data",
     "facewright train rnet": "hours: tests/train/test_smoke.py trains a small one",
     "facewright train prnet": "hours: tests/train/test_prnet_training.py trains a small one",
@@ -44,6 +45,7 @@ NOT_GIVEN = {
 QUICK = {
     "facewright reconstruct photos --album": ("--formats", "json", "glb", "--texture-size", "64", "--refine", "0"),
     "facewright batch": ("--weights", "fast", "--refine", "0"),
+    "facewright reconstruct talk.mp4": ("--weights", "fast", "--texture-size", "32"),
     "facewright reconstruct": ("--formats", "json"),
     "facewright swap": ("--texture-size", "256"),
     "facewright train synthesize": ("--count", "1", "--workers", "1"),
@@ -103,6 +105,8 @@ def test_commands_do_what_the_pages_say(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if "talk.mp4" in line:
+        pytest.importorskip("av")
     folder = shutil.copytree(workshop(line), tmp_path / "here")
     monkeypatch.chdir(folder)
     words = shlex.split(line)[1:]

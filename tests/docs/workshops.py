@@ -3,6 +3,7 @@
 import shutil
 from contextlib import chdir
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from PIL import Image
 
 from facewright.assets import embedded_path
 from facewright.cli import main
+from facewright.export.film import Film, write_film
 from facewright.morphable.toy import toy_face_model
+from facewright.photo import read_photo
 from tests.morphable.readers.synthetic_bfm import (
     SyntheticBfm,
     crop,
@@ -39,6 +42,7 @@ def make_open(folder: Path) -> None:
     fine, faces, *_ = trimesh.remesh.subdivide(mean_mm, toy.faces.numpy())
     trimesh.Trimesh(fine, np.asarray(faces), process=False).export(folder / "scan.ply")
     np.savetxt(folder / "scan.txt", mean_mm[ibug68])
+    _clip(folder / "talk.mp4")
     (folder / "runs" / "first").mkdir(parents=True)
     shutil.copy(embedded_path("rnet_fast.safetensors"), folder / "runs" / "first" / "weights.safetensors")
     _clip(folder / "me.mp4", folder / "me.jpg")
@@ -123,6 +127,14 @@ def _portraits(folder: Path) -> None:
         shutil.copy(embedded_path("photos/astronaut.jpg"), folder / photos / "me.jpg")
     shutil.copy(embedded_path("photos/grace_hopper.jpg"), folder / "photos" / "you.jpg")
     shutil.copy(folder / "photos" / "me.jpg", folder / "me.jpg")
+
+
+def _clip(path: Path) -> None:
+    """A portrait that moves; nothing where PyAV is absent."""
+    if find_spec("av") is None:
+        return
+    portrait = read_photo(embedded_path("photos/astronaut.jpg")).srgb[:, :360]
+    write_film(Film((portrait[:, :, k : k + 400], k / 25) for k in range(6)), path)
 
 
 def _give(folder: Path, *command: str) -> None:

@@ -6,6 +6,7 @@ memory does not grow with its length.
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from facewright.errors import ClipError, ExportError
 from facewright.export.png import write_png
-from facewright.photo.frames import MAX_FRAME_PIXELS, clip_facts, read_frames
+from facewright.files import natural_order
+from facewright.photo.frames import MAX_FRAME_PIXELS, clip_facts, is_clip, read_frames
+from facewright.pipeline.report import input_sha256
 from facewright.records import Photo
 
 CANDIDATES = 4
@@ -41,6 +44,52 @@ class ClipFrames:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class AlbumPhotos:
+    """Photos of an album, frames of its clips among them.
+
+    Attributes:
+        photos: files of both.
+        names: what frames are called, by the file that is kept of them for a while.
+        failures: clips of which something cannot be read, and why.
+    """
+
+    photos: list[Path]
+    names: dict[str, str]
+    failures: list[tuple[Path, str]]
+
+    def spelled(self, words: str) -> str:
+        """Words with frames by their names."""
+        for picture, name in self.names.items():
+            words = words.replace(picture, name)
+        return words
+
+
+def opened(paths: Sequence[Path], store: Path, count: int, max_pixels: int | None) -> AlbumPhotos:
+    """Photos as they are, and of each clip the frames that are taken.
+
+    Args:
+        paths: photos and clips.
+        store: folder, for pictures of frames; made where there are clips.
+        count: most frames of a clip.
+        max_pixels: as of ``clip_frames``.
+
+    Raises:
+        MissingExtraError, ExportError: as ``clip_frames``.
+    """
+    found = AlbumPhotos([], {}, [])
+    for path in paths:
+        if not is_clip(path):
+            found.photos.append(path)
+            continue
+        taken = clip_frames(path, store / f"clip-{input_sha256(path) or 'gone'}-{count}", count, max_pixels)
+        found.photos.extend(taken.paths)
+        found.names.update({str(picture): name for picture, name in zip(taken.paths, taken.names, strict=True)})
+        if taken.error:
+            found.failures.append((path, taken.error))
+    return found
+
+
 def clip_frames(clip: Path, folder: Path, count: int, max_pixels: int | None = None) -> ClipFrames:
     """Frames of a clip as pictures in a folder; what is there already, whole, is used.
 
@@ -61,7 +110,7 @@ def clip_frames(clip: Path, folder: Path, count: int, max_pixels: int | None = N
         except OSError as error:
             raise ExportError(f"expected to write frames of {clip} to {folder}: {error}; free the disk") from error
     error = folder / "error.txt"
-    paths = tuple(sorted(folder.glob("*.png")))
+    paths = tuple(natural_order(folder.glob("*.png")))
     names = tuple(f"{clip}@{path.stem.removeprefix('frame_')}" for path in paths)
     return ClipFrames(paths, names, error.read_text(encoding="utf-8") if error.is_file() else "")
 

@@ -18,8 +18,7 @@ from facewright.export.formats import ALL_FORMATS, FormatName
 from facewright.export.json import plain
 from facewright.export.png import is_own_picture
 from facewright.files import FileSet, natural_order, remove_leftovers
-from facewright.photo.frames import is_clip
-from facewright.pipeline.album.clips import clip_frames
+from facewright.pipeline.album.clips import AlbumPhotos, opened
 from facewright.pipeline.album.merged_texture import MergedTexture, TextureMerger
 from facewright.pipeline.album.observations import Observation, observe
 from facewright.pipeline.album.observing import digest_of, observed, read_within
@@ -235,9 +234,10 @@ def reconstruct_album(
     remove_leftovers(out)
     if not resume:
         shutil.rmtree(work.store, ignore_errors=True)
-    photos, names, failures = work.photos(paths)
+    album = opened(paths, work.store, work.options.frames, work.options.max_pixels)
+    failures = [Verdict(str(path), "failed", reason) for path, reason in album.failures]
     seen = observed(
-        photos,
+        album.photos,
         work.store,
         reconstructor,
         weighing,
@@ -249,11 +249,11 @@ def reconstruct_album(
     )
     failures += [Verdict(str(path), "copy", f"the same file as {first}") for path, first in seen.copies]
     for path, reason in seen.failures:  # a clip is not to show its person all the time
-        failures.append(Verdict(str(path), "doubtful" if str(path) in names else "failed", reason))
+        failures.append(Verdict(str(path), "doubtful" if str(path) in album.names else "failed", reason))
     if not seen.faces:
-        reason = _spelled(failures[0].reason, names) if failures else "there are no photos"
-        raise NoFaceFoundError(f"expected a face in at least one of {len(photos)} photos, found none: {reason}")
-    return work.write(paths, photos, names, seen.faces, failures, before)
+        reason = album.spelled(failures[0].reason) if failures else "there are no photos"
+        raise NoFaceFoundError(f"expected a face in at least one of {len(album.photos)} photos, found none: {reason}")
+    return work.write(paths, album, seen.faces, failures, before)
 
 
 @dataclass(frozen=True)
@@ -281,21 +281,6 @@ class _AlbumWork:
         }
         facts = [self.digest(), options, sorted(input_sha256(path) for path in paths)]
         return hashlib.sha256(json.dumps(plain(facts), sort_keys=True, default=str).encode()).hexdigest()
-
-    def photos(self, paths: Sequence[Path]) -> tuple[list[Path], dict[str, str], list[Verdict]]:
-        """Photos, and frames of clips; what the latter are called; clips of which something cannot be read."""
-        photos, names, failures = list[Path](), dict[str, str](), list[Verdict]()
-        for path in paths:
-            if not is_clip(path):
-                photos.append(path)
-                continue
-            folder = self.store / f"clip-{input_sha256(path) or 'gone'}-{self.options.frames}"
-            taken = clip_frames(path, folder, self.options.frames, self.options.max_pixels)
-            photos += taken.paths
-            names |= {str(picture): name for picture, name in zip(taken.paths, taken.names, strict=True)}
-            if taken.error:
-                failures.append(Verdict(str(path), "failed", taken.error))
-        return photos, names, failures
 
     def document(self) -> dict[str, Any] | None:
         """``album.json`` of a run before.
@@ -329,8 +314,7 @@ class _AlbumWork:
     def write(
         self,
         paths: Sequence[Path],
-        photos: Sequence[Path],
-        names_of: dict[str, str],
+        album: AlbumPhotos,
         observations: list[Observation],
         failures: list[Verdict],
         before: dict[str, Any] | None,
@@ -351,9 +335,11 @@ class _AlbumWork:
                 document = self._add_person(files, stem, seen, person, method)
                 documents.append(document)
             names = [path.name for path in files.paths]
-            every = sorted([*verdicts, *failures], key=lambda v: (_place(photos, v.photo), v.face or 0))
-            every = tuple(_named(verdict, names_of) for verdict in every)
-            doubts = [_spelled(doubt, names_of) for doubt in doubts]
+            order = sorted([*verdicts, *failures], key=lambda v: (_place(album.photos, v.photo), v.face or 0))
+            every = tuple(
+                replace(one, photo=album.spelled(one.photo), reason=album.spelled(one.reason)) for one in order
+            )
+            doubts = [album.spelled(doubt) for doubt in doubts]
             add_document(
                 files,
                 self.out,
@@ -483,17 +469,6 @@ def _shrunk(picture: Any, side: int) -> Any:
     if picture.shape[-1] <= side:
         return picture
     return interpolate(picture[None], size=(side, side), mode="area")[0].cpu()
-
-
-def _named(verdict: Verdict, names: dict[str, str]) -> Verdict:
-    """With frames by clip and time, instead of by the picture that is kept of them for a while."""
-    return replace(verdict, photo=names.get(verdict.photo, verdict.photo), reason=_spelled(verdict.reason, names))
-
-
-def _spelled(words: str, names: dict[str, str]) -> str:
-    for picture, name in names.items():
-        words = words.replace(picture, name)
-    return words
 
 
 def _place(paths: Sequence[Path], photo: str) -> int:

@@ -46,7 +46,9 @@ def test_shares_are_read_where_the_photo_is():
 def face():
     """A known head on a grey photo of which all right of the nose is magenta."""
     found = looking(0.0, 10.0)
-    tip = int(project_points(found.mesh_world.vertices, found.camera)[0, found.topology.annotations.ibug68[30], 0])
+    ids = found.topology.annotations.ibug68
+    assert ids is not None
+    tip = int(project_points(found.mesh_world.vertices, found.camera)[0, ids[30], 0])
     pixels = found.photo.pixels.permute(1, 2, 0).numpy().copy()
     pixels[:, tip:] = [255, 0, 255]
     return replace(found, photo=photo_from_array(pixels)), tip

@@ -7,6 +7,7 @@ import torch
 from facewright.records import PARTS
 from facewright.synthetic import Stage, draw_parts, plan_scene, set_stage
 from facewright.synthetic.engine import expose
+from facewright.synthetic.plan import PropKind
 
 SIZE = 72
 HEAD, HAIR, THING = (PARTS.index(name) for name in ("head", "hair", "thing"))
@@ -14,7 +15,7 @@ HEAD, HAIR, THING = (PARTS.index(name) for name in ("head", "hair", "thing"))
 
 @pytest.fixture(scope="module")
 def stage(studio) -> Stage:
-    wishes = (("glasses", 10.0), ("object", 0.0), ("mask", 40.0))
+    wishes: tuple[tuple[PropKind, float], ...] = (("glasses", 10.0), ("object", 0.0), ("mask", 40.0))
     plans = [
         plan_scene(studio, 600_000 + k, width=SIZE, height=SIZE, eye_px=(20.0, 20.1), yaw_deg=yaw, prop=prop)
         for k, (prop, yaw) in enumerate(wishes)

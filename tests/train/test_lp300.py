@@ -148,8 +148,10 @@ def test_a_picture_is_cut_where_its_points_are(official, tmp_path):
     """A bright spot at the nose tip is at the stored nose tip; the published labels lie a pixel right and above."""
     root, basis = official
     model = str(root / "model.npz")
+    ids = load_face_model(model).annotations.ibug68
+    assert ids is not None
     face = read_300wlp(root / "300W_LP/face_1.mat")
-    tip = fitted_points(face, basis, HEIGHT)[load_face_model(model).annotations.ibug68[30]]
+    tip = fitted_points(face, basis, HEIGHT)[ids[30]]
     row, column = np.mgrid[:HEIGHT, :130]
     spot = np.exp(-((row - float(tip[1])) ** 2 + (column - float(tip[0])) ** 2) / 8.0)
     shutil.copy(root / "300W_LP/face_1.mat", tmp_path / "a.mat")
@@ -159,7 +161,7 @@ def test_a_picture_is_cut_where_its_points_are(official, tmp_path):
     rows, columns = np.mgrid[: len(weights), : len(weights)]
     middle = np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum() - exact.margin
     np.testing.assert_allclose(middle, exact.landmarks[30], atol=0.05)
-    marks = fitted_points(face, basis, HEIGHT)[load_face_model(model).annotations.ibug68]
+    marks = fitted_points(face, basis, HEIGHT)[ids]
     shifts = [training_square(marks + marks.new_tensor([*move, 0.0])) for move in ((0.0, 0.0), (1.0, -1.0))]
     steps = [square.side / (SIDE - 1) for square in shifts]
     places = [

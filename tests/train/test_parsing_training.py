@@ -42,6 +42,7 @@ def batch(data):
 def test_what_is_stored_comes_back_in_a_wider_view(data, batch):
     """Shares sum to 1 where there is a picture, and to 0 elsewhere; the view is a quarter wider about the middle."""
     (first, *_) = load_data(data).samples()
+    assert first.parts is not None
     assert first.parts.shape == (*first.window_srgb.shape[:2], 4)
     assert batch.parts.shape == (8, 4, SIZE, SIZE)
     total = batch.parts.sum(1)[:, 1:-1, 1:-1]
@@ -53,26 +54,29 @@ def test_what_is_stored_comes_back_in_a_wider_view(data, batch):
     assert wide.pitch == pytest.approx(1.25 * near.pitch)
 
 
-def test_live_pictures_have_parts_and_mix_with_those_that_have_none(batch):
+def test_live_pictures_have_parts_and_mix_with_those_that_have_none():
     drawn = LiveStream(2, SIZE, seed=3, parts=True, view=1.25).batch(0)
+    assert drawn.parts is not None
     assert drawn.parts.shape == (2, 4, SIZE, SIZE)
     silent = replace(drawn, parts=None)
     mixed = joined_batch(drawn, silent)
+    assert mixed.parts is not None
     assert mixed.parts[:2].equal(drawn.parts)
     assert not mixed.parts[2:].any()
     assert joined_batch(silent, silent).parts is None
-    del batch
 
 
 def test_looks_change_pictures_and_parts_together(batch):
     """A mirrored picture has mirrored parts; noise is a thing; unknown stays unknown."""
     torch.manual_seed(0)
     changed = changed_looks(batch, Looks(0.0, 0.0, 0.0, 0.0, 0.0))
+    assert changed.parts is not None
     for before, after, parts, others in zip(batch.crops, changed.crops, batch.parts, changed.parts, strict=True):
         as_it_was = torch.allclose(after, before.clamp_min(1e-4), atol=1e-5)
         assert as_it_was or torch.allclose(after, before.flip(-1).clamp_min(1e-4), atol=1e-5)
         assert others.equal(parts if as_it_was else parts.flip(-1))
     covered = changed_looks(batch, Looks(covered=1.0))
+    assert covered.parts is not None
     assert (covered.parts[:, PARTS.index("thing")].mean() - batch.parts[:, PARTS.index("thing")].mean()) > 0.02
     assert covered.crops.min() >= 0
     assert covered.crops.max() <= 1

@@ -49,7 +49,7 @@ class ParsingNet(nn.Module):
         self.crop_size, self.blocks, self.width, self.channels = crop_size, blocks, width, channels
         self.backbone = DlibTrunk(blocks, width=width)
         first = self.backbone.stem.out_channels
-        widths = [block.first.out_channels for block in self.backbone.blocks]
+        widths = [len(block.get_parameter("first.weight")) for block in self.backbone.blocks]
         maps = [widths[i - 1] for i in (3, 7, 10) if i < blocks] + [widths[-1]]
         self.sharp = nn.Conv2d(3, _SHARP, 3, padding=1)
         skips = [*reversed(maps[:-1]), first, _SHARP]

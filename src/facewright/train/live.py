@@ -167,23 +167,25 @@ def joined_batch(*batches: TrainingBatch) -> TrainingBatch:
     parts: dict[str, object] = {}
     for entry in fields(TrainingBatch):
         values = [getattr(batch, entry.name) for batch in batches]
-        if entry.name == "parts" and any(value is None for value in values):
-            values = [_parts_or_none(batch, values) for batch in batches]
+        if entry.name == "parts":
+            parts[entry.name] = _joined_parts(batches)
+            continue
         if isinstance(values[0], Tensor):
             parts[entry.name] = torch.cat(values)
         elif isinstance(values[0], FaceCoefficients):
             parts[entry.name] = FaceCoefficients(
                 *(torch.cat([getattr(value, part.name) for value in values]) for part in fields(FaceCoefficients))
             )
-        elif values[0] is None:
-            parts[entry.name] = None
         else:
             parts[entry.name] = [key for value in values for key in value]
     return TrainingBatch(**parts)  # pyright: ignore[reportArgumentType] - its own fields
 
 
-def _parts_or_none(batch: TrainingBatch, others: list[Tensor | None]) -> Tensor | None:
-    """What a batch's pixels show: unknown (zeros) where others say it and it does not; None where nobody does."""
-    if batch.parts is not None or all(other is None for other in others):
-        return batch.parts
-    return batch.crops.new_zeros(len(batch), len(PARTS), *batch.crops.shape[2:])
+def _joined_parts(batches: tuple[TrainingBatch, ...]) -> Tensor | None:
+    """What the pixels of several batches show: zeros, unknown, where one does not say it; None where none does."""
+    if all(batch.parts is None for batch in batches):
+        return None
+    unknown = [batch.crops.new_zeros(len(batch), len(PARTS), *batch.crops.shape[2:]) for batch in batches]
+    return torch.cat(
+        [none if batch.parts is None else batch.parts for batch, none in zip(batches, unknown, strict=True)]
+    )

@@ -98,7 +98,7 @@ class ParsingCourse(Course):
         return (shares.clamp_min(1e-6).log(),)
 
     def losses(self, answer: tuple[Tensor, ...], batch: TrainingBatch) -> Losses:
-        """Cross entropy with the shares, most at the head's edges, and one minus the soft intersection over union of the head."""
+        """Cross entropy with the shares, most at the head's edges; one minus the head's soft overlap over its union."""
         (logits,) = answer
         assert batch.parts is not None
         true = batch.parts.to(logits.device).float()

@@ -25,7 +25,7 @@ class Arguments:
     weights: Path
     """Of the run."""
     name: str
-    """``open``, ``fast``, ``prnet`` or ``cnet``."""
+    """``open``, ``fast``, ``prnet``, ``cnet`` or ``parsing``."""
     recipe: str
     """How they were trained, in a sentence or two."""
     commit: str

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from facewright.bounds import Use, bounded
 from facewright.errors import TrainingError
 from facewright.export.sheets import contact_sheet
+from facewright.morphable.container import load_face_model
 from facewright.records import PARTS
 from facewright.regress.cards import CROP_SIZES, MOST_WIDTH
 from facewright.regress.parsing import BLOCKS, VIEW, ParsingNet
@@ -77,13 +78,15 @@ class ParsingCourse(Course):
     Args:
         net: to train.
         settings: how pictures are changed.
+        edition: of the open head, whose drawings it learns from.
     """
 
-    def __init__(self, net: ParsingNet, settings: ParsingSettings) -> None:
+    def __init__(self, net: ParsingNet, settings: ParsingSettings, edition: int = 1) -> None:
         self.net, self.settings = net, settings
         self.needs = BatchNeeds(net.crop_size, view=VIEW, parts=True)
         self.card = WeightsCard(
             face_model="open",
+            face_model_edition=edition,
             recipe=f"from {Path(settings.init).name}" if settings.init else "",
             licence="CC0-1.0",
         )
@@ -193,7 +196,7 @@ def begin_parsing(settings: ParsingSettings, seed: int, device: torch.device) ->
         _start(net, settings.init)
         for part in (net.backbone.stem, *net.backbone.blocks[: settings.kept]):
             part.requires_grad_(False)
-    return ParsingCourse(net, settings)
+    return ParsingCourse(net, settings, load_face_model().edition)
 
 
 @torch.no_grad()

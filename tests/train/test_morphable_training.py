@@ -10,6 +10,7 @@ from facewright.cli import main
 from facewright.errors import TrainingError
 from facewright.export.asset import to_uint8
 from facewright.morphable.container import save_face_model
+from facewright.pipeline.shared_trunks import SharedTrunks
 from facewright.regress.morphable_cnn import SHARED
 from facewright.regress.weights import describe_weights, load_weights
 from facewright.train.make import make_data
@@ -102,6 +103,9 @@ def test_the_shipped_preset_reads_what_the_package_sees():
     course = begin_morphable_cnn(replace(MORPHABLE_PRESETS["open"].network, hidden=8), 0, torch.device("cpu"))
     assert course.net.architecture == SHARED
     assert set(course.net.trunks) == {"open", "identity"}
+    crops = torch.rand(1, 3, 224, 224)
+    orders = [SharedTrunks.load(names).seen(crops) for names in (("open", "identity"), ("identity", "open"))]
+    assert torch.equal(*orders)  # a card holds names in another order than they were given in
     (codes,) = course.answer(course.net.eval(), torch.rand(2, 3, 128, 128))
     assert codes.shape == (2, 140)
     assert not codes.any()

@@ -19,7 +19,6 @@ from numpy import ndarray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from facewright.assets import embedded_path
 from facewright.errors import MissingExtraError, RecognitionError
 from facewright.evaluate.benchmarks.recognition import Parts
 from facewright.evaluate.descriptors import SignedRootPca
@@ -94,14 +93,8 @@ def network_of(flow: Reconstructor, weights: str | os.PathLike[str] | None, part
     digest = hashlib.sha256(f"{estimator.method} {model.name} {model.edition} {model.layout}".encode())
     name = estimator.weights
     if name:
-        path = weights_path(weights) if weights is not None else _embedded(name)
-        digest.update(path.read_bytes())
+        digest.update(weights_path(name if weights is None else weights).read_bytes())
     return Network(estimator.method, name, digest.hexdigest(), parts)
-
-
-def _embedded(file_name: str) -> Path:
-    path = Path(file_name)
-    return path if path.is_file() else embedded_path(path.name)
 
 
 def codes_of(face: FaceInPhoto, parts: Parts) -> Float[ndarray, " K"]:

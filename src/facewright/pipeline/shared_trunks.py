@@ -23,7 +23,8 @@ class SharedTrunks:
     """Networks whose pooled features are read.
 
     Attributes:
-        nets: R-Nets and identity networks, by their names in ``EMBEDDED_WEIGHTS``; features come in their order.
+        nets: an R-Net and identity networks, by their names in ``EMBEDDED_WEIGHTS``; the R-Net first, others by name.
+            Features come in this order, in whichever the names were given.
     """
 
     nets: Mapping[str, nn.Module]
@@ -52,7 +53,7 @@ class SharedTrunks:
             )
         for net in nets.values():
             net.eval().requires_grad_(False)
-        return cls(nets)
+        return cls(dict(sorted(nets.items(), key=lambda item: (not isinstance(item[1], RNet), item[0]))))
 
     def to(self, device: torch.device) -> "SharedTrunks":
         """The same, moved in place."""

@@ -73,7 +73,7 @@ def test_sliders_move_vertices_and_colours(shown: Shown) -> None:
     torch.testing.assert_close(opened.angles - rest.angles, torch.tensor([[0.0, 0.5, 0.0]]))
     moved = vertices_of(shown, changed(shown, Controls(exp={jaw: 1.0}))) - vertices_of(shown, rest)
     torch.testing.assert_close(moved.norm(dim=-1), shown.model.exp_basis[:, :, jaw].norm(dim=-1), atol=1e-5, rtol=0)
-    meshes = [mesh_of(shown, Controls(look=look)) for look in LOOKS]
+    meshes: list[Any] = [mesh_of(shown, Controls(look=look)) for look in LOOKS]
     assert all(len(mesh.faces) == len(shown.model.faces) for mesh in meshes)
     textured, albedo, normals, _ = meshes
     assert textured.visual.kind == "texture"

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -200,10 +201,6 @@ class Reconstruct:
             folder = self.out if alone else self.out / name
             with transient_progress(quiet=self.quiet) as progress:
                 task = progress.add_task(escape(clip.name), total=1.0)
-
-                def advance(what: str, share: float, progress: Progress = progress, task: TaskID = task) -> None:
-                    progress.update(task, description=what, completed=share)
-
                 try:
                     report = reconstruct_clip(
                         clip,
@@ -212,7 +209,7 @@ class Reconstruct:
                         weighing,
                         options=options,
                         resume=self.resume,
-                        on_progress=advance,
+                        on_progress=partial(_show, progress, task),
                     )
                 except (ClipError, NoFaceFoundError, ReconstructionError) as error:
                     complain("failed", f"{clip}: {type(error).__name__}: {error}")
@@ -292,6 +289,10 @@ def _print_summary(reports: list[InputReport], out: Path) -> None:
         table.add_row(escape(report.input), str(report.faces), f"{sum(report.seconds.values()):.1f}", made)
     out_console.print(table)
     say(f"written to {out}; what became of each input is in report.json")
+
+
+def _show(progress: Progress, task: TaskID, what: str, share: float) -> None:
+    progress.update(task, description=what, completed=share)
 
 
 def _print_clip(report: ClipReport) -> None:

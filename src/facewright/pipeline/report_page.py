@@ -21,7 +21,7 @@ from facewright.pipeline.report import InputReport
 from facewright.provenance import VERSION
 
 PAGE = "report.html"
-MARK = "<!-- facewright report -->"
+MARK = "<!-- report of facewright -->"
 """At the beginning of pages of ours, which alone are replaced."""
 MOST_PICTURES = 100
 PICTURE_PX = 200

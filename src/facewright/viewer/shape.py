@@ -9,6 +9,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 from torch import Tensor
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from facewright.export.asset import split_at_seams, to_uint8
 from facewright.geometry.frames import pose_points
@@ -87,15 +89,13 @@ def _textured(shown: Shown, vertices: Float[Tensor, "V 3"], normals: Float[Tenso
     split = model.topology.once("split at seams", lambda: split_at_seams(asset))
     assert shown.texture is not None
     picture = Image.fromarray(np.ascontiguousarray(to_uint8(shown.texture).transpose(1, 2, 0)))
-    material = trimesh.visual.material.PBRMaterial(
-        baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
-    )
+    material = PBRMaterial(baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True)
     uv = None if split.uv is None else split.uv.numpy()
     return trimesh.Trimesh(
         vertices[split.vertex].numpy(),
         split.faces.numpy(),
         vertex_normals=normals[split.vertex].numpy(),
-        visual=trimesh.visual.TextureVisuals(uv=uv, material=material),
+        visual=TextureVisuals(uv=uv, material=material),
         process=False,
     )
 

@@ -21,8 +21,9 @@ from facewright.export.json import json_bytes, plain
 from facewright.files import FileSet, remove_leftovers
 from facewright.geometry.frames import CAMERA_DISTANCE_DM
 from facewright.photo.frames import Frame, clip_facts, read_frames
+from facewright.pipeline.album.merged_texture import MergedTexture
 from facewright.pipeline.album.observing import digest_of
-from facewright.pipeline.album.person import AlbumMethod
+from facewright.pipeline.album.person import AlbumMethod, Person
 from facewright.pipeline.album.weighing import Weighing
 from facewright.pipeline.clip.following import PeopleTracker
 from facewright.pipeline.clip.outputs import (
@@ -274,7 +275,7 @@ class _ClipWork:
         found: list[ClipPerson] = []
         several = sum(bool(faces.get(person)) for person in sights) > 1
         posers: dict[int, PersonPoser] = {}
-        who = {}
+        who: dict[int, tuple[Person, MergedTexture | None]] = {}
         for person, one in sights.items():
             if not faces.get(person):
                 left_out.append(f"what is seen from {float(one.time_s[0]):.2f} s on is not believed to be a face")
@@ -294,7 +295,7 @@ class _ClipWork:
                 [row[2] for row in rows],
                 poses,
                 self.method.face_model.exp_names,
-                posers[person].camera,
+                posers[person].camera.to("cpu"),
                 box=self.method.plan.exp_is_box,
                 late=1 if self.options.live else None,
             )
@@ -303,7 +304,8 @@ class _ClipWork:
             found.append(
                 ClipPerson(
                     f"{stem}_{number + 1}" if several else stem,
-                    *who[person],
+                    who[person][0],
+                    who[person][1],
                     movement,
                     tuple(key.frame for key, _ in faces[person]),
                     tuple((span[0], span[-1]) for span in spans),
@@ -315,8 +317,8 @@ class _ClipWork:
         """One for all frames of a person: of a usual one's focal length, its axis through the middle of the picture."""
         like = self.method.plan.shape.mean
         focal = like.new_tensor([float(sights.focal_px.median())])
-        middle = (like.new_tensor([(side - 1) / 2]) for side in (self.width, self.height))
-        return Camera(focal, *middle, self.width, self.height, CAMERA_DISTANCE_DM)
+        cx, cy = (like.new_tensor([(side - 1) / 2]) for side in (self.width, self.height))
+        return Camera(focal, cx, cy, self.width, self.height, CAMERA_DISTANCE_DM)
 
     def _key_faces(self, wanted: list[KeyFrame]) -> dict[int, list[tuple[KeyFrame, Reconstruction]]]:
         """The key frames' faces that are believed, by person."""
@@ -345,7 +347,7 @@ class _ClipWork:
                 if seen.person in posers:
                     rows, poses = found[seen.person]
                     rows.append((seen.frame, seen.time_s, seen.shot))
-                    poses.append(posers[seen.person].pose(seen.to(self.reconstructor.device)))
+                    poses.append(posers[seen.person].pose(seen.to(self.reconstructor.device)).to("cpu"))
         return found
 
     def write(

@@ -85,7 +85,7 @@ def moving_face(one: ClipPerson, model: FaceModel) -> MovingFace:
     unnamed = [k for k, name in enumerate(model.exp_names) if not name] if any(model.exp_names) else None
     if unnamed is None:
         unnamed = list(range(model.layout.exp))
-    neutral.exp[:, unnamed] = motion.weights[:, unnamed].mean(0)
+    neutral.exp[:, unnamed] = motion.weights[:, unnamed].mean(0).to(neutral.exp)
     person = replace(one.person, identity=neutral)
     asset: MeshAsset = person_asset(PersonFiles(one.stem, person, one.merged, (), ""), model)
     return MovingFace(asset, named_motion(motion, model))
@@ -126,7 +126,7 @@ def landmarks_of(one: ClipPerson, model: FaceModel, motion: FaceMotion | None = 
     if ids is None:
         return motion.translations.new_zeros(len(motion.times_s), 0, 2)
     identity = one.person.identity.id.expand(len(motion.times_s), -1)
-    points = model.points(ids, identity, motion.weights.to(identity))
+    points = model.points(ids, identity, motion.weights.to(identity)).to(motion.translations)
     world = pose_points(points, angles_from_rotation(motion.rotations), motion.translations)
     return project_points(world, motion.camera)[..., :2]
 
@@ -139,7 +139,8 @@ def overlay_frame(frame: Frame, people: Sequence[ClipPerson], model: FaceModel, 
         place = one.movement.place_of.get(frame.number)
         if place is not None:
             coefficients = one.movement.coefficients(place, one.person.identity)
-            faces.append(face_before_camera(photo, coefficients, one.movement.motion.camera, model, method))
+            camera = one.movement.motion.camera.to(photo.pixels.device)
+            faces.append(face_before_camera(photo, coefficients, camera, model, method))
     return overlay_of_faces(faces, photo)
 
 

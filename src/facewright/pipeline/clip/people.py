@@ -167,10 +167,10 @@ class Movement:
         motion = self.motion
         return replace(
             identity,
-            exp=motion.weights[k : k + 1],
-            angles=angles_from_rotation(motion.rotations[k])[None],
-            translation=motion.translations[k : k + 1],
-            sh=self.sh[k : k + 1],
+            exp=motion.weights[k : k + 1].to(identity.exp),
+            angles=angles_from_rotation(motion.rotations[k])[None].to(identity.exp),
+            translation=motion.translations[k : k + 1].to(identity.exp),
+            sh=self.sh[k : k + 1].to(identity.exp),
         )
 
 

@@ -25,7 +25,7 @@ from facewright.geometry.turning import turned_light, turned_pose
 from facewright.pipeline.album.person import AlbumMethod
 from facewright.pipeline.clip.sightings import Sighting
 from facewright.pipeline.evidence import BELIEF_FLOOR_PX, BELIEF_TERM, DENSE_WRONG_PX, Seen, dense_evidence
-from facewright.records import Camera, CoefficientLayout, DenseBelief, FaceCoefficients, Pose
+from facewright.records import Camera, CoefficientLayout, DenseBelief, FaceCoefficients, Pose, TensorRecord
 from facewright.render.lighting import sh_basis, sh_with_offset
 
 ITERATIONS = 6
@@ -37,7 +37,7 @@ LIGHT_RIDGE = 0.02
 
 
 @dataclass(frozen=True)
-class FramePose:
+class FramePose(TensorRecord):
     """A person in a frame before his camera.
 
     Attributes:

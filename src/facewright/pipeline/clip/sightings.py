@@ -98,7 +98,7 @@ class Sightings:
 
     def __iter__(self) -> Iterator[Sighting]:
         for row in range(len(self)):
-            whole = {name: self.numbers[name][row].item() for name in _NUMBERS}
+            whole: dict[str, Any] = {name: self.numbers[name][row].item() for name in _NUMBERS}
             whole |= {name: int(whole[name]) for name in ("frame", "person", "shot")}
             yield Sighting(**whole, **{name: self.tensors[name][row] for name in _TENSORS})
 

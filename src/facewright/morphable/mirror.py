@@ -94,7 +94,7 @@ def _map(basis: Float[Tensor, "V 3 K"], mirrored: Float[Tensor, "V 3 K"]) -> tup
     own, other = basis.flatten(0, 1).double(), mirrored.flatten(0, 1).double()
     if own.shape[1] == 0:
         return basis.new_zeros(0, 0), 1.0
-    gram = own.T @ own
-    matrix = torch.linalg.solve(gram + 1e-9 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram), own.T @ other)
-    left = (own @ matrix - other).square().sum() / other.square().sum().clamp_min(1e-30)
+    gram, shared, whole = own.T @ own, own.T @ other, other.square().sum()
+    matrix = torch.linalg.solve(gram + 1e-9 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram), shared)
+    left = (whole + (matrix * (gram @ matrix - 2.0 * shared)).sum()) / whole.clamp_min(1e-30)  # |own M - other|^2
     return matrix.to(basis), float(1.0 - left)

@@ -147,8 +147,8 @@ def normal_motion(world: Motion, faces: Int[Tensor, "F 3"], vertex_faces: Int[Te
 
 
 @dataclass(frozen=True)
-class Surface(TensorRecord):
-    """Triangles and the normals of their vertices.
+class MeshNormals(TensorRecord):
+    """Normals of triangles and of their vertices, and what they were divided by.
 
     Attributes:
         units: unit normals of the triangles.
@@ -163,7 +163,9 @@ class Surface(TensorRecord):
     sizes: Float[Tensor, " N"]
 
 
-def surface_of(points: Float[Tensor, "P 3"], faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]) -> Surface:
+def surface_of(
+    points: Float[Tensor, "P 3"], faces: Int[Tensor, "F 3"], vertex_faces: Int[Tensor, "N M"]
+) -> MeshNormals:
     """The surface of a mesh; arguments as ``normal_motion``."""
     first, second, third = (points.index_select(0, corner) for corner in faces.unbind(-1))
     cross = torch.linalg.cross(second - first, third - first)
@@ -171,7 +173,7 @@ def surface_of(points: Float[Tensor, "P 3"], faces: Int[Tensor, "F 3"], vertex_f
     units = cross / lengths[:, None]
     total = _gathered(units, vertex_faces)
     sizes = total.norm(dim=-1).clamp_min(1e-12)
-    return Surface(units, lengths, total / sizes[:, None], sizes)
+    return MeshNormals(units, lengths, total / sizes[:, None], sizes)
 
 
 def _tangent(unit: Float[Tensor, "N 3"], change: Float[Tensor, "N 3 Q"]) -> Float[Tensor, "N 3 Q"]:

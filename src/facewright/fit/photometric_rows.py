@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from facewright.compiled import compiled
-from facewright.fit.motion import Surface
+from facewright.fit.motion import MeshNormals
 
 if TYPE_CHECKING:
     from facewright.fit.photometric import ColoredPatch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_shape_rows(
     patch: "ColoredPatch",
-    surface: Surface,
+    surface: MeshNormals,
     turned: Float[Tensor, "P 3"],
     rotation: Float[Tensor, "3 3"],
     by_normal: Float[Tensor, "N 3 3"],

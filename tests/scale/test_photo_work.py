@@ -32,7 +32,7 @@ def flow() -> Reconstructor:
 
 
 def test_rows_say_what_the_flow_says_and_what_is_known_is_skipped(flow: Reconstructor, tmp_path: Path) -> None:
-    portrait = shutil.copy(embedded_path("photos/grace_hopper.jpg"), tmp_path / "me.jpg")
+    portrait = Path(shutil.copy(embedded_path("photos/grace_hopper.jpg"), tmp_path / "me.jpg"))
     (tmp_path / "cut.jpg").write_bytes(portrait.read_bytes()[:3000])
     (tmp_path / "grey.ppm").write_bytes(b"P6 64 64 255\n" + bytes(3 * 64 * 64))
     names = ("me.jpg", "cut.jpg", "grey.ppm", "missing.jpg")

@@ -132,7 +132,7 @@ def test_no_more_is_read_ahead_than_is_worked_on(tmp_path: Path) -> None:
             yield [PhotoJob(Entry(f"{taken}", str(tmp_path / "a.jpg")))]
 
     engine = LocalEngine(_Fast, workers=2)
-    running = engine(endless())
+    running: Any = engine(endless())
     for done in range(1, 200):
         next(running)
         assert taken <= done + 5

@@ -174,7 +174,7 @@ def _in_archive(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[
 
     with _told(source), opened(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         while (member := archive.next()) is not None:
-            archive.members = []  # else it keeps all
+            vars(archive)["members"] = []  # else it keeps all
             if member.isreg() and not member.issparse() and is_photo(member.name):
                 name = f"{posixpath.basename(source)}#{member.name}"
                 yield Entry(name, source, member.offset_data, member.size)

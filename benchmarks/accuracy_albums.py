@@ -103,6 +103,8 @@ class Drawn:
     """As ``reconstruct --weigh``."""
     scalar: str | None = None
     """A C-Net with one score for each photo, to compare."""
+    quick: bool = False
+    """Join the networks' answers alone: no joint refinement, no textures, no portraits that are spoiled."""
     first_person: int = HELD_OUT_SEED // 1000
     """Of the held-out people."""
 
@@ -271,7 +273,7 @@ def measure_drawn(arguments: Drawn) -> None:
         largest = {one.photo: one for one in reversed(seen)}
         seen = [largest[str(path)] for path in paths if str(path) in largest]
         everybody.append((person, seen))
-        kept = store.with_name(f"figures-{weighing.name}.json")
+        kept = store.with_name(f"figures-{weighing.name}{'-quick' if arguments.quick else ''}.json")
         known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
         asked = [settings, arguments.scalar, arguments.photos, list(arguments.sizes)]
         if known.get("asked") != asked:
@@ -319,13 +321,20 @@ def figures_of(
     truth = plan.coefficients
     return {
         "errors": {
-            count: album_errors(seen[:count], other[:count], method, truth.id[0], sample)
+            count: album_errors(seen[:count], other[:count], method, truth.id[0], sample, quick=arguments.quick)
             for count in arguments.sizes
             if count <= len(seen)
         },
-        "texture": texture_figures(seen[: OTHERS + 1], method, studio.model, truth.tex) if len(seen) > OTHERS else {},
-        "spoiled": spoiled_shares(studio, flow, weighing, plan.person, seen[:OTHERS], arguments),
-    }
+    } | (
+        {"texture": {}, "spoiled": {}}
+        if arguments.quick
+        else {
+            "texture": texture_figures(seen[: OTHERS + 1], method, studio.model, truth.tex)
+            if len(seen) > OTHERS
+            else {},
+            "spoiled": spoiled_shares(studio, flow, weighing, plan.person, seen[:OTHERS], arguments),
+        }
+    )
 
 
 def confidences(seen: list[Observation], flow: Reconstructor, weighing: Weighing) -> list[Float[Tensor, " Kid"]]:
@@ -407,6 +416,8 @@ def album_errors(
     method: AlbumMethod,
     truth: Float[Tensor, " K"],
     sample: FaceSample,
+    *,
+    quick: bool = False,
 ) -> dict[str, float]:
     """Errors of one album by every method, mm."""
     codes = torch.stack([one.start.id[0] for one in seen])
@@ -421,7 +432,7 @@ def album_errors(
         found["doubts"] = float(error_mm(aggregated(codes, weights)[None], truth, sample))
     if len(scalar) == len(seen):
         found["C-Net, one score a photo"] = float(error_mm(aggregated(codes, torch.stack(scalar))[None], truth, sample))
-    for name, rounds in (("C-Net", 0), ("C-Net, refined together", 2)):
+    for name, rounds in (("C-Net", 0), ("C-Net, refined together", 2))[: 1 if quick else 2]:
         identity = person_of(seen, replace(method, rounds=rounds)).identity.id
         found[name] = float(error_mm(identity, truth, sample))
     return found

@@ -1,7 +1,8 @@
 """The flow of an album: photos, or frames of a clip, to observations, observations to people, people to files.
 
 What is said about each photo is kept in a folder beside the results until all is written, so that a run that was
-killed goes on where it was; photos are read again one by one, so that hundreds take the memory of a few.
+killed goes on where it was; photos are read again one by one. What grows with their number is what is kept of each
+(some tens of kilobytes), and a sheet within bounds.
 """
 
 import hashlib

@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy_stability.py FOLDER [--method 3dmm-cnn] [--most 12]
 
-For each photo the neutral shape before and after; RMS over the face's vertices, mm, after translation; beside it the mean
-distance of two people. Prints a line of JSON.
+For each photo the neutral shape before and after; RMS over the face's points, mm, less what a small rigid motion could
+do; beside it the mean distance of two people. Prints a line of JSON.
 """
 
 import argparse

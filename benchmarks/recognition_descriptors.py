@@ -3,7 +3,7 @@
     python benchmarks/recognition_descriptors.py --people 40 --photos 8 [--scenes full] [--keep seen.npz] [--weights F]
 
 Each picture is drawn and looked at once; ``--keep`` writes what was seen, so that a second call (with other
-``--weights`` of 3DMM-CNNs that read the same trunks) only compares. Prints AUC, 100-EER and TAR at 1 % FAR in per cent,
+``--weights`` of 3DMM-CNNs that read the same trunks) only compares. Prints AUC, 100-EER and TAR at 1 % FAR, per cent:
 of single photos, by PCA (of the other folds), signed root and cosine, and of sets of half of a person's photos.
 """
 

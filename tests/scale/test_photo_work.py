@@ -21,7 +21,7 @@ from facewright.regress.rnet import RNet
 from facewright.scale.jobs import PhotoJob
 from facewright.scale.photo_work import PhotoWork, face_row
 from facewright.scale.rows import table_of, unpacked
-from facewright.scale.sources import Entry
+from facewright.scale.sources import PhotoEntry
 from tests.pipeline.flows import rnet_flow
 from tests.toy_method import ToyEstimator, toy_mesh
 
@@ -36,7 +36,7 @@ def test_rows_say_what_the_flow_says_and_what_is_known_is_skipped(flow: Reconstr
     (tmp_path / "cut.jpg").write_bytes(portrait.read_bytes()[:3000])
     (tmp_path / "grey.ppm").write_bytes(b"P6 64 64 255\n" + bytes(3 * 64 * 64))
     names = ("me.jpg", "cut.jpg", "grey.ppm", "missing.jpg")
-    jobs = [PhotoJob(Entry(name, str(tmp_path / name))) for name in names]
+    jobs = [PhotoJob(PhotoEntry(name, str(tmp_path / name))) for name in names]
     work = PhotoWork(flow, "all", 10_000_000, tmp_path / "_files", OutputOptions(("ply",)), "v1")
     answers = {number: (head, body) for number, head, body in work(jobs)}
     assert sorted(answers) == [0, 1, 2, 3]

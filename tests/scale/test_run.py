@@ -23,7 +23,7 @@ from facewright.scale.engines import LocalEngine
 from facewright.scale.jobs import PhotoJob
 from facewright.scale.parts import Parts
 from facewright.scale.rows import schema
-from facewright.scale.sources import Entry
+from facewright.scale.sources import PhotoEntry
 from facewright.workers import Worker
 from tests.scale.toy_photo_work import toy_batch
 
@@ -129,7 +129,7 @@ def test_no_more_is_read_ahead_than_is_worked_on(tmp_path: Path) -> None:
         nonlocal taken
         while True:
             taken += 1
-            yield [PhotoJob(Entry(f"{taken}", str(tmp_path / "a.jpg")))]
+            yield [PhotoJob(PhotoEntry(f"{taken}", str(tmp_path / "a.jpg")))]
 
     engine = LocalEngine(_Fast, workers=2)
     running: Any = engine(endless())

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from facewright.errors import PhotoError, SettingsError
-from facewright.scale.sources import Entry, EntryReader, entries_in
+from facewright.scale.sources import EntryReader, PhotoEntry, entries_in
 from tests.scale.toy_photo_work import is_photo
 
 
@@ -85,7 +85,7 @@ def test_archives_are_read_in_place_and_a_cut_one_is_named(tmp_path: Path) -> No
     with pytest.raises(PhotoError, match=r"cut\.tar"):
         list(entries)
     with pytest.raises(PhotoError, match="ends before"):
-        EntryReader().read(Entry("x", str(tmp_path / "cut.tar"), 1000, 10_000))
+        EntryReader().read(PhotoEntry("x", str(tmp_path / "cut.tar"), 1000, 10_000))
 
 
 def test_what_is_no_source_is_refused_at_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from facewright.errors import FacewrightError, MissingExtraError
 from facewright.scale.jobs import PhotoJob
-from facewright.scale.sources import Entry
+from facewright.scale.sources import PhotoEntry
 from facewright.workers import Head, Work, Worker
 
 Batch = Sequence[PhotoJob]
@@ -186,7 +186,7 @@ def _told(batch: Batch) -> str:
 
 
 def _job(told: dict[str, Any]) -> PhotoJob:
-    return PhotoJob(Entry(**told["entry"]), told["known"])
+    return PhotoJob(PhotoEntry(**told["entry"]), told["known"])
 
 
 def _jobs(told: str) -> list[PhotoJob]:

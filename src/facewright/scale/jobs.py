@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from facewright.scale.sources import Entry
+from facewright.scale.sources import PhotoEntry
 
 
 @dataclass(frozen=True)
@@ -14,5 +14,5 @@ class PhotoJob:
         known: SHA-256 of the bytes of which a part has the rows, made by the same version; empty: none has.
     """
 
-    entry: Entry
+    entry: PhotoEntry
     known: str = ""

@@ -15,7 +15,7 @@ from facewright.scale.engines import Batch, Engine, Outcome
 from facewright.scale.jobs import PhotoJob
 from facewright.scale.parts import Parts
 from facewright.scale.rows import arrow, table_of, unpacked, why_not
-from facewright.scale.sources import Entry
+from facewright.scale.sources import PhotoEntry
 from facewright.workers import Head
 
 ROWS_A_PART = 1000
@@ -51,7 +51,7 @@ class Counts:
 
 
 def run_batch(
-    entries: Iterator[Entry],
+    entries: Iterator[PhotoEntry],
     folder: Path,
     engine: Engine,
     facts: Head,
@@ -96,9 +96,11 @@ def run_batch(
 
 
 class _Source:
-    """The source's photos as batches of jobs; where it is damaged it ends, and ``error`` says why."""
+    """Photos as batches of jobs; where the source is damaged it ends, and ``error`` says why."""
 
-    def __init__(self, entries: Iterator[Entry], parts: Parts, version: str, together: int, counts: Counts) -> None:
+    def __init__(
+        self, entries: Iterator[PhotoEntry], parts: Parts, version: str, together: int, counts: Counts
+    ) -> None:
         self._entries, self._parts, self._version = entries, parts, version
         self._together, self._counts = together, counts
         self.error: FacewrightError | None = None

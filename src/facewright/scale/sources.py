@@ -24,7 +24,7 @@ IsPhoto = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Entry:
+class PhotoEntry:
     """One photo that is to be read.
 
     Attributes:
@@ -46,7 +46,7 @@ class Entry:
     column: str = ""
 
 
-def entries_in(source: str, *, is_photo: IsPhoto, without: str = "", column: str | None = None) -> Iterator[Entry]:
+def entries_in(source: str, *, is_photo: IsPhoto, without: str = "", column: str | None = None) -> Iterator[PhotoEntry]:
     """The photos of a source, in its own order; folders and names in natural order.
 
     Args:
@@ -85,7 +85,7 @@ class EntryReader:
     def __init__(self) -> None:
         self._held: tuple[Any, Any] = (None, None)
 
-    def read(self, entry: Entry) -> bytes:
+    def read(self, entry: PhotoEntry) -> bytes:
         """A photo's bytes.
 
         Raises:
@@ -106,7 +106,7 @@ class EntryReader:
             raise PhotoError(f"{entry.name}: expected a photo of at most {MOST_BYTES} bytes")
         return content
 
-    def _of_row(self, entry: Entry) -> bytes:
+    def _of_row(self, entry: PhotoEntry) -> bytes:
         key = (entry.address, entry.group, entry.column)
         if self._held[0] != key:
             with opened(entry.address) as file:
@@ -119,11 +119,11 @@ class EntryReader:
         return value
 
 
-def _in_folder(files: Any, path: str, source: str, is_photo: IsPhoto, without: str) -> Iterator[Entry]:
+def _in_folder(files: Any, path: str, source: str, is_photo: IsPhoto, without: str) -> Iterator[PhotoEntry]:
     here = "://" not in source
     skipped = None if not without else _file_system(without)[1].rstrip("/")
 
-    def below(folder: str) -> Iterator[Entry]:
+    def below(folder: str) -> Iterator[PhotoEntry]:
         with _told(folder):
             inside = {posixpath.basename(each["name"].rstrip("/")): each for each in files.ls(folder, detail=True)}
         for name in natural_order([name for name in inside if name and not name.startswith(".")]):
@@ -133,19 +133,19 @@ def _in_folder(files: Any, path: str, source: str, is_photo: IsPhoto, without: s
                 if not (here and (full == skipped or each.get("islink"))):
                     yield from below(full)
             elif is_photo(full):
-                yield Entry(full[len(path.rstrip("/")) + 1 :], full if here else files.unstrip_protocol(full))
+                yield PhotoEntry(full[len(path.rstrip("/")) + 1 :], full if here else files.unstrip_protocol(full))
 
     return below(path)
 
 
-def _in_list(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[Entry]:
+def _in_list(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[PhotoEntry]:
     with _told(source), opened(source) as file:
         for line in file:
             if name := line.decode("utf-8-sig").strip():
-                yield Entry(name, _beside(source, name))
+                yield PhotoEntry(name, _beside(source, name))
 
 
-def _in_parquet(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[Entry]:
+def _in_parquet(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[PhotoEntry]:
     packed = _parquet()
     with _told(source), opened(source) as stream:
         file = packed.ParquetFile(stream)
@@ -160,16 +160,16 @@ def _in_parquet(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[
             if of_text:
                 for each in file.read_row_group(group, [chosen])[0].to_pylist():
                     name = each or f"row {number}"
-                    yield Entry(name, _beside(source, name))
+                    yield PhotoEntry(name, _beside(source, name))
                     number += 1
                 continue
             for row in range(file.metadata.row_group(group).num_rows):
                 name = f"{posixpath.basename(source)}#{number}"
-                yield Entry(name, source, group=group, row=row, column=chosen)
+                yield PhotoEntry(name, source, group=group, row=row, column=chosen)
                 number += 1
 
 
-def _in_archive(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[Entry]:
+def _in_archive(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[PhotoEntry]:
     import tarfile
 
     with _told(source), opened(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
@@ -177,7 +177,7 @@ def _in_archive(source: str, is_photo: IsPhoto, column: str | None) -> Iterator[
             vars(archive)["members"] = []  # else it keeps all
             if member.isreg() and not member.issparse() and is_photo(member.name):
                 name = f"{posixpath.basename(source)}#{member.name}"
-                yield Entry(name, source, member.offset_data, member.size)
+                yield PhotoEntry(name, source, member.offset_data, member.size)
         stream.seek(archive.offset)
         if stream.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):  # where a header is cut off, tarfile takes it for the end
             raise PhotoError(f"{source}: expected a whole archive, its end is missing; copy it again")

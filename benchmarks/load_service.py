@@ -247,7 +247,9 @@ async def load(address: str, arguments: Arguments, known: list[Picture], pid: in
         _, late = await asyncio.wait(asking, timeout=LAST_S)
         for each in late:  # a service that is slower than its clients are patient is no wrong answer
             each.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        for error in await asyncio.gather(*asking, return_exceptions=True):
+            if isinstance(error, Exception):
+                seen.wrong.append(f"an answer that no client understands: {error!r}")
         print(f"unanswered at the end  {len(late)}")
         metrics = (await http.get("/metrics")).text
         for name in ("workers_replaced", "batches", "batched_requests"):

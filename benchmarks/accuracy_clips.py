@@ -86,7 +86,7 @@ def drawn(settings: Settings, person: int) -> DrawnClip:
     times = torch.arange(settings.frames).double() / RATE
     clip = folder / "clip.mp4"
     if not clip.is_file():
-        write_film(Film((read_photo(path).srgb, float(t)) for path, t in zip(frames, times, strict=True)), clip)
+        write_film(Film((read_photo(path).pixels, float(t)) for path, t in zip(frames, times, strict=True)), clip)
     return DrawnClip(clip, times, points[None])
 
 
@@ -109,7 +109,7 @@ def crossing(settings: Settings, first: DrawnClip, second: DrawnClip) -> DrawnCl
     def frame(k: int) -> Float[Tensor, "3 H W"]:
         picture = torch.full((3, height, width), 0.35)
         for clip, place in ((second, places[1, k]), (first, places[0, k])):
-            pixels = read_photo(clip.path.parent / f"{k:04d}.png").srgb
+            pixels = read_photo(clip.path.parent / f"{k:04d}.png").pixels
             x = int(place)
             box = clip.landmarks[0, k]
             middle, reach = (box.amin(0) + box.amax(0)) / 2.0, (box.amax(0) - box.amin(0)).max()

@@ -133,7 +133,7 @@ def _clip(path: Path) -> None:
     """A portrait that moves; nothing where PyAV is absent."""
     if find_spec("av") is None:
         return
-    portrait = read_photo(embedded_path("photos/astronaut.jpg")).srgb[:, :360]
+    portrait = read_photo(embedded_path("photos/astronaut.jpg")).pixels[:, :360]
     write_film(Film((portrait[:, :, k : k + 400], k / 25) for k in range(6)), path)
 
 

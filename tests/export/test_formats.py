@@ -36,6 +36,7 @@ from facewright.records import Camera, MeshAsset
 OTHERS = [name for name in FORMATS if name not in MESH_FORMATS]
 DM_TO = {"glb": 0.1, "mesh-npz": 1.0}
 PICTURE = torch.arange(3 * 8 * 12).reshape(3, 8, 12) / 288.0
+BYTES = (255.0 * PICTURE).to(torch.uint8)
 ARRAYS = {"id": torch.arange(6.0).reshape(1, 6) / 7, "faces": torch.arange(6).reshape(2, 3)}
 MOTION = FaceMotion(
     torch.tensor([0.0, 0.04, 0.1]),
@@ -58,7 +59,7 @@ CONTENTS: dict[Content, Any] = {
     "coordinate picture": PICTURE,
     "points": torch.arange(204.0).view(68, 3) / 7,
     "motion": MOTION,
-    "film": Film([(PICTURE, 0.0), (PICTURE.flip(0), 0.04), (PICTURE, 0.1)]),
+    "film": Film([(BYTES, 0.0), (BYTES.flip(0), 0.04), (BYTES, 0.1)]),
 }
 
 

@@ -98,7 +98,10 @@ def test_a_film_has_its_frames_times_and_the_other_clips_sound(tmp_path: Path) -
         heard.sample_rate, heard.time_base, heard.pts = 16_000, Fraction(1, 16_000), 0
         container.mux([*sound.encode(heard), *sound.encode(None), *pictures.encode()])
     times = [0.0, 0.04, 0.11, 0.3]
-    write_film(Film(((torch.full((3, 33, 31), 0.2 * k), t) for k, t in enumerate(times)), source), tmp_path / "out.mp4")
+    write_film(
+        Film(((torch.full((3, 33, 31), 51 * k, dtype=torch.uint8), t) for k, t in enumerate(times)), source),
+        tmp_path / "out.mp4",
+    )
     frames = list(read_frames(tmp_path / "out.mp4"))
     assert [frame.time_s for frame in frames] == pytest.approx(times, abs=1e-4)
     assert (frames[0].photo.width, frames[0].photo.height) == (30, 32)

@@ -22,6 +22,7 @@ from facewright.pipeline.clip.following import is_cut, small_frame
 from facewright.pipeline.clip.outputs import lost_frames
 from facewright.pipeline.clip.people import Sights, key_frames
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
+from facewright.pipeline.views import in_bytes
 from facewright.untrusted import read_npz
 
 pytest.importorskip("av")
@@ -54,7 +55,7 @@ def draw(path: Path, frames: range = range(len(TIMES)), *, faces: bool = True) -
                 picture[:, 30 : 30 + 200, 215 : 215 + 200] = two
         return picture
 
-    write_film(Film((frame(k), TIMES[k]) for k in frames), path)
+    write_film(Film((in_bytes(frame(k)), TIMES[k]) for k in frames), path)
     return path
 
 

@@ -100,7 +100,8 @@ class Sightings:
         for row in range(len(self)):
             whole: dict[str, Any] = {name: self.numbers[name][row].item() for name in _NUMBERS}
             whole |= {name: int(whole[name]) for name in ("frame", "person", "shot")}
-            yield Sighting(**whole, **{name: self.tensors[name][row] for name in _TENSORS})
+            whole |= {name: self.tensors[name][row] for name in _TENSORS}
+            yield Sighting(**whole)
 
 
 def sighting_of(followed: Followed, frame: int, time_s: float) -> Sighting:

@@ -7,8 +7,8 @@ import pytest
 
 from facewright.apps.recognise import (
     Calibration,
-    Gallery,
-    Network,
+    CodeSource,
+    KnownPeople,
     Searcher,
     calibrated,
     load_calibration,
@@ -18,7 +18,7 @@ from facewright.apps.recognise import (
 )
 from facewright.errors import RecognitionError
 
-NETWORK = Network("3dmm-cnn", "net.safetensors", "a" * 64, "shape-texture")
+NETWORK = CodeSource("3dmm-cnn", "net.safetensors", "a" * 64, "shape-texture")
 PEOPLE, PHOTOS, CODES = 40, 4, 12
 
 
@@ -38,9 +38,9 @@ def calibration(photos) -> Calibration:
 
 
 @pytest.fixture
-def gallery(photos, calibration) -> Gallery:
+def gallery(photos, calibration) -> KnownPeople:
     codes, persons = photos
-    return Gallery.of({f"person {k}": list(codes[persons == k][:-1]) for k in range(PEOPLE)}, calibration)
+    return KnownPeople.of({f"person {k}": list(codes[persons == k][:-1]) for k in range(PEOPLE)}, calibration)
 
 
 def test_thresholds_are_wrong_as_often_as_they_say(photos, calibration):
@@ -78,7 +78,7 @@ def test_a_gallery_finds_whom_it_holds_with_either_engine(photos, calibration, g
 
 def test_sets_are_pooled_before_they_are_described(photos, calibration):
     codes, _ = photos
-    one = Gallery.of({"a": [codes[0], codes[1]]}, calibration)
+    one = KnownPeople.of({"a": [codes[0], codes[1]]}, calibration)
     mean = (codes[0] + codes[1]) / 2
     np.testing.assert_allclose(one.codes[0], mean, rtol=1e-6)
     np.testing.assert_allclose(one.descriptors[0], calibration.descriptors(mean[None])[0], atol=1e-6)
@@ -90,7 +90,7 @@ def test_files_come_back_and_people_are_added_or_replaced(gallery, calibration, 
     again = load_gallery(tmp_path / "people.safetensors")
     assert again.names == gallery.names
     np.testing.assert_array_equal(again.descriptors, gallery.descriptors)
-    more = Gallery.of({"person 3": [photos[0][0]], "new": [photos[0][1]]}, calibration)
+    more = KnownPeople.of({"person 3": [photos[0][0]], "new": [photos[0][1]]}, calibration)
     both = again.with_people(more)
     assert len(both.names) == PEOPLE + 1
     assert both.names[-2:] == ("person 3", "new")
@@ -119,7 +119,7 @@ def test_damaged_files_and_those_of_another_network_are_refused_by_name(gallery,
     save_calibration(calibration, path)
     with pytest.raises(RecognitionError, match="facewright-people/1"):
         load_gallery(path)
-    other = Network("3dmm-cnn", "other.safetensors", "b" * 64, "shape-texture")
+    other = CodeSource("3dmm-cnn", "other.safetensors", "b" * 64, "shape-texture")
     with pytest.raises(RecognitionError, match=r"people\.safetensors was made with .*their codes are other numbers"):
         other.require(gallery.network, "people.safetensors")
     with pytest.raises(RecognitionError, match="codes are other numbers"):

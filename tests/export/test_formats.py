@@ -68,7 +68,7 @@ def content_of(entry: Format, asset: MeshAsset) -> Any:
         return MovingFace(asset, replace(MOTION, names=tuple(asset.morph_targets)))
     if entry.content == "film":
         pytest.importorskip("av")
-    return asset if entry.content in MESH_CONTENTS else CONTENTS[entry.content]
+    return asset if entry.content in (*MESH_CONTENTS, "neutral asset") else CONTENTS[entry.content]
 
 
 def streamed(entry: Format, content: Any, **options: Any) -> bytes:

@@ -236,7 +236,7 @@ def test_settings_that_a_method_would_ignore_are_refused(open_weights: Path) -> 
         ({"method": "fit", "weights": "nonexistent"}, "no weights with method 'fit'"),
         ({"method": "fit", "refine": 3}, "no rounds to refine with method 'fit', received 3"),
         ({"refine": -3}, "refine of at least 0, at most 100; received -3"),
-        ({"method": "magic"}, r"a method out of auto, rnet, prnet, guided, fit, received 'magic'"),
+        ({"method": "magic"}, r"a method out of auto, rnet, prnet, 3dmm-cnn, guided, fit, received 'magic'"),
     )
     for wrong, words in cases:
         with pytest.raises(SettingsError, match=words):

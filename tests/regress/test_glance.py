@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from facewright.records import CoefficientLayout
-from facewright.regress.glance import Glance
+from facewright.regress.glance import SecondGlance
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
 
@@ -59,7 +59,7 @@ def test_every_part_is_corrected_by_its_own_answers(net: RNet) -> None:
 
 def test_features_are_the_maps_at_the_landmarks() -> None:
     """Against scipy's interpolation: both maps cover the crop from corner to corner."""
-    glance = Glance(LAYOUT, channels=5, points=POINTS)
+    glance = SecondGlance(LAYOUT, channels=5, points=POINTS)
     dice = torch.Generator().manual_seed(1)
     maps = [torch.rand(1, 2, 16, 16, generator=dice), torch.rand(1, 3, 8, 8, generator=dice), torch.rand(1, 9, 2, 2)]
     places = (SIZE - 1) * torch.rand(1, 68, 2, generator=dice)

@@ -43,7 +43,7 @@ _AGAIN = "enrol the people again (`facewright recognise enrol`)"
 
 
 @dataclass(frozen=True)
-class Network:
+class CodeSource:
     """What made codes, and all that it depends on: codes of another are other numbers.
 
     Attributes:
@@ -58,7 +58,7 @@ class Network:
     digest: str
     parts: Parts
 
-    def require(self, other: "Network", source: str) -> None:
+    def require(self, other: "CodeSource", source: str) -> None:
         """Refuse codes of another network.
 
         Raises:
@@ -73,7 +73,7 @@ class Network:
             )
 
 
-def network_of(flow: Reconstructor, weights: str | os.PathLike[str] | None, parts: Parts) -> Network:
+def network_of(flow: Reconstructor, weights: str | os.PathLike[str] | None, parts: Parts) -> CodeSource:
     """What makes the codes of a flow.
 
     Args:
@@ -94,7 +94,7 @@ def network_of(flow: Reconstructor, weights: str | os.PathLike[str] | None, part
     name = estimator.weights
     if name:
         digest.update(weights_path(name if weights is None else weights).read_bytes())
-    return Network(estimator.method, name, digest.hexdigest(), parts)
+    return CodeSource(estimator.method, name, digest.hexdigest(), parts)
 
 
 def codes_of(face: FaceInPhoto, parts: Parts) -> Float[ndarray, " K"]:
@@ -133,7 +133,7 @@ class Calibration:
         source: what they were, in words.
     """
 
-    network: Network
+    network: CodeSource
     pca: SignedRootPca
     thresholds: tuple[Threshold, ...]
     people: int
@@ -161,7 +161,7 @@ class Calibration:
 
 
 def calibrated(
-    codes: Float[ndarray, "N K"], persons: Int[ndarray, " N"], network: Network, *, source: str = ""
+    codes: Float[ndarray, "N K"], persons: Int[ndarray, " N"], network: CodeSource, *, source: str = ""
 ) -> Calibration:
     """Work out directions and thresholds; thresholds on people whom the directions have not seen.
 
@@ -235,12 +235,12 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         if mean.ndim != 1 or directions.ndim != 2 or directions.shape[1] != len(mean):
             raise ValueError(f"directions of shape {directions.shape} for codes of shape {mean.shape}")
         thresholds = tuple(Threshold(**entry) for entry in card["thresholds"])
-        network = Network(**card["network"])
+        network = CodeSource(**card["network"])
         return Calibration(network, SignedRootPca(mean, directions), thresholds, card["people"], card["source"])
 
 
 @dataclass(frozen=True)
-class Gallery:
+class KnownPeople:
     """People by their descriptors; no photo.
 
     Attributes:
@@ -251,14 +251,14 @@ class Gallery:
         descriptors: of the codes, of length 1.
     """
 
-    network: Network
+    network: CodeSource
     names: tuple[str, ...]
     photos: Int[ndarray, " N"]
     codes: Float[ndarray, "N K"]
     descriptors: Float[ndarray, "N P"]
 
     @classmethod
-    def of(cls, people: Mapping[str, Sequence[Float[ndarray, " K"]]], calibration: Calibration) -> "Gallery":
+    def of(cls, people: Mapping[str, Sequence[Float[ndarray, " K"]]], calibration: Calibration) -> "KnownPeople":
         """Pool the codes of each person's photos.
 
         Args:
@@ -269,7 +269,7 @@ class Gallery:
         counts = np.array([len(photos) for photos in people.values()], np.int32)
         return cls(calibration.network, tuple(people), counts, codes, calibration.descriptors(codes.astype(np.float64)))
 
-    def with_people(self, others: "Gallery") -> "Gallery":
+    def with_people(self, others: "KnownPeople") -> "KnownPeople":
         """Both; who is in both is as the others have him.
 
         Raises:
@@ -277,7 +277,7 @@ class Gallery:
         """
         others.network.require(self.network, "the file of people")
         kept = [place for place, name in enumerate(self.names) if name not in set(others.names)]
-        return Gallery(
+        return KnownPeople(
             self.network,
             (*(self.names[place] for place in kept), *others.names),
             np.concatenate([self.photos[kept], others.photos]),
@@ -286,7 +286,7 @@ class Gallery:
         )
 
 
-def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
+def save_gallery(gallery: KnownPeople, path: str | os.PathLike[str]) -> None:
     """Write a file of people, whole or not at all; names are in it, photos are not.
 
     Raises:
@@ -302,7 +302,7 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     _save(path, GALLERY_FORMAT, {"network": asdict(gallery.network)}, arrays)
 
 
-def load_gallery(path: str | os.PathLike[str]) -> Gallery:
+def load_gallery(path: str | os.PathLike[str]) -> KnownPeople:
     """Read a file of people.
 
     Raises:
@@ -316,7 +316,7 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
         codes, descriptors, photos = arrays["codes"], arrays["descriptors"], arrays["photos"]
         if codes.ndim != 2 or descriptors.ndim != 2 or {len(codes), len(descriptors), len(photos)} != {len(names)}:
             raise ValueError(f"{len(names)} names with {len(codes)} codes and {len(descriptors)} descriptors")
-        return Gallery(Network(**card["network"]), tuple(names), photos, codes, descriptors)
+        return KnownPeople(CodeSource(**card["network"]), tuple(names), photos, codes, descriptors)
 
 
 class Searcher:
@@ -333,7 +333,7 @@ class Searcher:
         MissingExtraError: usearch is asked for and not installed.
     """
 
-    def __init__(self, gallery: Gallery, engine: str = "auto") -> None:
+    def __init__(self, gallery: KnownPeople, engine: str = "auto") -> None:
         self.gallery = gallery
         self._package = None if engine == "numpy" else _usearch()
         if self._package is None and engine == "usearch":

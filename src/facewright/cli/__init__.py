@@ -114,7 +114,7 @@ def _weights(given: Sequence[str]) -> Any:
 
 COMMANDS: dict[str, Command] = {
     "reconstruct": Command("Turn photographs and clips into 3D faces.", _reconstruct),
-    "view": Command("Show faces on a page in the browser: turn, move, light and save them.", _view),
+    "view": Command("Show faces on a page in the browser: turn, move, light and save them. Ends with Ctrl-C.", _view),
     "decode": Command("Turn coefficients into a mesh: neutral pose, model space, unlit colours.", _decode),
     "edit": Command(
         "Change the expression, pose or light of a reconstructed face; whatever is not named stays.", _edit

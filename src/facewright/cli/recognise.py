@@ -10,8 +10,8 @@ import tyro
 
 from facewright.apps.recognise import (
     Calibration,
-    Gallery,
-    Network,
+    CodeSource,
+    KnownPeople,
     Searcher,
     calibrated,
     codes_of,
@@ -27,6 +27,7 @@ from facewright.cli.console import DONE, SOME_FAILED, CommandError, complain, pr
 from facewright.cli.threads import MOST_THREADS
 from facewright.errors import FacewrightError
 from facewright.evaluate.benchmarks.recognition import Parts
+from facewright.files import natural_order
 from facewright.photo import read_photo
 from facewright.pipeline.batch import photo_paths
 from facewright.pipeline.flow import Reconstructor, load_reconstructor
@@ -52,7 +53,7 @@ class _Recognising:
     threads: int = bounded(1, least=1, most=MOST_THREADS)
     """Of the processor. One gives the same numbers on every machine."""
 
-    def loaded(self) -> tuple[Reconstructor, Network]:
+    def loaded(self) -> tuple[Reconstructor, CodeSource]:
         """The flow, and what its codes are."""
         flow = load_reconstructor(
             face_model=self.face_model, method=self.method, weights=self.weights, device=self.device
@@ -95,7 +96,7 @@ class _Calibrated(_Recognising):
     far: float = bounded(0.01, above=0, below=1)
     """Share of pairs of two people that may be taken for one: one for which the calibration has a threshold."""
 
-    def calibrated(self, network: Network) -> Calibration:
+    def calibrated(self, network: CodeSource) -> Calibration:
         """For the codes of a network."""
         path = embedded_path(EMBEDDED_CALIBRATION) if self.calibration is None else self.calibration
         found = load_calibration(path)
@@ -123,7 +124,7 @@ class Enrol(_Calibrated):
         if not people:
             complain("nobody", "was enrolled; nothing was written")
             return SOME_FAILED
-        gallery = Gallery.of(people, calibration)
+        gallery = KnownPeople.of(people, calibration)
         save_gallery(gallery if old is None else old.with_people(gallery), self.out)
         for name, count in zip(gallery.names, gallery.photos.tolist(), strict=True):
             say(f"enrolled {name} ({count} {'photo' if count == 1 else 'photos'})")
@@ -258,7 +259,7 @@ def _people(paths: Iterable[Path]) -> dict[str, list[Path]]:
     """Photos by name of the person."""
     found: dict[str, list[Path]] = {}
     for path in paths:
-        inside = sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+        inside = natural_order(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
         for entry in inside or [path]:
             name = entry.name if entry.is_dir() else entry.stem
             if name in found:

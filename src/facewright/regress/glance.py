@@ -49,7 +49,7 @@ class Correction(TensorRecord):
     exp_factor: Float[Tensor, "B Kexp"]
 
 
-class Glance(nn.Module):
+class SecondGlance(nn.Module):
     """Features at the landmarks to corrections of an answer; it starts by correcting nothing.
 
     Args:

@@ -170,7 +170,7 @@ def check_trunks(net: MorphableCNN, found: Mapping[str, str], source: str) -> No
         if found.get(name) != wanted:
             raise WeightsError(
                 f"{source}: this 3DMM-CNN reads the features of {name!r} with trunk {wanted[:12]}, this package has "
-                f"{(found.get(name) or 'none')[:12]}; take the version of facewright that it was made with, or train "
+                f"{(found.get(name) or 'none')[:12]}; take the version of this package that it was made with, or train "
                 "one for this (`facewright train 3dmm-cnn`)"
             )
 

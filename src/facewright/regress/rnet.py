@@ -12,7 +12,7 @@ from facewright.inference import Inference
 from facewright.records import CoefficientLayout, FaceCoefficients, TensorRecord
 from facewright.regress.backbones import BACKBONES, build_backbone
 from facewright.regress.cards import Card, Entry, Kind, flag, one_of, width
-from facewright.regress.glance import GLANCED, LANDMARKS, Correction, Glance
+from facewright.regress.glance import GLANCED, LANDMARKS, Correction, SecondGlance
 
 LEAST_DOUBT = 1e-3
 """Least deviation of a predicted point, as a share of the crop."""
@@ -136,10 +136,10 @@ class RNet(nn.Module):
         for name, parameter in self.named_parameters():
             if not name.startswith(("backbone.", "neck.")):
                 nn.init.zeros_(parameter)
-        self.glance: Glance | None = None
+        self.glance: SecondGlance | None = None
         if glance and points is not None:
             channels = sum(self._widths()[:GLANCED])
-            self.glance = Glance(layout, channels=channels, points=len(points))
+            self.glance = SecondGlance(layout, channels=channels, points=len(points))
         facts = json.dumps(_describe(self), sort_keys=True)
         self._inference = Inference(self, self._answers, side=crop_size, facts=facts, least=LEAST_EXPORTED)
 

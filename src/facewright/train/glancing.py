@@ -16,7 +16,7 @@ from facewright.geometry.frames import crop_camera, pose_points, project_points
 from facewright.geometry.rotations import rotation_from_angles
 from facewright.morphable.linear import FaceModel
 from facewright.records import FaceCoefficients, TensorRecord
-from facewright.regress.glance import LANDMARKS, Glance
+from facewright.regress.glance import LANDMARKS, SecondGlance
 from facewright.regress.rnet import RNet, RNetPrediction, corrected, said
 from facewright.train.losses.dense import coefficient_likelihood, depth_likelihood, point_likelihood
 from facewright.train.losses.likeness import likeness_error
@@ -77,7 +77,7 @@ def glanced(net: RNet, model: FaceModel, rig: FaceRig, batch: TrainingBatch) -> 
 
 
 def _looked(
-    net: RNet, glance: Glance, crops: Tensor, truth: FaceCoefficients, points: Tensor, weights: Tensor
+    net: RNet, glance: SecondGlance, crops: Tensor, truth: FaceCoefficients, points: Tensor, weights: Tensor
 ) -> Glanced:
     maps = net.maps(crops)
     pooled = net.backbone.pooled(maps[-1])

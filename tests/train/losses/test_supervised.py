@@ -297,9 +297,9 @@ def test_faces_without_truth_and_points_that_are_unknown_change_nothing(
     half = replace(
         batch, truth_known=known, landmark_weights=weight.expand(-1, 68), point_weights=weight.expand(-1, 468)
     )
-    left = ("truth", "truth_known", "keys", "persons")
+    left = ("truth", "truth_known", "keys", "persons", "parts")
     alone = TrainingBatch(
-        *(getattr(batch, f.name)[:1] for f in fields(TrainingBatch) if f.name not in left),
+        **{f.name: getattr(batch, f.name)[:1] for f in fields(TrainingBatch) if f.name not in left},
         truth=batch.truth.one(0),
         truth_known=known[:1],
     )

@@ -162,9 +162,9 @@ def install_is_possible(words: list[str]) -> bool:
 
 
 def script_is_there(words: list[str]) -> bool:
-    """And it has the options."""
+    """And it has the options; ``--no-x`` is what ``x`` makes."""
     script = ROOT / words[0]
-    asked = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    asked = {word.removeprefix("--").removeprefix("no-").replace("-", "_") for word in words if word.startswith("--")}
     text = script.read_text(encoding="utf-8") if script.is_file() else ""
     return bool(text) and all(re.search(rf"\b{option}\b", text) for option in asked)
 

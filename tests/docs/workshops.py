@@ -7,12 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import scipy.io
 import torch
 import trimesh
-from PIL import Image
 
 from facewright.assets import embedded_path
 from facewright.cli import main
@@ -45,21 +43,8 @@ def make_open(folder: Path) -> None:
     _clip(folder / "talk.mp4")
     (folder / "runs" / "first").mkdir(parents=True)
     shutil.copy(embedded_path("rnet_fast.safetensors"), folder / "runs" / "first" / "weights.safetensors")
-    _clip(folder / "me.mp4", folder / "me.jpg")
+    _clip(folder / "me.mp4")
     _give(folder, "reconstruct", "photos", "--out", "out", "--formats", "json", "--quiet")
-
-
-def _clip(path: Path, photo: Path) -> None:
-    """Three frames in which the camera moves over a photo."""
-    pixels = np.asarray(Image.open(photo).convert("RGB").resize((256, 256)))
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 240, 240, "yuv420p"
-        for k in range(3):
-            part = np.ascontiguousarray(pixels[8 * k : 8 * k + 240, 8 * k : 8 * k + 240])
-            frame = av.VideoFrame.from_ndarray(part, format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 def make_basel(folder: Path) -> None:

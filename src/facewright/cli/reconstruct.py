@@ -63,7 +63,10 @@ OF_CLIPS = Use(
 WITH_ALBUM_OR_CLIPS = Use(
     "with --album or clips", lambda options: options["album"] or any(is_clip(path) for path in options["photos"])
 )
-OF_PHOTOS = Use("with photos", lambda options: not all(is_clip(path) for path in options["photos"]))
+OF_PHOTOS = Use(
+    "with photos or --album",
+    lambda options: options["album"] or not all(is_clip(path) for path in options["photos"]),
+)
 OF_SINGLE_PHOTOS = Use(
     "with photos, and without --album",
     lambda options: not options["album"] and not all(is_clip(path) for path in options["photos"]),

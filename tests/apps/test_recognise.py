@@ -23,7 +23,7 @@ PEOPLE, PHOTOS, CODES = 40, 4, 12
 
 
 @pytest.fixture(scope="module")
-def photos():
+def photos() -> tuple[np.ndarray, np.ndarray]:
     """Codes of people and of who they are."""
     rng = np.random.default_rng(0)
     people = rng.normal(size=(PEOPLE, CODES)) * np.linspace(2.0, 0.5, CODES)
@@ -34,7 +34,7 @@ def photos():
 
 @pytest.fixture(scope="module")
 def calibration(photos) -> Calibration:
-    return calibrated(*photos, NETWORK, source="drawn numbers")
+    return calibrated(photos[0], photos[1], NETWORK, source="drawn numbers")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Method ``3dmm-cnn``: shape and albedo that the fit does not touch, the same in a mirror; weights of other trunks."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +44,8 @@ def test_a_mirrored_photo_gets_the_mirrored_face(flow, face):
     photo = face.photo
     other = flow.faces_in(Photo(photo.pixels.flip(-1)), faces="largest")[0]
     mirror = MirrorMap.of(face.face_model)
+    assert mirror is not None
+    assert other.coefficients is not None
     back = other.coefficients.id @ mirror.id.T
     moved = (back - face.coefficients.id).norm()
     assert moved < 0.25 * face.coefficients.id.norm()
@@ -59,7 +62,7 @@ def test_neutral_files_hold_shape_and_albedo_alone(face, tmp_path):
     rest = dataclasses.replace(face.coefficients, exp=torch.zeros_like(face.coefficients.exp))
     expected = 100.0 * face.face_model.decode(rest).vertices[0]
     for name in ("me_neutral.ply", "me_neutral_ascii.ply"):
-        mesh = trimesh.load(tmp_path / name, process=False)
+        mesh: Any = trimesh.load(tmp_path / name, process=False)
         torch.testing.assert_close(torch.from_numpy(mesh.vertices.copy()).float(), expected, atol=1e-3, rtol=0)
         assert mesh.visual.vertex_colors[:, :3].std() > 1
     assert (tmp_path / "me_neutral_ascii.ply").read_bytes().startswith(b"ply\nformat ascii")

@@ -1,6 +1,7 @@
 """``facewright train 3dmm-cnn``: one run by the command line; trunks that look at a crop once."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_settings_that_cannot_be_trained_are_refused(tmp_path):
 def test_the_shipped_preset_reads_what_the_package_sees():
     course = begin_morphable_cnn(replace(MORPHABLE_PRESETS["open"].network, hidden=8), 0, torch.device("cpu"))
     assert course.net.architecture == SHARED
-    assert set(course.net.trunks) == {"open", "identity"}
+    assert set(cast("dict[str, Any]", course.net.trunks)) == {"open", "identity"}
     crops = torch.rand(1, 3, 224, 224)
     orders = [SharedTrunks.load(names).seen(crops) for names in (("open", "identity"), ("identity", "open"))]
     assert torch.equal(*orders)  # a card holds names in another order than they were given in

@@ -158,8 +158,8 @@ def teach_glance(
             total += float(loss.detach())
         told(epoch, total / (len(seen) // batch_size))
     with torch.no_grad():
-        glance.see.weight /= deviation
-        glance.see.bias -= glance.see.weight @ mean
+        glance.see.weight.div_(deviation)
+        glance.see.bias.sub_(glance.see.weight @ mean)
 
 
 def glance_loss(

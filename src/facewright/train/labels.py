@@ -71,11 +71,14 @@ class PersonSampler:
             TrainingDataError: too few photos are usable.
         """
         flow, _ = _parts(self.settings)
-        found, rejected = [], list[TrainingSample | Rejection]()
+        found, rejected = list[Fitted](), list[TrainingSample | Rejection]()
         paths = photos_of(self.folders[name])
         for path in paths:
             result = self._fitted(flow, f"{name}/{path.name}", path)
-            (found if isinstance(result, Fitted) else rejected).append(result)
+            if isinstance(result, Fitted):
+                found.append(result)
+            else:
+                rejected.append(result)
         strangers = outliers([fitted.face for fitted in found], self.settings.same_person)
         kept = [fitted for place, fitted in enumerate(found) if place not in strangers]
         for place, distance in strangers.items():

@@ -1,7 +1,5 @@
 """The published 3DMM-CNN: Caffe's ResNet under our names, its BatchNorm and Scale layers as one norm each."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,7 +69,7 @@ def _unit_names(stage: int, units: int, depth: int) -> list[str]:
 
 def _normed(
     arrays: TensorFile[np.ndarray], convolution: str, norm: str, our_convolution: str, our_norm: str
-) -> Mapping[str, Tensor]:
+) -> dict[str, Tensor]:
     """A convolution and its norm: y = scale (x - mean / factor) / sqrt(variance / factor + eps) + shift."""
     norms = f"bn_{norm}" if norm == "conv1" else f"bn{norm}"
     scales = f"scale_{norm}" if norm == "conv1" else f"scale{norm}"

@@ -1,25 +1,39 @@
 """A small whole file of every format that the product reads, and the function that reads it."""
 
 import json
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import scipy.io
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from facewright.apps.recognise import (
+    CodeSource,
+    KnownPeople,
+    calibrated,
+    load_calibration,
+    load_gallery,
+    save_calibration,
+    save_gallery,
+)
 from facewright.bounds import check_bounds
 from facewright.detect import read_landmarks
 from facewright.detect.landmark_files import read_boxes
 from facewright.errors import TrainingError
+from facewright.export.film import Film, write_film
 from facewright.files import write_arrays
 from facewright.morphable import container
 from facewright.morphable.container import load_face_model, save_face_model
 from facewright.morphable.readers.bfm2009 import import_bfm2009
+from facewright.morphable.readers.bfm_face3d import import_bfm_face3d
 from facewright.morphable.readers.bfm_front import import_bfm_front
 from facewright.morphable.readers.bfm_h5 import import_bfm_h5
 from facewright.morphable.readers.flame import import_flame
@@ -28,10 +42,12 @@ from facewright.morphable.readers.ict import import_ict
 from facewright.morphable.readers.own_npz import import_own_npz
 from facewright.morphable.toy import toy_face_model
 from facewright.photo import read_photo
+from facewright.photo.frames import read_frames
 from facewright.pipeline.coefficient_files import read_camera, read_coefficients, read_known_face, read_trans_params
 from facewright.regress.importers import import_weights
 from facewright.regress.rnet import RNet
 from facewright.regress.weights import WeightsCard, load_weights, save_weights
+from facewright.scale.sources import EntryReader, entries_in
 from facewright.train.arcface import load_embedder
 from facewright.train.balance import read_labels
 from facewright.train.checkpoint import Checkpoint, load_checkpoint, rng_state, save_checkpoint
@@ -250,6 +266,70 @@ def _write_boxes(folder: Path) -> None:
     (folder / "boxes.txt").write_text("# x0 y0 x1 y1\n10, 20, 110, 130\n200 40 260.5 110\n")
 
 
+def _write_face3d(folder: Path) -> None:
+    mean = 1e5 * MODEL.mean_shape.double().numpy().reshape(-1, 1)
+    members = {
+        "shapeMU": 0.75 * mean,
+        "shapePC": 1e5 * MODEL.id_basis[..., :2].double().numpy().reshape(-1, 2),
+        "shapeEV": np.array([[3.0], [0.5]]),
+        "expMU": 0.25 * mean,
+        "expPC": 1e5 * MODEL.exp_basis[..., :1].double().numpy().reshape(-1, 1),
+        "expEV": np.array([[2.0]]),
+        "tri": MODEL.faces.numpy().T[::-1] + 1.0,
+        "kpt_ind": np.arange(68)[None] + 1.0,
+    }
+    scipy.io.savemat(folder / "BFM.mat", {"model": members}, do_compression=True)
+
+
+def _write_gallery(folder: Path) -> None:
+    dice, persons = np.random.default_rng(2), np.repeat(np.arange(10), 3)
+    codes = dice.normal(size=(10, 6))[persons] + 0.2 * dice.normal(size=(30, 6))
+    calibration = calibrated(codes, persons, CodeSource("3dmm-cnn", "net", "a" * 64, "shape"))
+    save_calibration(calibration, folder / "calibration.safetensors")
+    save_gallery(
+        KnownPeople.of({"one": [codes[0]], "two": [codes[3], codes[4]]}, calibration), folder / "known.safetensors"
+    )
+
+
+def _read_gallery(folder: Path) -> None:
+    load_calibration(folder / "calibration.safetensors")
+    load_gallery(folder / "known.safetensors")
+
+
+def _write_clip(folder: Path) -> None:
+    y, x = np.mgrid[:48, :64]
+    frames = (torch.from_numpy(np.stack([x + 9 * k, y, x], 0).astype(np.uint8)) for k in range(5))
+    write_film(Film((frame, 0.04 * k) for k, frame in enumerate(frames)), folder / "clip.mp4")
+
+
+def _write_photo_table(folder: Path) -> None:
+    _photo("png").write(folder)
+    (made,) = folder.iterdir()
+    content = made.read_bytes()
+    made.unlink()
+    pyarrow.parquet.write_table(
+        pyarrow.table({"image": [content] * 5, "name": list("abcde")}), folder / "photos.parquet"
+    )
+
+
+def _write_photo_archive(folder: Path) -> None:
+    _photo("png").write(folder)
+    (made,) = folder.iterdir()
+    with tarfile.open(folder / "photos.tar", "w") as archive:
+        for name in ("a.png", "b.png"):
+            archive.add(made, name)
+    made.unlink()
+
+
+def _read_source(name: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        reader = EntryReader()
+        for entry in entries_in(str(folder / name), is_photo=lambda name: name.endswith(".png")):
+            reader.read(entry)
+
+    return read
+
+
 FORMATS: Mapping[str, Format] = {
     "photo-jpeg": _photo(
         "jpg", quality=90, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
@@ -264,6 +344,7 @@ FORMATS: Mapping[str, Format] = {
     "model-npz": Format(_write_own_archive, lambda folder: import_own_npz(folder / "mine.npz")),
     "model-bfm2009": Format(_write_bfm2009, _read_bfm2009, "**/*.*"),
     "model-bfm-front": Format(_write_front, lambda folder: import_bfm_front(folder / "BFM_model_front.mat")),
+    "model-bfm-face3d": Format(_write_face3d, lambda folder: import_bfm_face3d(folder / "BFM.mat")),
     "model-bfm-h5": Format(_write_h5, lambda folder: import_bfm_h5(folder / "model.h5", year="2019")),
     "model-flame": Format(_write_flame, _read_flame),
     "model-gnm": Format(
@@ -312,6 +393,10 @@ FORMATS: Mapping[str, Format] = {
     "result-npz": Format(_write_npz, _read_npz),
     "result-mat": Format(_write_mat, _read_mat),
     "points-txt": Format(_write_points, lambda folder: read_landmarks(folder / "me.txt")),
+    "gallery": Format(_write_gallery, _read_gallery),
+    "clip": Format(_write_clip, lambda folder: list(read_frames(folder / "clip.mp4"))),
+    "source-parquet": Format(_write_photo_table, _read_source("photos.parquet")),
+    "source-tar": Format(_write_photo_archive, _read_source("photos.tar")),
     "boxes-txt": Format(_write_boxes, lambda folder: read_boxes(folder / "boxes.txt")),
 }
 """Name -> format."""

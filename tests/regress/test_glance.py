@@ -71,6 +71,15 @@ def test_features_are_the_maps_at_the_landmarks() -> None:
         np.testing.assert_allclose(seen[k], wanted, atol=1e-5)
 
 
+def test_halves_are_looked_at_in_the_same_places() -> None:
+    glance = SecondGlance(LAYOUT, channels=5, points=POINTS)
+    dice = torch.Generator().manual_seed(2)
+    maps = [torch.rand(1, 2, 56, 56, generator=dice).bfloat16(), torch.rand(1, 3, 28, 28, generator=dice).bfloat16()]
+    places = 223 * torch.rand(1, 68, 2, generator=dice)
+    whole = glance.features([m.float() for m in maps], places, 224)
+    torch.testing.assert_close(glance.features(maps, places, 224), whole, atol=1e-6, rtol=0)
+
+
 def test_landmarks_learn_nothing_through_where_is_looked(net: RNet) -> None:
     places = torch.full((1, 68, 2), 20.0, requires_grad=True)
     assert net.glance is not None

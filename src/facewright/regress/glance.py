@@ -77,9 +77,13 @@ class SecondGlance(nn.Module):
             crop_size: px.
         """
         grid = (landmarks_px.detach() * (2.0 / (crop_size - 1)) - 1.0)[:, None]
-        seen = [
-            F.grid_sample(m, grid.to(m), align_corners=True, padding_mode="border")[:, :, 0] for m in maps[:GLANCED]
-        ]
+        seen = []
+        for map_ in maps[:GLANCED]:
+            wide = map_.to(
+                torch.promote_types(map_.dtype, torch.float32)
+            )  # halves would place points by a third of a px
+            at = F.grid_sample(wide, grid.to(wide), align_corners=True, padding_mode="border")
+            seen.append(at[:, :, 0])
         return torch.cat(seen, 1).flatten(1)
 
     def forward(self, features: Float[Tensor, "B F"]) -> Correction:

@@ -381,3 +381,24 @@ def test_points_of_a_turned_crops_file_come_back_to_the_photo() -> None:
         "T_photo_crop": face.T_photo_crop.numpy(),
     }
     torch.testing.assert_close(photo_points_from_mat(stored), apply_homogeneous(face.T_photo_crop, points))
+
+
+def test_crops_between_pixels_are_mirrored_with_their_photo() -> None:
+    """The official rule cuts fractions off, which moves a crop and that of the mirror image apart by up to a pixel."""
+    pixels = torch.rand(3, 90, 121, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(pixels[None], 9, 1, 4)[0].mul(255).byte()
+    five = torch.tensor([[44.3, 41.2], [74.9, 39.6], [58.8, 55.1], [47.7, 70.4], [72.2, 69.3]])
+    flipped = five.clone()
+    flipped[:, 0] = 120 - five[:, 0]
+    flipped = flipped[[1, 0, 2, 4, 3]]
+    seen = [
+        align_face(Photo(picture), points, size=64, rescale=29.3, turn="never", exact=False, whole_pixels=False)
+        for picture, points in ((smooth, five), (smooth.flip(-1), flipped))
+    ]
+    torch.testing.assert_close(seen[1].crop.flip(-1), seen[0].crop, atol=0.02, rtol=0)
+    official = align_face(Photo(smooth), five, size=64, rescale=29.3, turn="never")
+    moved = seen[0].T_photo_crop @ torch.tensor([31.5, 31.5, 1.0]).double()
+    moved -= official.T_photo_crop @ torch.tensor([31.5, 31.5, 1.0]).double()
+    assert moved.abs().max() < 2.0 * float(official.T_photo_crop[0, 0])
+    with pytest.raises(ValueError, match="exact=False"):
+        align_face(Photo(smooth), five, whole_pixels=False)

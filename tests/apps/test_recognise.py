@@ -1,6 +1,7 @@
 """People by their codes: descriptors, thresholds, galleries that are damaged or of another network, large ones."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -37,6 +38,9 @@ def calibration(photos) -> Calibration:
     return calibrated(photos[0], photos[1], NETWORK, source="drawn numbers")
 
 
+ENGINES = ["numpy", *(["usearch"] if find_spec("usearch") else [])]
+
+
 @pytest.fixture
 def gallery(photos, calibration) -> KnownPeople:
     codes, persons = photos
@@ -63,7 +67,7 @@ def test_thresholds_are_wrong_as_often_as_they_say(photos, calibration):
 def test_a_gallery_finds_whom_it_holds_with_either_engine(photos, calibration, gallery):
     codes, _ = photos
     asked = calibration.descriptors(codes[PHOTOS - 1 :: PHOTOS])
-    engines = [Searcher(gallery, "numpy"), Searcher(gallery, "auto")]
+    engines = [Searcher(gallery, engine) for engine in ENGINES]
     for person, descriptor in enumerate(asked):
         slow = sorted(
             ((float(row @ descriptor), name) for name, row in zip(gallery.names, gallery.descriptors, strict=True))

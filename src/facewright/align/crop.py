@@ -51,6 +51,7 @@ def align_face(
     rescale: float = CROP_RESCALE,
     turn: Turn = "auto",
     exact: bool = True,
+    whole_pixels: bool = True,
 ) -> AlignedFace:
     """Bring a face to the networks' frame.
 
@@ -71,8 +72,11 @@ def align_face(
             to the photo); "never" keeps to the official rule.
         exact: False: the pixels are read from the photo in one warp, at a fifth of the cost; they differ from the
             official ones by little more than rounding, and lie where ``T_photo_crop`` says.
+        whole_pixels: False: size and place keep the fractions that the official rule cuts off, so that a mirrored photo
+            gives the mirrored crop; without ``exact``.
 
     Raises:
+        ValueError: fractions of pixels in a crop that is to be ``exact``.
         ReconstructionError: points that are not finite, coincide, lie on one line, or lie wholly outside of the photo.
     """
     five = _checked_five(points)
@@ -87,7 +91,9 @@ def align_face(
             "%s: the five points look mirrored; expected y down, and the eye at the image's left first",
             photo.path or "the photo",
         )
-    return crop_by_trans_params(photo, trans_params, five, size=size, rescale=rescale, roll=roll, exact=exact)
+    return crop_by_trans_params(
+        photo, trans_params, five, size=size, rescale=rescale, roll=roll, exact=exact, whole_pixels=whole_pixels
+    )
 
 
 def turned_frame(width: int, height: int, roll: float) -> tuple[Float[Tensor, "3 3"], int, int]:
@@ -171,6 +177,7 @@ def crop_by_trans_params(
     rescale: float = CROP_RESCALE,
     roll: float = 0.0,
     exact: bool = True,
+    whole_pixels: bool = True,
 ) -> AlignedFace:
     """Cut the crop that ``trans_params`` describe; sizes and offsets are truncated towards zero, as officially.
 
@@ -182,10 +189,14 @@ def crop_by_trans_params(
         rescale: what s was fitted with.
         roll: of the head, radians, that the photo is turned upright by; 0 for the official crop.
         exact: see ``align_face``.
+        whole_pixels: likewise.
 
     Raises:
+        ValueError: see ``align_face``.
         ReconstructionError: the parameters are of another photo, or the crop shows nothing of it.
     """
+    if exact and not whole_pixels:
+        raise ValueError("expected exact=False with whole_pixels=False: official crops are of whole pixels")
     T_photo_turned, turned_width, turned_height = turned_frame(photo.width, photo.height, roll)
     params_width, params_height, s, tx, ty = trans_params.tolist()
     if (round(params_width), round(params_height)) != (turned_width, turned_height):
@@ -208,6 +219,17 @@ def crop_by_trans_params(
         [[step_x, 0.0, (left + 0.5) * step_x - 0.5], [0.0, step_y, (up + 0.5) * step_y - 0.5], [0.0, 0.0, 1.0]],
         dtype=torch.float64,
     )
+    if not whole_pixels:
+        # The crop's middle on the middle of the face: its y points up from the middle of the last row.
+        middle_px = (size - 1) / 2
+        T_turned_crop = torch.tensor(
+            [
+                [1 / s, 0.0, tx - middle_px / s],
+                [0.0, 1 / s, turned_height - 1 - ty - middle_px / s],
+                [0.0, 0.0, 1.0],
+            ],
+            dtype=torch.float64,
+        )
     T_photo_crop = T_photo_turned @ T_turned_crop if roll else T_turned_crop
     if exact:
         frame = (turned_width, turned_height), (width, height)

@@ -171,8 +171,8 @@ class Search(_Calibrated):
     """File of people (``recognise enrol``)."""
     top: int = bounded(5, least=1, most=1000)
     """Names for each face."""
-    engine: Literal["auto", "usearch", "numpy"] = "auto"
-    """What compares: usearch (extra ``search``) where it is installed, else numpy."""
+    engine: Literal["numpy", "usearch"] = "numpy"
+    """What compares; usearch is of the extra ``search``."""
 
     def run(self) -> int:
         """Search and print."""

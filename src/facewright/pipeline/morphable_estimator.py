@@ -12,6 +12,7 @@ from facewright import align
 from facewright.align.tran import crop_tran, tran_box, tran_box_of_landmarks
 from facewright.errors import FacewrightError, WeightsError
 from facewright.fit import FitPlan, FitSettings, around, first_pose, fit_face, prior_of
+from facewright.geometry.frames import apply_homogeneous
 from facewright.geometry.ibug68 import MESH_TO_IBUG68
 from facewright.morphable.linear import FaceModel
 from facewright.morphable.mirror import MirrorMap
@@ -20,12 +21,14 @@ from facewright.pipeline.estimator import Candidate, Estimate, estimate_of
 from facewright.pipeline.evidence import Seen, evidence_of
 from facewright.pipeline.rnet_estimator import RNetAnswer, RNetEstimator
 from facewright.pipeline.shared_trunks import SharedTrunks
-from facewright.records import AlignedFace, FaceCoefficients, Photo
+from facewright.records import AlignedFace, FaceCoefficients, LandmarkBelief, Photo
 from facewright.regress.cards import DEEP3D_CROPS
 from facewright.regress.morphable_cnn import TRAN_LANDMARK_CROPS, MorphableCNN
 
 ROUNDS = 1
 """Of the fit on sharp pixels, where an R-Net has found pose, expression and light already."""
+NEARNESSES = (0.97, 1.03)
+"""Crops that shared trunks look at, as factors on their scale; codes are averaged over them."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +112,47 @@ class MorphableEstimator:
             ReconstructionError: no crop can be cut.
         """
         look = self.net.features_of if self.trunks is None else self.trunks.seen
-        crop = self._looked_at(face) if self.trunks is None or answer is None else answer.aligned.crop[None]
-        views = [look(crop)] if self.mirror is None else [look(crop), look(crop.flip(-1))]
-        codes = [self.net.codes_from(view) for view in views]
-        shape, albedo = codes[0].split([self.net.id, self.net.tex], -1)
-        if self.mirror is not None and len(codes) > 1:
-            other = codes[1].split([self.net.id, self.net.tex], -1)
-            mirror = self.mirror
-            shape = (shape + other[0] @ mirror.id[: self.net.id, : self.net.id].T.to(shape)) / 2
-            albedo = (albedo + other[1] @ mirror.tex[: self.net.tex, : self.net.tex].T.to(albedo)) / 2
+        if self.trunks is None or answer is None or answer.belief is None:
+            crops = [self._looked_at(face)]
+        else:
+            crops = self._looks_around(face.photo, answer.aligned, answer.belief)
+        shapes, albedos = [], []
+        for crop in crops:
+            shape, albedo = self.net.codes_from(look(crop)).split([self.net.id, self.net.tex], -1)
+            shapes.append(shape)
+            albedos.append(albedo)
+            if self.mirror is not None:
+                back = self.net.codes_from(look(crop.flip(-1))).split([self.net.id, self.net.tex], -1)
+                shapes.append(back[0] @ self.mirror.id[: self.net.id, : self.net.id].T.to(shape))
+                albedos.append(back[1] @ self.mirror.tex[: self.net.tex, : self.net.tex].T.to(albedo))
+        shape, albedo = torch.stack(shapes).mean(0), torch.stack(albedos).mean(0)
         layout = self.face_model.layout
         pad = torch.nn.functional.pad
         return Identity(pad(shape, (0, layout.id - self.net.id)), pad(albedo, (0, layout.tex - self.net.tex)))
+
+    def _looks_around(
+        self, photo: Photo, aligned: AlignedFace, belief: LandmarkBelief
+    ) -> list[Float[Tensor, "1 3 S S"]]:
+        """What the trunks see: the face where its landmarks are, a little wider and a little closer.
+
+        Between pixels: crops of whole pixels of a photo and of its mirror image differ by up to a pixel.
+        """
+        five = apply_homogeneous(aligned.T_photo_crop, align.five_from_68(belief.points_px))
+        turn: align.Turn = "auto" if aligned.roll else "never"
+        crops = []
+        for nearness in NEARNESSES:
+            size = aligned.crop.shape[-1]
+            rescale = align.CROP_RESCALE * size / 224 * nearness
+            found = attempt(self._between_pixels, photo, five, size, rescale, turn)
+            crops.append(aligned.crop[None] if isinstance(found, FacewrightError) else found)
+        return crops
+
+    def _between_pixels(
+        self, photo: Photo, five: Float[Tensor, "5 2"], size: int, rescale: float, turn: align.Turn
+    ) -> Float[Tensor, "1 3 S S"]:
+        return align.align_face(
+            photo, five, size=size, rescale=rescale, turn=turn, exact=False, whole_pixels=False
+        ).crop[None]
 
     def _looked_at(self, face: Candidate) -> Float[Tensor, "1 3 S S"]:
         """What a net with a trunk of its own sees."""

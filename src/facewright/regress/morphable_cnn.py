@@ -33,6 +33,9 @@ SHARED = "shared"
 """Instead of a trunk's name: it reads the pooled features of other networks, which stay as they are."""
 CAFFE_MEAN_BGR = (85.24, 96.97, 119.07)
 """Averages of the published mean picture, 0..255: what is taken off where there is none."""
+LEAST_VARIANCE, MOST_DEVIATIONS = 1e-8, 4.0
+"""Pooled features may be far smaller than 1, which a norm's usual 1e-5 would flatten; one that hardly ever moved in
+training must not outweigh all others when it does: what is normed is held within so many standard deviations."""
 MOST_FEATURES, MOST_HIDDEN, MOST_TRUNKS = 100_000, 16_384, 8
 
 CodeInput = Literal["rgb_0_1", "bgr_less_mean"]
@@ -89,7 +92,9 @@ class MorphableCNN(nn.Module):
         self.features = features if self.backbone is None else self.backbone.num_features
         self.neck: nn.Sequential | None = None
         if hidden > 0:
-            self.neck = nn.Sequential(nn.BatchNorm1d(self.features), nn.Linear(self.features, hidden), nn.ReLU())
+            norm = nn.BatchNorm1d(self.features, eps=LEAST_VARIANCE)
+            within = nn.Hardtanh(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+            self.neck = nn.Sequential(norm, within, nn.Linear(self.features, hidden), nn.ReLU())
         self.codes = nn.Linear(hidden or self.features, id + tex)
         nn.init.zeros_(self.codes.weight)
         nn.init.zeros_(self.codes.bias)

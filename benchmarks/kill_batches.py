@@ -1,6 +1,6 @@
 """Batches that are killed at random moments: no row may be lost, none may be there twice.
 
-    python benchmarks/kill_batches.py [--kills 200] [--photos 2000]
+    python benchmarks/kill_batches.py [--kills 200] [--photos 2000] [--minutes 60]
 
 Runs a batch of a toy method in a program of its own and kills it (SIGKILL), or one of its processes, at a random
 moment; then again, going on there, until it comes to its end; then from the start. After every kill the parts are read:
@@ -31,6 +31,8 @@ class Arguments:
 
     kills: int = 200
     """How often."""
+    minutes: float = 60.0
+    """After which no more are begun."""
     photos: int = 2000
     """Of the batch."""
     part: int = 20
@@ -67,7 +69,8 @@ def main(arguments: Arguments) -> int:
         for k, name in enumerate(wanted):
             (photos / name).write_text(f"sleep {arguments.seconds_each} {k}")
         ends, names = 0, list[str]()
-        while counts["program"] + counts["process"] < arguments.kills:
+        until = time.monotonic() + 60.0 * arguments.minutes
+        while counts["program"] + counts["process"] < arguments.kills and time.monotonic() < until:
             out = Path(folder) / f"out{ends}"
             options = [str(photos), str(out), str(arguments.part), "1"]
             command = [sys.executable, "-m", "tests.scale.toy_photo_work", *options]

@@ -11,7 +11,7 @@ from facewright.geometry.frames import project_points
 from facewright.photo import photo_from_array, read_photo
 from facewright.pipeline import parts
 from facewright.pipeline.parts import FaceParts, find_parts, own_share
-from facewright.pipeline.texture import face_texture, own_visibility, texture_at_vertices
+from facewright.pipeline.texture import face_texture, own_visibility, texture_at_vertices, tongue_texels
 from facewright.records import PARTS, VisibilityMap
 from tests.pipeline.known_faces import GREY, looking
 
@@ -98,12 +98,15 @@ def test_hair_is_painted_on_the_scalp_alone(face):
     assert magenta(texture).any()
 
 
-def test_faces_without_parts_keep_their_visibility(face):
+def test_faces_without_parts_keep_their_visibility_but_for_the_tongue(face):
     face, _ = face
     seen = VisibilityMap(torch.rand(64, 64), torch.ones(64, 64, dtype=torch.bool))
     bare = replace(face)
     bare.__dict__["parts"] = None
-    assert own_visibility(bare, seen) is seen
+    kept, tongue = own_visibility(bare, seen).confidence, tongue_texels(bare, 64)
+    assert tongue is not None
+    assert 0 < int((tongue == 1).sum()) < 64**2 // 20
+    torch.testing.assert_close(kept, seen.confidence * (1.0 - tongue))
 
 
 @pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])

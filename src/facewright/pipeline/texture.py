@@ -31,6 +31,7 @@ PARTS_PX = 512
 SCALP_PX = 256
 """Size of the atlas that the scalp is completed in."""
 SCALP = "scalp"
+TONGUE = "tongue"
 """Region of face models on which hair is at home."""
 
 
@@ -146,9 +147,30 @@ def scalp_texels(face: FaceInPhoto, size: int) -> Float[Tensor, "S S"] | None:
     return face.topology.once(("scalp", size), made) if size <= LARGEST_KEPT_PX else made()
 
 
+def tongue_texels(face: FaceInPhoto, size: int) -> Float[Tensor, "S S"] | None:
+    """1 at texels of the tongue; None of meshes that do not know theirs."""
+    tongue = face.topology.annotations.face_parts.get(TONGUE)
+    if tongue is None:
+        return None
+
+    def made() -> Float[Tensor, "S S"]:
+        samples, _ = texture_atlas(face.topology, size)
+        of_vertices = face.mesh_world.vertices.new_zeros(len(face.mesh_world.vertices[0]))
+        of_vertices[face.topology.faces[tongue]] = 1.0
+        return samples.put(samples.take(of_vertices[None, :, None]))[0, 0]
+
+    return face.topology.once((TONGUE, size), made) if size <= LARGEST_KEPT_PX else made()
+
+
 def own_visibility(face: FaceInPhoto, visibility: VisibilityMap) -> VisibilityMap:
-    """The visibility of a baked texture without what is not the face's: glasses, hands, hats, hair off the scalp."""
+    """The visibility of a baked texture without what is not the face's: glasses, hands, hats, hair off the scalp.
+
+    Nor is the tongue: the little that a mesh shows of it lies on teeth in the photo, and would paint all of it white.
+    """
     parts, mesh, size = face.parts, face.mesh_world, visibility.confidence.shape[0]
+    tongue = tongue_texels(face, size)
+    if tongue is not None:
+        visibility = replace(visibility, confidence=visibility.confidence * (1.0 - tongue))
     if parts is None:
         return visibility
     samples, _ = texture_atlas(face.topology, min(size, PARTS_PX))

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
 from facewright.errors import MissingExtraError, SettingsError
 from facewright.export.formats import FORMATS
 from facewright.export.png import png_bytes
+from facewright.morphable.linear import FaceModel
 from facewright.viewer.shape import (
     ID_MODES,
     LOOKS,
@@ -32,9 +35,9 @@ LOOPBACK = "127.0.0.1"
 BEHIND_DM, REACH_DM = 2.5, 1.7
 """How far behind the head the photo stands, and how far the head reaches from its origin."""
 TURN_DEG = 60.0
-SUN_DM = 4.0
-"""Distance of the sun from the head, where it is dragged."""
-NARROW = 0.8
+SUN_DM = (0.7, 1.05, 1.5)
+"""Where the sun is dragged from, as seen from the head: in view, from where the photo was taken."""
+NARROW = 0.6
 """Width over height of a window from which on it is a phone's."""
 FRAME_S = 1 / 30
 _PLACES = ("behind", "beside", "off")
@@ -136,7 +139,12 @@ class Page:
         self.sliders: dict[tuple[str, int], Any] = {}
         self._tabs(gui)
         self.sun = server.scene.add_transform_controls(
-            "/sun", scale=0.8, disable_rotations=True, disable_sliders=True, position=(1.5, 2.5, 3.0), visible=False
+            "/sun",
+            scale=0.5,
+            disable_rotations=True,
+            depth_test=False,
+            position=_head(self.now) + np.asarray(SUN_DM),
+            visible=False,
         )
         self.sun.on_update(lambda _: self._shine())
         self._shine()
@@ -144,11 +152,8 @@ class Page:
 
     def _tabs(self, gui: Any) -> None:
         tabs = gui.add_tab_group()
-        with tabs.add_tab("Face"):
-            self._expression_sliders()
-        with tabs.add_tab("Who"):
-            for k in range(min(ID_MODES, self.shown[0].model.layout.id)):
-                self._slider("id", k, f"mode {k + 1}", -3.0, 3.0)
+        self.tabs = tabs.add_tab("Face"), tabs.add_tab("Who")
+        self._sliders_of(self.shown[0].model)
         with tabs.add_tab("Pose, light"):
             names = ("nod (pitch)", "turn (yaw)", "roll")
             self.turns = [gui.add_slider(name, -TURN_DEG, TURN_DEG, 1.0, 0.0) for name in names]
@@ -166,8 +171,19 @@ class Page:
             with tabs.add_tab("Photos"):
                 self._album()
 
-    def _expression_sliders(self) -> None:
-        model = self.shown[0].model
+    def _sliders_of(self, model: FaceModel) -> None:
+        """Those of one face model in place of another's."""
+        for slider in self.sliders.values():
+            slider.remove()
+        self.sliders = {}
+        expressions, modes = self.tabs
+        with expressions:
+            self._expression_sliders(model)
+        with modes:
+            for k in range(min(ID_MODES, model.layout.id)):
+                self._slider("id", k, f"mode {k + 1}", -3.0, 3.0)
+
+    def _expression_sliders(self, model: FaceModel) -> None:
         low, high = (0.0, 1.0) if model.exp_is_box else (-3.0, 3.0)
         for k in range(model.layout.exp):
             name = model.exp_names[k] if k < len(model.exp_names) and model.exp_names[k] else f"expression {k + 1}"
@@ -179,19 +195,26 @@ class Page:
         slider.on_update(lambda _: self._slid(kind, column, float(slider.value)))
 
     def _album(self) -> None:
-        for one in self.shown:
+        albums = [one for one in self.shown if one.photos]
+        for one in albums:
+            if len(albums) > 1:
+                self.server.gui.add_markdown(_plain(f"{one.title}:"))
             for name, what, picture in one.photos:
                 label = f"{name}: {what}"
                 if picture is None:
-                    self.server.gui.add_markdown(label.replace("`", "'").replace("[", "(").replace("<", "("))
+                    self.server.gui.add_markdown(_plain(label))
                 else:
                     self.server.gui.add_image(picture, label=label, format="jpeg")
 
     def _choose(self, place: int) -> None:
         with self._lock:
+            last = self.now
             if place != self.place:
                 self.before = self.place
             self.place = place
+            if self.now.model.name != last.model.name:
+                self._sliders_of(self.now.model)
+            self.sun.position = np.asarray(self.sun.position) + _head(self.now) - _head(last)
             count = len(self.now.frames)
             self.controls = Controls(look=self.controls.look)
             self.time.visible = self.play.visible = count > 1
@@ -199,6 +222,8 @@ class Page:
             self._show_values()
             self._draw()
             self._draw_photo()
+            if self.now.pictures[:1] != last.pictures[:1] or len(self.now.frames) != len(last.frames):
+                self._all_as_the_camera()  # another photo; of the same one the view stays, to compare
 
     def _swapped(self, titles: list[str]) -> None:
         self.choice.value = titles[self.before]
@@ -289,13 +314,16 @@ class Page:
             )
 
     def _shine(self) -> None:
-        position = np.asarray(self.sun.position, float) if hasattr(self, "sun") else np.array([1.5, 2.5, 3.0])
+        position = np.asarray(self.sun.position) - _head(self.now)  # it shines at the origin, whatever is there
         self.server.scene.add_light_directional(
             "/sunlight", intensity=float(self.sun_strength.value), position=tuple(position), cast_shadow=False
         )
 
     def _move_photo(self) -> None:
         self._draw_photo()
+        self._all_as_the_camera()
+
+    def _all_as_the_camera(self) -> None:
         for client in self.server.get_clients().values():
             self._as_the_camera(client)
 
@@ -358,10 +386,20 @@ class Page:
     def _save_mesh(self, client: Any) -> None:
         if client is not None:
             blob = FORMATS["glb"].encode(asset_of(self.now, self.controls), "face.glb")["face.glb"]
-            client.send_file_download("face.glb", blob)
+            client.send_file_download("face.glb", blob, save_immediately=True)
 
     def _save_picture(self, client: Any) -> None:
         if client is not None:
             picture = client.get_render(height=1080, width=1080)
             pixels = torch.from_numpy(np.asarray(picture)[..., :3].copy()).permute(2, 0, 1) / 255.0
-            client.send_file_download("face.png", png_bytes(pixels, kind="picture"))
+            client.send_file_download("face.png", png_bytes(pixels, kind="picture"), save_immediately=True)
+
+
+def _head(shown: Shown) -> Float[ndarray, " 3"]:
+    """Where the head is, at first, dm."""
+    return shown.frames[0].translation[0].numpy().astype(float)
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is markup."""
+    return text.replace("`", "'").replace("[", "(").replace("<", "(")

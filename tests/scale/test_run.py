@@ -84,7 +84,7 @@ def test_photos_that_take_too_long_are_given_up_alone(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name, content in (("a", "a"), ("b", "sleep 60"), ("c", "c")):
         (tmp_path / "photos" / f"{name}.jpg").write_text(content)
-    counts = toy_batch(tmp_path / "photos", tmp_path / "out", limit_s=2.0)
+    counts = toy_batch(tmp_path / "photos", tmp_path / "out", limit_s=1.0)
     assert (counts.done, counts.failed) == (2, 1)
     assert {row["input"]: row["status"] for row in rows_in(tmp_path / "out")} == {
         "a.jpg": "done",
@@ -159,7 +159,7 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     for k in range(150):
         (photos / f"{k}.jpg").write_text(f"sleep 0.004 {k}")
     command = [sys.executable, "-m", "tests.scale.toy_photo_work", str(photos), str(out), "4", "1"]
-    for _ in range(5):
+    for _ in range(3):
         run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
         time.sleep(0.6 + 0.6 * rng.random())
         run.send_signal(signal.SIGKILL)

@@ -55,7 +55,7 @@ def test_pictures_that_come_together_are_answered_each_as_it_was_asked(
         FacesJob(picture[:2000]),
         FacesJob(large.getvalue()),
         FacesJob(picture, "glb", texture_px=16),
-        FacesJob(picture, "zip", files=("ply", "json")),
+        FacesJob(picture, "zip", files=("ply", "json"), texture_px=16),
         FacesJob(picture, "glb", "largest", face=1, texture_px=16),
     )
     assert together == [(3, "all"), (1, "largest")]

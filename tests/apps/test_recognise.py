@@ -24,7 +24,7 @@ PEOPLE, PHOTOS, CODES = 40, 4, 12
 
 
 @pytest.fixture(scope="module")
-def photos() -> tuple[np.ndarray, np.ndarray]:
+def photos():
     """Codes of people and of who they are."""
     rng = np.random.default_rng(0)
     people = rng.normal(size=(PEOPLE, CODES)) * np.linspace(2.0, 0.5, CODES)
@@ -35,7 +35,8 @@ def photos() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def calibration(photos) -> Calibration:
-    return calibrated(photos[0], photos[1], NETWORK, source="drawn numbers")
+    codes, persons = photos
+    return calibrated(codes, persons, NETWORK, source="drawn numbers")
 
 
 ENGINES = ["numpy", *(["usearch"] if find_spec("usearch") else [])]

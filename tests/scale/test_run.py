@@ -156,17 +156,17 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     """``benchmarks/kill_batches.py`` does so 200 times."""
     photos, out, rng = tmp_path / "photos", tmp_path / "out", random.Random(0)
     photos.mkdir()
-    for k in range(150):
+    for k in range(400):
         (photos / f"{k}.jpg").write_text(f"sleep 0.004 {k}")
     command = [sys.executable, "-m", "tests.scale.toy_photo_work", str(photos), str(out), "4", "1"]
-    for _ in range(3):
+    for _ in range(10):
         run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-        time.sleep(0.6 + 0.6 * rng.random())
+        time.sleep(0.5 + 0.5 * rng.random())
         run.send_signal(signal.SIGKILL)
         run.wait()
         names = [row["input"] for row in rows_in(out)] if list(out.glob("part-*")) else []
         assert len(names) == len(set(names))
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)
-    assert sorted(row["input"] for row in rows_in(out)) == sorted(f"{k}.jpg" for k in range(150))
+    assert sorted(row["input"] for row in rows_in(out)) == sorted(f"{k}.jpg" for k in range(400))
     assert len(list(out.glob("part-*"))) > 3
     assert not [name for name in os.listdir(out) if name.startswith(".")]

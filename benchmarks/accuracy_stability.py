@@ -44,7 +44,10 @@ def main() -> None:
     given = parser.parse_args()
     flow = facewright.load_reconstructor(method=given.method)
     model = flow.estimator.face_model
-    mirror, face = MirrorMap.of(model), sample_face(model)
+    mirror = None if model is None else MirrorMap.of(model)
+    if model is None or mirror is None:
+        raise SystemExit(f"expected a method of a face model that knows its mirror image, received {given.method}")
+    face = sample_face(model)
     moved: dict[str, list[float]] = {}
     people = []
     for path in [p for p in sorted(given.folder.iterdir()) if p.suffix.lower() in (".jpg", ".png")][: given.most]:

@@ -15,7 +15,7 @@ import torch
 
 from facewright import load_reconstructor
 from facewright.errors import FacewrightError
-from facewright.evaluate.benchmarks.drawn_recognition import FIRST_PERSON, FOLDS, plans_of
+from facewright.evaluate.benchmarks.drawn_recognition import FIRST_PERSON, FOLDS, DrawnKind, plans_of
 from facewright.evaluate.descriptors import SignedRootPca
 from facewright.evaluate.verification import roc_curve
 from facewright.geometry.five_points import five_from_68
@@ -24,6 +24,7 @@ from facewright.morphable.mirror import MirrorMap
 from facewright.pipeline.estimator import Candidate
 from facewright.pipeline.identity import identity_chips, load_identity
 from facewright.pipeline.shared_trunks import SharedTrunks
+from facewright.regress.rnet import RNet
 from facewright.regress.weights import load_weights
 from facewright.synthetic import open_studio, photograph
 
@@ -31,10 +32,11 @@ PRNET_STEP = 16
 """Every so many vertices of a position map describe its shape."""
 
 
-def look(people: int, photos: int, scenes: str) -> dict[str, np.ndarray]:
+def look(people: int, photos: int, scenes: DrawnKind) -> dict[str, np.ndarray]:
     """What the networks see, a row a picture."""
     studio, rows = open_studio(), []
     rnet = load_reconstructor(method="rnet", refine=0)
+    seer: RNet = load_weights("open", kind="rnet")
     prnet = load_reconstructor(method="prnet").estimator
     trunks, cnet, identity = SharedTrunks.load(("open", "identity")), load_weights("cnet"), load_identity()
     for person in range(people):
@@ -44,13 +46,16 @@ def look(people: int, photos: int, scenes: str) -> dict[str, np.ndarray]:
                 face = rnet.faces_in(scene.photo, faces="largest")[0]
                 seen = prnet.crop(scene.photo, five_from_68(face.landmarks))
                 map_ = prnet.estimates([Candidate(scene.photo, face.detection, seen)])[0]
+                if isinstance(map_, FacewrightError):
+                    raise map_
             except FacewrightError as error:
                 print(f"person {person}, picture {place}: {error}", flush=True)
                 continue
+            assert face.belief is not None
             with torch.no_grad():
                 crop = face.aligned.crop[None]
                 small = torch.nn.functional.avg_pool2d(crop, crop.shape[-1] // 112)
-                sure = cnet(*rnet.estimator.rnet.shallow_and_pooled(small))[0]
+                sure = cnet(*seer.shallow_and_pooled(small))[0]
                 chip = identity_chips(crop, five_from_68(face.belief.points_px)[None])
                 rows.append(
                     {
@@ -125,7 +130,7 @@ def main() -> None:
     else:
         seen = look(given.people, given.photos, given.scenes)
         if given.keep is not None:
-            np.savez(given.keep, **seen)
+            np.savez(given.keep, allow_pickle=False, **seen)
     mirror = MirrorMap.of(load_face_model("open"))
     assert mirror is not None
     persons = seen["person"]

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -388,10 +389,9 @@ def _rounded(descriptors: Float[ndarray, "N P"]) -> ndarray:
 
 def _usearch() -> Any:
     try:
-        import usearch.index
+        return import_module("usearch.index")
     except ImportError:
         return None
-    return usearch.index
 
 
 def _save(path: str | os.PathLike[str], format_: str, card: dict[str, Any], arrays: dict[str, ndarray]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -203,8 +204,8 @@ def _heard(row: dict[str, Any]) -> list[Outcome]:
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.data
+        ray: Any = import_module("ray")
+        import_module("ray.data")
     except ImportError as error:
         raise MissingExtraError(
             "--engine ray expects the package ray, which is not installed: pip install 'facewright[scale]'; "

@@ -29,6 +29,7 @@ from facewright.detect import read_landmarks
 from facewright.detect.landmark_files import read_boxes
 from facewright.errors import TrainingError
 from facewright.export.film import Film, write_film
+from facewright.export.npz import npz_bytes
 from facewright.files import write_arrays
 from facewright.morphable import container
 from facewright.morphable.container import load_face_model, save_face_model
@@ -57,6 +58,7 @@ from facewright.train.onnx_network import read_onnx_network
 from facewright.train.rnet_settings import RUN_PRESETS, RNetSettings
 from facewright.train.settings import read_settings, settings_json
 from facewright.train.shards import load_data
+from facewright.viewer.shown import load_shown
 from tests.morphable.readers import test_bfm_h5, test_flame, test_gnm, test_ict, test_own_npz
 from tests.morphable.readers.synthetic_bfm import front_variables, small_bfm, write_bfm2009
 from tests.morphable.readers.synthetic_head import synthetic_head
@@ -321,6 +323,24 @@ def _write_photo_archive(folder: Path) -> None:
     made.unlink()
 
 
+def _write_shown(folder: Path) -> None:
+    model, count = load_face_model("open"), 2
+    arrays = {
+        "times_s": torch.arange(count) / 10.0,
+        "frames": torch.arange(count),
+        "camera": torch.tensor([400.0, 99.5, 49.5]),
+        "size": torch.tensor([200, 100]),
+        "distance_dm": torch.tensor(10.0),
+    }
+    zeros = model.layout.zeros()
+    arrays |= {name: getattr(zeros, name) for name in ("id", "tex")}
+    arrays |= {
+        name: getattr(zeros, name).repeat_interleave(count, 0) for name in ("exp", "angles", "translation", "sh")
+    }
+    (folder / "me.npz").write_bytes(npz_bytes(arrays))
+    (folder / "clip.json").write_text(json.dumps({"outputs": ["me.npz"], "clip": "gone.mp4"}))
+
+
 def _read_source(name: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         reader = EntryReader()
@@ -395,6 +415,7 @@ FORMATS: Mapping[str, Format] = {
     "points-txt": Format(_write_points, lambda folder: read_landmarks(folder / "me.txt")),
     "gallery": Format(_write_gallery, _read_gallery),
     "clip": Format(_write_clip, lambda folder: list(read_frames(folder / "clip.mp4"))),
+    "shown": Format(_write_shown, lambda folder: load_shown([folder])),
     "source-parquet": Format(_write_photo_table, _read_source("photos.parquet")),
     "source-tar": Format(_write_photo_archive, _read_source("photos.tar")),
     "boxes-txt": Format(_write_boxes, lambda folder: read_boxes(folder / "boxes.txt")),

@@ -1,5 +1,6 @@
 """What a page shows, below the browser; and in the slow tests the page in Chromium."""
 
+import io
 import json
 import shutil
 import time
@@ -128,6 +129,23 @@ def test_what_shows_nothing_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "me.jpg", tmp_path / "bad.npz"):
         with pytest.raises(CoefficientsError, match="expected"):
             load_shown([path])
+    not_finite = io.BytesIO()
+    np.savez(not_finite, times_s=np.full(2, np.nan))
+    for name, content in {
+        "pickle.npz": b"\x80\x04N.",
+        "nan.npz": not_finite.getvalue(),
+        "cut.json": b'{"faces": [',
+        "list.json": b"[1]",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CoefficientsError, match=f"{name}.*expected"):
+            load_shown([tmp_path / name])
+    for record, content in {"clip.json": "[]", "album.json": '{"people": [3]}', "report.json": '"done"'}.items():
+        folder = tmp_path / Path(record).stem
+        folder.mkdir()
+        (folder / record).write_text(content)
+        with pytest.raises(CoefficientsError, match="expected"):
+            load_shown([folder])
     pytest.importorskip("viser")
     with pytest.raises(SettingsError, match="none"):
         open_page([])

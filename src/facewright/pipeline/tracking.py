@@ -66,6 +66,21 @@ class TrackedFace:
         return self.glance.doubt
 
 
+def following_estimator(flow: Reconstructor) -> tuple[Glancer, float]:
+    """What a face is followed with: the flow's network, and its doubt from which on it has lost the face.
+
+    Raises:
+        SettingsError: the flow's method does not see landmarks.
+    """
+    estimator = flow.estimator
+    if not isinstance(estimator, Glancer) or estimator.most_doubt is None:
+        raise SettingsError(
+            f"expected a network that sees landmarks to follow faces with, received method {flow.method!r} with "
+            f"weights {flow.weights!r}; take method rnet with weights open or fast"
+        )
+    return estimator, estimator.most_doubt
+
+
 @dataclass
 class FaceTracker:
     """Follows one face, the largest that is found, through the frames of a clip; a call per frame.
@@ -89,16 +104,10 @@ class FaceTracker:
         Raises:
             SettingsError: the flow's method does not see landmarks.
         """
-        estimator = self.flow.estimator
-        if not isinstance(estimator, Glancer) or estimator.most_doubt is None:
-            raise SettingsError(
-                f"expected a flow whose network sees landmarks, received method {self.flow.method!r} with weights "
-                f"{self.flow.weights!r}; load_reconstructor(weights='fast') has one"
-            )
         if self.look_every < 1:
             raise SettingsError(f"expected look_every of 1 or more frames, received {self.look_every}")
-        self._estimator: Glancer = estimator
-        self._limit = estimator.most_doubt if self.most_doubt is None else self.most_doubt
+        self._estimator, usual = following_estimator(self.flow)
+        self._limit = usual if self.most_doubt is None else self.most_doubt
 
     def follow(self, photo: Photo) -> TrackedFace | None:
         """The face in the next frame; None where there is none.

@@ -5,12 +5,13 @@ What is listed is where bytes are; they are read where they are needed. Nothing 
 
 import posixpath
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from facewright.errors import FacewrightError, MissingExtraError, PhotoError, SettingsError
+from facewright.errors import MissingExtraError, PhotoError, SettingsError
 from facewright.files import natural_order
+from facewright.untrusted import reading
 
 MOST_BYTES = 1 << 29
 """Of one photo."""
@@ -229,12 +230,6 @@ def _parquet() -> Any:
     return pyarrow.parquet
 
 
-@contextmanager
-def _told(name: str) -> Iterator[None]:
+def _told(name: str) -> AbstractContextManager[None]:
     """Whatever a library throws at what lies there is an error of ours."""
-    try:
-        yield
-    except (FacewrightError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        raise PhotoError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
+    return reading(name, PhotoError, "photos", "fetch it again")

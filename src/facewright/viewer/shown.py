@@ -27,7 +27,7 @@ from facewright.pipeline.face import FaceInPhoto, face_before_camera
 from facewright.pipeline.flow import Reconstructor
 from facewright.pipeline.texture import face_texture
 from facewright.records import Camera, FaceCoefficients, Photo
-from facewright.untrusted import read_json, read_npz
+from facewright.untrusted import read_json, read_npz, reading
 
 LONGEST_SIDE_PX = 1280
 """Of photos on the page."""
@@ -39,6 +39,7 @@ THUMBNAIL_PX = 160
 TEXTURE_PX = 512
 
 Picture = UInt8[ndarray, "H W 3"]
+_AGAIN = "reconstruct again, or give the --out folder of a run"
 LoadFlow = Callable[[], Reconstructor]
 
 
@@ -131,7 +132,7 @@ def _of_folder(folder: Path, model: FaceModel) -> list[Shown]:
     """By the record in it."""
     for name, reader in (("clip.json", _of_clip), ("album.json", _of_album), ("report.json", _of_report)):
         if (folder / name).is_file():
-            return reader(folder, read_json(folder / name), model)
+            return reader(folder, _record(folder / name), model)
     single = folder / "results.json"
     raise CoefficientsError(
         f"expected a folder that facewright reconstruct wrote (with clip.json, album.json or report.json), received "
@@ -139,7 +140,20 @@ def _of_folder(folder: Path, model: FaceModel) -> list[Shown]:
     )
 
 
-def _of_report(folder: Path, report: Any, model: FaceModel) -> list[Shown]:
+def _record(path: Path) -> dict[str, Any]:
+    """What a ``.json`` of this program holds.
+
+    Raises:
+        CoefficientsError: it is none.
+    """
+    with reading(path, CoefficientsError, "a record that facewright reconstruct wrote", _AGAIN):
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        return content
+
+
+def _of_report(folder: Path, report: dict[str, Any], model: FaceModel) -> list[Shown]:
     found = []
     for name in _names(_outputs_of(report)):
         if Path(name).suffix == FORMATS["json"].suffix:
@@ -151,8 +165,8 @@ def _of_report(folder: Path, report: Any, model: FaceModel) -> list[Shown]:
     return found
 
 
-def _outputs_of(report: Any) -> list[Any]:
-    results = report.get("results") if isinstance(report, dict) else None
+def _outputs_of(report: dict[str, Any]) -> list[Any]:
+    results = report.get("results")
     entries = results if isinstance(results, list) else []
     return [name for entry in entries if isinstance(entry, dict) for name in entry.get("outputs") or ()]
 
@@ -165,8 +179,8 @@ def _names(values: Any) -> list[str]:
 
 def _of_results(path: Path, model: FaceModel) -> list[Shown]:
     """The faces of one ``.json`` of results, on their photo where that is still there."""
-    content = read_json(path)
-    faces = content.get("faces") if isinstance(content, dict) else None
+    content = _record(path)
+    faces = content.get("faces")
     if not isinstance(faces, list) or not faces:
         raise CoefficientsError(f"expected a result with faces, received {path}; give the .json of a photo")
     photo = _photo_of(path, content)
@@ -184,7 +198,7 @@ def _of_results(path: Path, model: FaceModel) -> list[Shown]:
     return found
 
 
-def _photo_of(path: Path, content: Any) -> Photo | None:
+def _photo_of(path: Path, content: dict[str, Any]) -> Photo | None:
     """The photo of a result, of the size that it had, where it is still there."""
     facts = content.get("photo")
     if not isinstance(facts, dict) or not isinstance(facts.get("path"), str):
@@ -202,10 +216,13 @@ def _photo_of(path: Path, content: Any) -> Photo | None:
 
 def _of_arrays(path: Path, model: FaceModel, clip: Path | None) -> Shown:
     """A person of a clip out of his ``.npz``, or one face."""
-    arrays = read_npz(path)
+    with reading(path, CoefficientsError, "arrays that facewright reconstruct wrote", _AGAIN):
+        arrays = read_npz(path)
+        if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+            raise ValueError("it holds NaN or infinity")
     if "times_s" not in arrays:
         return Shown(path.stem, model, (read_coefficients(path, model),), crop_camera())
-    try:
+    with reading(path, CoefficientsError, "the arrays of a person in a clip", _AGAIN):
         count = len(arrays["times_s"])
         step = -(-count // MOST_FRAMES)
         rows = torch.arange(0, count, step)
@@ -230,8 +247,6 @@ def _of_arrays(path: Path, model: FaceModel, clip: Path | None) -> Shown:
         model.decode(frames[0])
         numbers = [int(arrays["frames"][k]) for k in rows.tolist()]
         times = tuple(float(arrays["times_s"][k]) for k in rows.tolist())
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CoefficientsError(f"expected the arrays of a person in a clip, received {path}: {error}") from error
     pictures = () if clip is None else _frames_of(clip, numbers)
     return Shown(path.stem, model, frames, camera, pictures, None, times)
 
@@ -250,8 +265,8 @@ def _frames_of(clip: Path, numbers: Sequence[int]) -> tuple[bytes, ...]:
     return tuple(found) if len(found) == len(numbers) else ()
 
 
-def _of_clip(folder: Path, document: Any, model: FaceModel) -> list[Shown]:
-    names = _names(document.get("outputs") if isinstance(document, dict) else None)
+def _of_clip(folder: Path, document: dict[str, Any], model: FaceModel) -> list[Shown]:
+    names = _names(document.get("outputs"))
     clip = Path(str(document.get("clip", "")))
     places = [folder / name for name in names if Path(name).suffix == FORMATS["clip-npz"].suffix]
     if not places:
@@ -261,21 +276,17 @@ def _of_clip(folder: Path, document: Any, model: FaceModel) -> list[Shown]:
     return [_of_arrays(place, model, clip) for place in places]
 
 
-def _of_album(folder: Path, document: Any, model: FaceModel) -> list[Shown]:
+def _of_album(folder: Path, document: dict[str, Any], model: FaceModel) -> list[Shown]:
     """Each person without expression, and the photos with their weights."""
     found = []
-    people = document.get("people") if isinstance(document, dict) else None
+    people = document.get("people")
     for number, person in enumerate(people if isinstance(people, list) else []):
-        face = model.layout.zeros()
-        try:
+        with reading(folder / "album.json", CoefficientsError, "people with coefficients, and their photos", _AGAIN):
             codes = {name: torch.tensor([person["coefficients"][name]], dtype=torch.float32) for name in ("id", "tex")}
-            face = replace(face, **codes)
+            face = replace(model.layout.zeros(), **codes)
             model.decode(face)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CoefficientsError(f"expected people with coefficients in {folder}/album.json: {error}") from error
-        photos = tuple(
-            _album_photo(entry) for entry in document.get("photos", ()) if entry.get("person") in (number + 1, None)
-        )
+            entries = [entry for entry in document.get("photos", ()) if entry.get("person") in (number + 1, None)]
+        photos = tuple(_album_photo(entry) for entry in entries)
         found.append(Shown(f"{folder.name}: person {number + 1}", model, (face,), crop_camera(), photos=photos))
     return found
 

@@ -15,11 +15,11 @@ from facewright import align
 from facewright.align.chips import identity_chips
 from facewright.detect import detect_faces_in_batch
 from facewright.detect.suppression import overlap
-from facewright.errors import FacewrightError, SettingsError
+from facewright.errors import FacewrightError
 from facewright.pipeline.attempts import attempt
 from facewright.pipeline.flow import Reconstructor
 from facewright.pipeline.identity import load_identity
-from facewright.pipeline.tracking import Glancer, TrackedFace
+from facewright.pipeline.tracking import TrackedFace, following_estimator
 from facewright.records import FaceDetection, Photo, TensorRecord
 from facewright.regress.identity import SAME_PERSON_DISTANCE, descriptor_distances
 
@@ -114,14 +114,7 @@ class PeopleTracker:
         Raises:
             SettingsError: the flow's method does not see landmarks.
         """
-        estimator = self.flow.estimator
-        if not isinstance(estimator, Glancer) or estimator.most_doubt is None:
-            raise SettingsError(
-                f"expected a network that sees landmarks for clips, received method {self.flow.method!r} with weights "
-                f"{self.flow.weights!r}; take --method rnet with --weights open or fast"
-            )
-        self._estimator: Glancer = estimator
-        self._limit = estimator.most_doubt
+        self._estimator, self._limit = following_estimator(self.flow)
 
     def follow(self, photo: Photo, time_s: float) -> list[Followed]:
         """The faces in the next frame.
